@@ -1,0 +1,93 @@
+"""Where events go: outbox and broker."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+from pathlib import Path
+
+from inspector.config.base import Seconds, SecretName, Section
+
+Server = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
+Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class KafkaTls(Section):
+    """TLS to the broker. Certificate and host name are always verified."""
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretName | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            msg = "certificate_file and key_file go together"
+            raise ValueError(msg)
+        return self
+
+
+class KafkaSasl(Section):
+    """Log-in at the broker; user name and password are names of secrets."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    username: SecretName
+    password: SecretName
+
+
+class Kafka(Section):
+    """The broker: `{bootstrap_servers: [broker1:9093], security_protocol: SASL_SSL, sasl: {...}}`."""
+
+    bootstrap_servers: Annotated[tuple[Server, ...], Field(min_length=1, max_length=64)]
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    tls: KafkaTls = KafkaTls()
+    sasl: KafkaSasl | None = None
+    create_topics: bool = True
+    """Create missing topics, 6 partitions each, with the broker's default replication."""
+    compression: Literal["none", "gzip"] = "gzip"
+    request_timeout_s: Seconds = 10.0
+    max_request_kb: Annotated[int, Field(ge=16, le=65536)] = 1024
+    """Largest record sent; a larger one is parked."""
+
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        needs_sasl = self.security_protocol.startswith("SASL")
+        if needs_sasl != (self.sasl is not None):
+            word = "needs" if needs_sasl else "does not go with"
+            msg = f"security_protocol {self.security_protocol} {word} a sasl section"
+            raise ValueError(msg)
+        if not self.security_protocol.endswith("SSL") and self.tls != KafkaTls():
+            msg = f"security_protocol {self.security_protocol} does not go with a tls section"
+            raise ValueError(msg)
+        return self
+
+
+class Topics(Section):
+    """Names of the topics."""
+
+    rejects: Topic = "inspection.rejects"
+    verdicts: Topic = "inspection.verdicts"
+    status: Topic = "inspection.status"
+
+
+class Outbox(Section):
+    """The local durable queue that every event passes on its way to Kafka."""
+
+    max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 512
+    keep_hours: Annotated[float, Field(ge=0, le=24 * 366)] = 24.0
+    """Sent events stay this long for `inspector events resend`, within max_mb."""
+
+
+class Events(Section):
+    """What is published, and where to."""
+
+    kafka: Kafka | None = None
+    """No broker: events stay in the outbox, to be read with `inspector events`."""
+    topics: Topics = Topics()
+    outbox: Outbox = Outbox()
+    publish_verdicts: bool = False
+    """Also publish a frame.judged event for every judged frame."""
+    heartbeat_s: Seconds = 10.0
+    """Interval of the station's status event."""

@@ -1,0 +1,122 @@
+"""The station file: one running service on one box."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Literal, Self
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from inspector.config.base import Name, SecretName, Section
+from inspector.config.cameras import Camera, Label
+from inspector.config.events import Events
+
+
+class Engine(Section):
+    """Which networks judge, on what."""
+
+    screen: Name = "simplenet"
+    """Engine that sees every frame."""
+    confirm: Name | None = None
+    """Engine that judges again what the screen does not accept."""
+    folder: Path | None = None
+    """Folder of engine folders; the shipped ones if absent."""
+    runtime: Literal["auto", "tensorrt", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    """auto: the fastest that reproduces the golden tiles."""
+    fallback: Literal["openvino", "none"] = "openvino"
+    max_batch: Annotated[int, Field(ge=1, le=256)] = 16
+    """Most tiles judged at once."""
+    max_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
+    """Longest wait for more tiles."""
+    confirm_within_ms: Annotated[float, Field(gt=0, le=60_000)] = 200.0
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processor threads of the openvino runtime; all of them if absent."""
+
+
+class Policy(Section):
+    """How verdicts become events: `needed` of the last `window` judged frames rejected: degraded."""
+
+    reject: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
+    """Labels that count; a frame rejected for another label counts as accepted."""
+    needed: Annotated[int, Field(ge=1, le=10_000)] = 3
+    window: Annotated[int, Field(ge=1, le=10_000)] = 5
+    recover_after: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Accepted frames in a row that end the degraded state."""
+    emit: Literal["rejects", "transitions"] = "rejects"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.needed > self.window:
+            msg = f"needed ({self.needed}) cannot exceed window ({self.window})"
+            raise ValueError(msg)
+        return self
+
+
+class Web(Section):
+    """The station's pages and interfaces."""
+
+    listen: str = "127.0.0.1:8787"
+    """ADDRESS:PORT; port 0 takes a free one."""
+    token: SecretName | None = None
+    """Name of the secret that callers must show; required on any address but loopback."""
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+            if not 0 <= int(port) <= 65535:  # noqa: PLR2004 - the range of ports
+                raise ValueError
+        except ValueError:
+            msg = "expected ADDRESS:PORT with an IP address, such as 127.0.0.1:8787"
+            raise ValueError(msg) from None
+        return listen
+
+    @property
+    def host(self) -> str:
+        """The address to listen on, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to listen on; 0 for any free one."""
+        return int(self.listen.rpartition(":")[2])
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.token is None and not ipaddress.ip_address(self.host).is_loopback:
+            msg = f"{self.host} can be reached from outside: name a secret under token"
+            raise ValueError(msg)
+        return self
+
+
+class Station(Section):
+    """The whole station file, version 1."""
+
+    version: Literal[1]
+    station: Name
+    mode: Literal["inspect", "observe"] = "inspect"
+    """observe: judge and publish, never signal the line."""
+    state: Path | None = None
+    """Folder of outbox and journal; $STATE_DIRECTORY if absent, else state/STATION."""
+    engine: Engine = Engine()
+    cameras: Annotated[dict[Name, Camera], Field(min_length=1, max_length=256)]
+    policies: dict[Name, Policy] = Field(default_factory=dict)
+    events: Events = Events()
+    web: Web = Web()
+
+    @model_validator(mode="after")
+    def _policies_exist(self) -> Self:
+        known = {"default", *self.policies}
+        for name, camera in self.cameras.items():
+            if camera.policy not in known:
+                msg = f"camera {name} asks for policy {camera.policy}, known: {', '.join(sorted(known))}"
+                raise ValueError(msg)
+        return self
+
+    def policy_of(self, camera: str) -> Policy:
+        """The policy of a camera; `default` exists even where the file does not write it."""
+        return self.policies.get(self.cameras[camera].policy, Policy())

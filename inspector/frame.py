@@ -1,0 +1,63 @@
+"""The frame: one picture of one camera on its way through the station."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from inspector.slots import Ring
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of one camera.
+
+    The pixels lie in `ring` at `slot` until the frame is released to the capture stage; nobody may
+    keep `picture()` beyond that. A frame that the decoder marked as damaged has no slot and says
+    why in `damage`: it is `unjudgeable`, never judged.
+
+    Attributes:
+        camera: name of the camera in the station file.
+        stream_epoch: raised at every reconnect of the camera; never goes back, not over restarts.
+        sequence: number of the frame within its epoch, counted from 0 at arrival: dropped frames
+            leave gaps.
+        height, width: pixels of the (cropped) picture; 0 without a picture.
+        arrived_ns: monotonic time at which the frame's packet (or file) reached the station.
+        arrived_utc_ns: the same instant as UTC nanoseconds since 1970; data only.
+        decoded_ns: monotonic time at which the picture lay in its slot.
+        pts_s: the source's own time stamp in seconds, where it gives one.
+        ring, slot: where the pixels are; None and -1 without a picture.
+        damage: why the decoder could not give a whole picture, or None.
+        fifo: the camera's frames wait for one another (files, folders) instead of being superseded.
+        origin: file name for pictures from files.
+    """
+
+    camera: str
+    stream_epoch: int
+    sequence: int
+    height: int
+    width: int
+    arrived_ns: int
+    arrived_utc_ns: int
+    decoded_ns: int
+    pts_s: float | None = None
+    ring: Ring | None = None
+    slot: int = -1
+    damage: str | None = None
+    fifo: bool = False
+    origin: str | None = None
+
+    def picture(self) -> NDArray[np.uint8]:
+        """The pixels, (height, width, 3) uint8 BGR, as a view into the slot.
+
+        Raises:
+            ValueError: the frame has no picture.
+        """
+        if self.ring is None:
+            msg = f"frame {self.sequence} of camera {self.camera} has no picture: {self.damage}"
+            raise ValueError(msg)
+        return self.ring.picture(self.slot, self.height, self.width)
