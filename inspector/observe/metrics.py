@@ -1,0 +1,145 @@
+"""Prometheus metrics of the station, prefix `inspector_`, base units.
+
+Counts that a stage keeps itself (frames by result, reconnects, outbox) are read from the station's
+status document when Prometheus asks; only what has no other home (durations, verdicts) is kept here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.process_collector import ProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.metrics_core import Metric
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """All metrics of one station. Thread-safe.
+
+    Args:
+        status: makes the station's status document (`Station.status`).
+    """
+
+    def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        self._registry = CollectorRegistry()
+        self.frame_age_seconds = Histogram(
+            "inspector_frame_age_seconds",
+            "Age of a frame when its verdict was there, from its arrival",
+            ["camera"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.stage_seconds = Histogram(
+            "inspector_stage_seconds",
+            "Time a frame spent in a stage: decode, wait, judge, decide, store",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.verdicts_total = Counter(
+            "inspector_verdicts_total",
+            "Verdicts",
+            ["camera", "verdict", "label"],
+            registry=self._registry,
+        )
+        self.publish_seconds = Histogram(
+            "inspector_publish_seconds",
+            "From handing a record to the broker's client to its acknowledgement",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._registry.register(_StatusCollector(status))
+        ProcessCollector(registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _StatusCollector:
+    """Turns the station's status document into metrics at each scrape."""
+
+    def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        self._status = status
+
+    def describe(self) -> list[Metric]:
+        return []  # nothing to check for clashes: keeps registration from asking for a status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        yield from _camera_metrics(status["cameras"])
+        yield from _engine_metrics(status["engines"])
+        yield from _events_metrics(status["outbox"])
+        free = GaugeMetricFamily(
+            "inspector_evidence_free_bytes", "Free space where the station keeps its state"
+        )
+        free.add_metric([], status["free_bytes"])
+        yield free
+
+
+def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
+    frames = CounterMetricFamily(
+        "inspector_frames_total",
+        "Frames by what became of them; result=in counts all that arrived",
+        labels=["camera", "result"],
+    )
+    in_flight = GaugeMetricFamily(
+        "inspector_frames_in_flight", "Frames between arrival and verdict", labels=["camera"]
+    )
+    up = GaugeMetricFamily("inspector_camera_up", "1 while pictures arrive", labels=["camera"])
+    reconnects = CounterMetricFamily(
+        "inspector_reconnects_total", "Connections that ended, by cause", labels=["camera", "cause"]
+    )
+    for name, camera in cameras.items():
+        counters = camera["counters"]
+        frames.add_metric([name, "in"], counters["frames_in"])
+        frames.add_metric([name, "judged"], counters["judged"])
+        for cause, count in counters["dropped"].items():
+            frames.add_metric([name, cause], count)
+        in_flight.add_metric([name], counters["in_flight"])
+        up.add_metric([name], 1.0 if camera["state"] == "running" else 0.0)
+        for cause, count in camera["restarts"].items():
+            reconnects.add_metric([name, cause], count)
+    yield from (frames, in_flight, up, reconnects)
+
+
+def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
+    labels = ["stage", "name", "version", "sha256", "runtime", "precision"]
+    info = GaugeMetricFamily("inspector_engine_info", "The engines that serve", labels=labels)
+    degraded = GaugeMetricFamily(
+        "inspector_degraded", "1 while another runtime serves than was asked for"
+    )
+    for stage, engine in engines.items():
+        info.add_metric([stage, *(str(engine[key]) for key in labels[1:])], 1.0)
+    degraded.add_metric([], float(any(engine["degraded"] for engine in engines.values())))
+    yield from (info, degraded)
+
+
+def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:
+    gauges = {
+        "inspector_outbox_events": ("Events that wait for the broker", "waiting"),
+        "inspector_outbox_oldest_seconds": ("Age of the oldest waiting event", "oldest_s"),
+        "inspector_outbox_bytes": ("Size of the outbox on disk", "bytes"),
+    }
+    for name, (text, key) in gauges.items():
+        gauge = GaugeMetricFamily(name, text)
+        gauge.add_metric([], outbox[key])
+        yield gauge
+    counters = {
+        "inspector_parked_total": ("Events that the broker refused for good", "parked"),
+        "inspector_published_total": ("Events that the broker acknowledged", "sent"),
+        "inspector_shed_total": ("Events given up because the outbox was full", "shed"),
+    }
+    for name, (text, key) in counters.items():
+        counter = CounterMetricFamily(name, text)
+        counter.add_metric([], outbox[key])
+        yield counter

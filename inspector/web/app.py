@@ -1,0 +1,160 @@
+"""The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
+
+Read-only. On any address but loopback every path except the probes asks for the token, as a bearer
+token (programs) or as the password of HTTP basic authentication with any user name (browsers).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from importlib.resources import files
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from inspector.observe.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from inspector.observe.health import Health, Report
+    from inspector.observe.metrics import Metrics
+
+_PROBES = frozenset({"/livez", "/readyz", "/startupz"})
+_STATIC = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+_LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
+
+
+class Served(Protocol):
+    """What the interface needs of the station. All methods may be called from any thread."""
+
+    health: Health
+    metrics: Metrics
+
+    def status(self) -> Mapping[str, Any]:
+        """The station's status document."""
+
+    def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest events, newest first, as CloudEvents documents."""
+
+
+def make_app(station: Served, *, token: str | None) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        token: the secret callers must show; None serves whoever reaches the (loopback) address.
+    """
+    app = FastAPI(
+        title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None
+    )
+    if token is None:  # a page of another site must not reach us by a name that it made up
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_HOSTS)
+
+    @app.middleware("http")
+    async def guard(
+        request: Request, go_on: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        if token is not None and request.url.path not in _PROBES and not _knows(request, token):
+            response: Response = PlainTextResponse(
+                "This station asks for its token: as a bearer token, or as the password of any "
+                "user name.\n",
+                status_code=401,
+                headers={"WWW-Authenticate": 'Basic realm="inspector"'},
+            )
+        else:
+            response = await go_on(request)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    _add_probes(app, station)
+    _add_api(app, station)
+    _add_page(app)
+    return app
+
+
+def _add_probes(app: FastAPI, station: Served) -> None:
+    def answer(report: Report) -> JSONResponse:
+        return JSONResponse(report.document(), status_code=200 if report.ok else 503)
+
+    @app.get("/livez", summary="Do the loops turn? If not, restart the service.")
+    def livez() -> JSONResponse:
+        return answer(station.health.live())
+
+    @app.get("/readyz", summary="Are frames judged and events kept?")
+    def readyz() -> JSONResponse:
+        return answer(station.health.ready())
+
+    @app.get("/startupz", summary="Has the start come to its end?")
+    def startupz() -> JSONResponse:
+        return answer(station.health.started())
+
+    @app.get("/metrics", summary="Prometheus metrics")
+    def metrics() -> Response:
+        return Response(station.metrics.exposition(), media_type=CONTENT_TYPE)
+
+
+def _add_api(app: FastAPI, station: Served) -> None:
+    @app.get("/api/status", summary="The whole station: phase, engines, outbox, broker, cameras")
+    def status() -> JSONResponse:
+        return JSONResponse(station.status())
+
+    @app.get("/api/cameras", summary="Cameras: state, cause, counters, last verdict")
+    def cameras() -> JSONResponse:
+        return JSONResponse(station.status()["cameras"])
+
+    @app.get("/api/cameras/{name}", summary="One camera")
+    def camera(name: str) -> JSONResponse:
+        known = station.status()["cameras"]
+        if name not in known:
+            detail = f"no camera {name}; this station has {', '.join(sorted(known))}"
+            return JSONResponse({"detail": detail}, status_code=404)
+        return JSONResponse(known[name])
+
+    @app.get("/api/events", summary="The newest events, newest first")
+    def events(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JSONResponse:
+        return JSONResponse(list(station.recent_events(limit)))
+
+
+def _add_page(app: FastAPI) -> None:
+    folder = files("inspector.web") / "static"
+
+    def serve(path: str, name: str, media_type: str) -> None:
+        content = (folder / name).read_bytes()
+
+        @app.get(path, include_in_schema=False)
+        def static() -> Response:
+            return Response(content, media_type=media_type)
+
+    for path, (name, media_type) in _STATIC.items():
+        serve(path, name, media_type)
+
+
+def _knows(request: Request, token: str) -> bool:
+    scheme, _, value = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            value = base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(value.encode(), token.encode())

@@ -1,0 +1,70 @@
+"""Serves the HTTP interface in a thread of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from inspector.errors import UserError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+
+class WebServer:
+    """Listens from `start` on; requests are answered in its thread until `stop`.
+
+    Args:
+        host, port: address; port 0 takes a free one, told by `address`.
+    """
+
+    def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        )
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._socket: socket.socket | None = None
+
+    def start(self) -> None:
+        """Bind the address and begin to answer.
+
+        Raises:
+            UserError: the address is taken or not this machine's.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self._host, self._port))
+        except OSError as error:
+            listener.close()
+            msg = (
+                f"the page cannot listen on {self._host}:{self._port}: {error.strerror}; "
+                "give another address under web: listen (port 0 takes a free one)"
+            )
+            raise UserError(msg) from error
+        self._socket = listener
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """The page's address, such as http://127.0.0.1:8787/."""
+        assert self._socket is not None, "start comes first"
+        host, port = self._socket.getsockname()[:2]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+    def stop(self) -> None:
+        """Finish what is being answered (a second at most) and close. Idempotent."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=3)
+        if self._socket is not None:
+            self._socket.close()
+
+    def _run(self) -> None:
+        assert self._socket is not None
+        self._server.run(sockets=[self._socket])

@@ -1,0 +1,159 @@
+"""The HTTP interface over a station with behaviour, through a real listening server."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from inspector.errors import UserError
+from inspector.observe.health import Health, Phase
+from inspector.observe.metrics import Metrics
+from inspector.web.app import make_app
+from inspector.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COUNTERS = {
+    "frames_in": 12,
+    "judged": 7,
+    "dropped": {"stale": 2, "superseded": 2},
+    "in_flight": 1,
+}
+
+
+class SmallStation:
+    """A station that has one camera and one event."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.metrics = Metrics(self.status)
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "station": "packing-07",
+            "cameras": {
+                "infeed": {"state": "running", "counters": COUNTERS, "restarts": {"stalled": 3}}
+            },
+            "engines": {
+                "screen": {
+                    "name": "simplenet",
+                    "version": "1.2.3",
+                    "sha256": "ab",
+                    "runtime": "openvino",
+                    "precision": "int8",
+                    "degraded": False,
+                }
+            },
+            "outbox": {
+                "waiting": 4,
+                "oldest_s": 1.5,
+                "bytes": 4096,
+                "parked": 1,
+                "sent": 9,
+                "shed": 0,
+            },
+            "free_bytes": 10**9,
+        }
+
+    def recent_events(self, limit: int) -> list[dict[str, Any]]:
+        return [{"id": "e1"}, {"id": "e0"}][:limit]
+
+
+@pytest.fixture
+def station() -> SmallStation:
+    return SmallStation()
+
+
+@pytest.fixture
+def page(station: SmallStation) -> Iterator[httpx.Client]:
+    yield from _serve(station, None)
+
+
+@pytest.fixture
+def guarded(station: SmallStation) -> Iterator[httpx.Client]:
+    yield from _serve(station, "s3cret")
+
+
+def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
+    server = WebServer(make_app(station, token=token), host="127.0.0.1", port=0)
+    server.start()
+    with httpx.Client(base_url=server.address) as client:
+        yield client
+    server.stop()
+
+
+def test_probes_answer_200_and_503_with_reasons(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    assert page.get("/livez").status_code == 200
+    station.health.step = "loading engine simplenet"
+    for probe in ("/readyz", "/startupz"):
+        answer = page.get(probe)
+        assert answer.status_code == 503
+        assert answer.json()["facts"][0]["detail"] == "loading engine simplenet"
+    station.health.phase = Phase.SERVING
+    assert page.get("/readyz").status_code == 200
+    assert page.get("/startupz").json()["ok"] is True
+
+
+def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client) -> None:
+    answer = page.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(answer.text)}
+    frames = {s.labels["result"]: s.value for s in families["inspector_frames"].samples}
+    in_flight = families["inspector_frames_in_flight"].samples[0].value
+    assert frames.pop("in") == sum(frames.values()) + in_flight == 12
+    assert families["inspector_camera_up"].samples[0].value == 1
+    assert families["inspector_reconnects"].samples[0].labels["cause"] == "stalled"
+    assert families["inspector_outbox_oldest_seconds"].samples[0].value == 1.5
+    assert families["inspector_engine_info"].samples[0].labels["version"] == "1.2.3"
+    assert families["inspector_evidence_free_bytes"].samples[0].value == 10**9
+
+
+def test_cameras_and_events(page: httpx.Client) -> None:
+    assert page.get("/api/cameras").json()["infeed"]["state"] == "running"
+    assert page.get("/api/cameras/infeed").json()["counters"] == COUNTERS
+    missing = page.get("/api/cameras/outfeed")
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "no camera outfeed; this station has infeed"
+    assert [e["id"] for e in page.get("/api/events?limit=1").json()] == ["e1"]
+    assert page.get("/api/events?limit=0").status_code == 422
+
+
+def test_the_page_takes_nothing_from_elsewhere(page: httpx.Client) -> None:
+    answer = page.get("/")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "http://" not in answer.text
+    assert "https://" not in answer.text
+    for path in ("/page.js", "/page.css", "/icon.svg"):
+        assert page.get(path).status_code == 200
+
+
+def test_a_made_up_host_name_is_refused_on_loopback(page: httpx.Client) -> None:
+    assert page.get("/api/status", headers={"host": "evil.example"}).status_code == 400
+
+
+def test_with_a_token_everything_but_the_probes_asks_for_it(guarded: httpx.Client) -> None:
+    assert guarded.get("/livez").status_code == 200
+    for path in ("/", "/metrics", "/api/status", "/api/openapi.json"):
+        assert guarded.get(path).status_code == 401
+        assert guarded.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
+        assert guarded.get(path, headers={"authorization": "Bearer s3cret"}).status_code == 200
+    basic = base64.b64encode(b"anyone:s3cret").decode()
+    assert guarded.get("/", headers={"authorization": f"Basic {basic}"}).status_code == 200
+    assert guarded.get("/", headers={"authorization": "Basic %%%"}).status_code == 401
+
+
+def test_an_address_that_is_taken_is_the_users_mistake(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    port = page.base_url.port
+    assert port is not None
+    server = WebServer(make_app(station, token=None), host="127.0.0.1", port=port)
+    with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
+        server.start()
