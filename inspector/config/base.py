@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a station, camera or policy: small letters, digits and hyphens, 63 at most."""
 
-SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$")]
+SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
 """Name of a secret: an environment variable, or a systemd credential. Never the secret itself."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
+FOLDER = "folder"
+"""Key of the validation context under which the loader hands over the station file's folder."""
+
+
+def _from_folder(path: Path, info: ValidationInfo) -> Path:
+    if path == Path():
+        msg = "expected a path"
+        raise ValueError(msg)
+    folder = info.context.get(FOLDER) if info.context else None
+    return path if folder is None else Path(folder) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_from_folder)]
+"""A file or folder. A relative one starts at the folder of the station file, not at the process's."""
+
 
 class Section(BaseModel):
     """A frozen branch of the station file; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True
+    )

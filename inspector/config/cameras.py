@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from inspector.config.base import Name, Seconds, SecretName, Section
+from inspector.config.base import FilePath, Name, Seconds, SecretName, Section
 
 Label = Literal[
     "bad_lighting", "fastfading", "gblur", "jp2k", "jpeg", "motion_blur", "refimgs", "wn"
@@ -18,7 +17,7 @@ Label = Literal[
 class TlsTrust(Section):
     """Whom to believe on a TLS connection. Verification cannot be switched off."""
 
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     """PEM file of the certificate authority; the system's authorities if absent."""
 
 
@@ -50,7 +49,7 @@ class DeviceSource(Section):
     """A camera at this box (V4L2): `{kind: device, path: /dev/video0}`."""
 
     kind: Literal["device"]
-    path: Path
+    path: FilePath
     width: Annotated[int, Field(ge=16, le=16384)] | None = None
     height: Annotated[int, Field(ge=16, le=16384)] | None = None
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -64,7 +63,7 @@ class VideoSource(Section):
     """A video file: `{kind: video, path: clip.mp4, loop: true}`."""
 
     kind: Literal["video"]
-    path: Path
+    path: FilePath
     loop: bool = False
     pace: Literal["own", "fast"] = "own"
     """own: as fast as it was recorded; fast: as fast as frames are judged."""
@@ -74,7 +73,7 @@ class ImagesSource(Section):
     """A folder of pictures: `{kind: images, folder: pictures, watch: true}`."""
 
     kind: Literal["images"]
-    folder: Path
+    folder: FilePath
     watch: bool = False
     """Wait for new pictures after the last; otherwise the camera ends."""
     loop: bool = False

@@ -5,20 +5,22 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
-from pathlib import Path
 
-from inspector.config.base import Seconds, SecretName, Section
+from inspector.config.base import FilePath, Seconds, SecretName, Section
 
-Server = Annotated[str, StringConstraints(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$")]
-Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+SERVER_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
+TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
+
+Server = Annotated[str, StringConstraints(pattern=SERVER_PATTERN)]
+Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
 
 
 class KafkaTls(Section):
     """TLS to the broker. Certificate and host name are always verified."""
 
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: FilePath | None = None
+    certificate_file: FilePath | None = None
+    key_file: FilePath | None = None
     key_password: SecretName | None = None
 
     @model_validator(mode="after")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Annotated, Literal, Self
-from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from inspector.config.base import Name, SecretName, Section
+from inspector.config.base import FilePath, Name, SecretName, Section
 from inspector.config.cameras import Camera, Label
 from inspector.config.events import Events
 
@@ -20,7 +19,7 @@ class Engine(Section):
     """Engine that sees every frame."""
     confirm: Name | None = None
     """Engine that judges again what the screen does not accept."""
-    folder: Path | None = None
+    folder: FilePath | None = None
     """Folder of engine folders; the shipped ones if absent."""
     runtime: Literal["auto", "tensorrt", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
@@ -100,7 +99,7 @@ class Station(Section):
     station: Name
     mode: Literal["inspect", "observe"] = "inspect"
     """observe: judge and publish, never signal the line."""
-    state: Path | None = None
+    state: FilePath | None = None
     """Folder of outbox and journal; $STATE_DIRECTORY if absent, else state/STATION."""
     engine: Engine = Engine()
     cameras: Annotated[dict[Name, Camera], Field(min_length=1, max_length=256)]

@@ -1,0 +1,152 @@
+"""The `inspector` command: one module a sub-command, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from inspector import __version__
+from inspector.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAULT = 1
+"""The work was done, and something in it failed."""
+EXIT_USER = 2
+"""The user's mistake: a file, an option, a name."""
+EXIT_BUG = 70
+"""Our mistake: an exception nobody foresaw; its trace is on stderr."""
+EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""Whoever read our output has gone, as the shell reports it for SIGPIPE."""
+
+
+@dataclass(frozen=True)
+class _Command:
+    """Where a sub-command lives: `attribute` of `inspector.cli.NAME` is a function or a group."""
+
+    help: str
+    attribute: str
+
+
+# The help lines stand here too, so that `inspector --help` imports no command.
+_COMMANDS = {
+    "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
+    "check": _Command("Check a station file and list every fault in it.", "check"),
+    "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
+    "engines": _Command("List, verify and measure the engines.", "app"),
+    "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
+    "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Group whose commands are imported when they are called, and not to be listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        command = _COMMANDS.get(cmd_name)
+        return command and TyperCommand(cmd_name, help=command.help, callback=None)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
+
+
+def load_command(name: str) -> Any:
+    """Import a sub-command and make it ready to be invoked."""
+    part = getattr(importlib.import_module(f"inspector.cli.{name}"), _COMMANDS[name].attribute)
+    if isinstance(part, typer.Typer):
+        return typer.main.get_group(part)
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(part)
+    return typer.main.get_command(single)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"inspector {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    name="inspector",
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _inspector(
+    _version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Camera pictures in, a verdict on every frame, rejects out to Kafka."""
+
+
+# Typer leaves a group's commands empty where none was registered; names serve its "did you mean".
+_group = typer.main.get_group(app)
+_group.commands.update({name: TyperCommand(name) for name in _COMMANDS})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit status."""
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    try:
+        _group.main(
+            args=None if arguments is None else list(arguments), prog_name="inspector"
+        )
+    except SystemExit as end:
+        return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
+    except UserError as error:
+        print(f"inspector: {error}", file=sys.stderr)
+        return EXIT_USER
+    except BrokenPipeError:
+        return _pipe_gone()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception:  # noqa: BLE001 - the edge of the process
+        _print_trace()
+        return EXIT_BUG
+    return _flushed(0)
+
+
+def _flushed(status: int) -> int:
+    """Find out now whether the last lines reach their reader, and not as a trace at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_gone()
+    return status
+
+
+def _pipe_gone() -> int:
+    # What is still buffered has nowhere to go; the interpreter would complain when it flushes it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_PIPE
+
+
+def _print_trace() -> None:
+    import traceback  # noqa: PLC0415 - only where it is needed
+
+    traceback.print_exc()
+    print("inspector: this is a fault of the program; the lines above tell where", file=sys.stderr)

@@ -1,0 +1,124 @@
+"""`inspector check`: a station file, and every fault in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from inspector.config.faults import Fault, KeyPath, StationFileError, dotted
+from inspector.config.load import StationFile, missing_secrets, read_station
+from inspector.config.secrets import Secrets, names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.config.station import Station
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="Station file to check.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check a station file and list every fault in it."""
+    try:
+        loaded = read_station(file)
+        faults = missing_secrets(loaded, Secrets())
+        if faults:
+            raise StationFileError(file, faults)
+    except StationFileError as error:
+        if not as_json:
+            raise
+        print(json.dumps({"file": str(file), "ok": False, "faults": _rows(error.faults)}))
+        raise typer.Exit(2) from None
+    notes = list(absent_files(loaded))
+    if as_json:
+        print(json.dumps({"file": str(file), "ok": True, "faults": [], "notes": _rows(notes)}))
+        return
+    _print_summary(loaded, notes)
+
+
+def absent_files(file: StationFile) -> Iterator[Fault]:
+    """Files and folders that the station names and that are not there (yet): no fault, a note.
+
+    A camera whose file is missing is reported by the station as `not_found` and tried again.
+    """
+    for key, path in _paths(file.station):
+        if not path.exists():
+            yield file.fault(key, f"not there yet: {path}")
+
+
+def _paths(station: Station) -> Iterator[tuple[KeyPath, Path]]:
+    if station.engine.folder is not None:
+        yield ("engine", "folder"), station.engine.folder
+    for name, camera in station.cameras.items():
+        key: KeyPath = ("cameras", name, "source")
+        match camera.source.kind:
+            case "video" | "device":
+                yield (*key, "path"), camera.source.path
+            case "images":
+                yield (*key, "folder"), camera.source.folder
+            case "rtsp" if camera.source.tls.ca_file is not None:
+                yield (*key, "tls", "ca_file"), camera.source.tls.ca_file
+            case _:
+                pass
+    if station.events.kafka is not None:
+        tls = station.events.kafka.tls
+        for field in ("ca_file", "certificate_file", "key_file"):
+            path = getattr(tls, field)
+            if path is not None:
+                yield ("events", "kafka", "tls", field), path
+
+
+def _rows(faults: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "line": fault.line,
+            "column": fault.column,
+            "key": dotted(fault.key),
+            "problem": fault.problem,
+            "got": fault.got,
+            "expected": fault.expected,
+        }
+        for fault in faults
+    ]
+
+
+def _print_summary(file: StationFile, notes: list[Fault]) -> None:
+    station = file.station
+    console = Console(highlight=False)
+    table = Table(title=f"{file.path}: station {station.station} is in order", title_justify="left")
+    for heading in ("camera", "source", "judged", "policy"):
+        table.add_column(heading, overflow="fold")
+    for name, camera in station.cameras.items():
+        pause = camera.inspect.every_s
+        rule = station.policy_of(name)
+        table.add_row(
+            name,
+            f"{camera.source.kind} {_address(camera.source)}".strip(),
+            f"every {pause:g} s" if pause else "every frame",
+            f"{camera.policy}: {rule.needed} of {rule.window}, {rule.recover_after} to recover",
+        )
+    console.print(table)
+    confirm = f", confirmed by {station.engine.confirm}" if station.engine.confirm else ""
+    console.print(f"engine    {station.engine.screen}{confirm}, runtime {station.engine.runtime}")
+    kafka = station.events.kafka
+    target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
+    console.print(f"events    {target}")
+    console.print(f"web       http://{station.web.listen}/")
+    secrets = names_of(station)
+    if secrets:
+        console.print(f"secrets   {', '.join(secrets)}: all set")
+    for note in notes:
+        console.print(f"note      {note}", style="yellow", soft_wrap=True)
+
+
+def _address(source: Any) -> str:
+    for field in ("url", "path", "folder"):
+        if hasattr(source, field):
+            return str(getattr(source, field))
+    return f"{source.width}x{source.height}, {source.fps:g} fps"

@@ -1,0 +1,181 @@
+"""Loading a station file: pure, and with every fault of the file at once.
+
+Nothing is opened but the file itself, no folder is made, no environment is read.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from inspector.config.base import FOLDER
+from inspector.config.document import Document, parse
+from inspector.config.explain import faults_of, near_miss, shown
+from inspector.config.faults import Fault, KeyPath, StationFileError
+from inspector.config.secrets import Secrets, names_of
+from inspector.config.station import Station
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_BYTES = 2_000_000
+"""Larger than any station file; what is larger was named by mistake."""
+
+
+@dataclass(frozen=True)
+class StationFile:
+    """A station and the file it came from, which knows the place of every key."""
+
+    path: Path
+    station: Station
+    document: Document
+
+    def fault(self, key: KeyPath, problem: str) -> Fault:
+        """A fault found later, at the place of its key."""
+        return Fault(key, problem, *self.document.place(key))
+
+
+def load_station(path: Path, secrets: Secrets | None = None) -> Station:
+    """Read a station file.
+
+    Relative paths in it start at its own folder.
+
+    Args:
+        path: the station file.
+        secrets: where given, secrets that the file names and that are not set are faults too.
+
+    Raises:
+        StationFileError: with every fault of the file: line, key, what came, what was expected.
+    """
+    file = read_station(path)
+    if secrets is not None:
+        faults = missing_secrets(file, secrets)
+        if faults:
+            raise StationFileError(path, faults)
+    return file.station
+
+
+def read_station(path: Path) -> StationFile:
+    """Read a station file and keep the places of its keys.
+
+    Raises:
+        StationFileError: with every fault of the file.
+    """
+    path = Path(path)
+    document = parse(_text(path))
+    if document.value is None and document.faults:
+        raise StationFileError(path, document.faults)
+    if not isinstance(document.value, dict):
+        got = shown(document.value, ())
+        problem = f"got {got}, expected a section that begins with `version: 1`"
+        raise StationFileError(path, [Fault((), problem, 1, 1, got)])
+    faults = [*document.faults, *_unknown_policies(document)]
+    station, found = _validate(document, path.absolute().parent)
+    faults += found
+    if station is None or faults:
+        raise StationFileError(path, faults)
+    return StationFile(path, station, document)
+
+
+def missing_secrets(file: StationFile, secrets: Secrets) -> list[Fault]:
+    """A fault for each place that names a secret which is not set."""
+    return [
+        file.fault(
+            key,
+            f"the secret {name} is not set: export it, or give it to the service as a credential",
+        )
+        for name, keys in names_of(file.station).items()
+        if secrets.missing([name])
+        for key in keys
+    ]
+
+
+def _text(path: Path) -> str:
+    def refuse(problem: str) -> StationFileError:
+        return StationFileError(path, [Fault((), problem)])
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise refuse("there is no such file") from None
+    except IsADirectoryError:
+        raise refuse("this is a folder; name a station file in it") from None
+    except OSError as error:
+        raise refuse(f"cannot be read: {error.strerror}") from error
+    if len(data) > MOST_BYTES:
+        raise refuse(f"more than {MOST_BYTES} bytes; this is no station file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise StationFileError(path, [Fault((), "not text in UTF-8", line)]) from None
+
+
+def _validate(document: Document, folder: Path) -> tuple[Station | None, list[Fault]]:
+    """Hold the values against the models.
+
+    Rules between keys run only where each key is right by itself. So that they are told at once
+    too, the wrong values are taken out and the rest is judged a second time.
+    """
+    try:
+        return _model(document.value, folder), []
+    except ValidationError as error:
+        faults = faults_of(error.errors(include_url=False), document)
+        # Strange keys can go without changing the meaning of the rest; wrong values cannot.
+        strange = {fault.key for fault in faults if fault.problem.startswith("unknown key")}
+        wrong = {fault.key for fault in faults} - strange
+    try:
+        _model(_without(document.value, strange | wrong), folder)
+    except ValidationError as error:
+        later = faults_of(error.errors(include_url=False), document)
+        faults += [fault for fault in later if not any(_touches(fault.key, key) for key in wrong)]
+    return None, [fault for fault in faults if fault.key or "asks for policy" not in fault.problem]
+
+
+def _model(value: Any, folder: Path) -> Station:
+    # JSON is the validator's strict mode that still takes text for paths and lists for tuples.
+    return Station.model_validate_json(json.dumps(value), strict=True, context={FOLDER: folder})
+
+
+def _touches(key: KeyPath, wrong: KeyPath) -> bool:
+    length = min(len(key), len(wrong))
+    return key[:length] == wrong[:length]
+
+
+def _without(value: Any, keys: Iterable[KeyPath], at: KeyPath = ()) -> Any:
+    """A copy without the values at `keys`."""
+    keys = set(keys)
+    if isinstance(value, dict):
+        return {
+            name: _without(item, keys, (*at, name))
+            for name, item in value.items()
+            if (*at, name) not in keys
+        }
+    if isinstance(value, list):
+        return [
+            _without(item, keys, (*at, index))
+            for index, item in enumerate(value)
+            if (*at, index) not in keys
+        ]
+    return value
+
+
+def _unknown_policies(document: Document) -> list[Fault]:
+    """Policies that cameras ask for and the file does not hold, at the camera's key."""
+    policies, cameras = (document.value.get(name) or {} for name in ("policies", "cameras"))
+    if not isinstance(policies, dict) or not isinstance(cameras, dict):
+        return []
+    known = {"default", *policies}
+    faults = []
+    for name, camera in cameras.items():
+        asked = camera.get("policy") if isinstance(camera, dict) else None
+        if isinstance(asked, str) and asked not in known:
+            key = ("cameras", name, "policy")
+            problem = f'no policy is called "{asked}"; {near_miss(asked, known)}'
+            faults.append(Fault(key, problem, *document.place(key), shown(asked, ())))
+    return faults
