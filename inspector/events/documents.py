@@ -1,0 +1,396 @@
+"""The events that the station publishes: CloudEvents 1.0 in structured JSON.
+
+The builders make plain documents and look nothing up: every fact comes in as an argument. Times are
+UTC with microseconds, and are found from a frame's own pair of arrival times, so that a clock that
+is set while a frame is on its way cannot tear its times apart.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from inspector.events.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from inspector.config.events import Topics
+    from inspector.frame import Frame
+    from inspector.verdict import EngineInfo, Verdict
+
+FRAME_REJECTED: Final = "inspector.frame.rejected.v1"
+FRAME_JUDGED: Final = "inspector.frame.judged.v1"
+QUALITY_DEGRADED: Final = "inspector.quality.degraded.v1"
+QUALITY_RECOVERED: Final = "inspector.quality.recovered.v1"
+CAMERA_LOST: Final = "inspector.camera.lost.v1"
+CAMERA_RESTORED: Final = "inspector.camera.restored.v1"
+STATION_STATUS: Final = "inspector.station.status.v1"
+EVENTS_DROPPED: Final = "inspector.events.dropped.v1"
+
+TYPES: Final = (
+    FRAME_REJECTED,
+    FRAME_JUDGED,
+    QUALITY_DEGRADED,
+    QUALITY_RECOVERED,
+    CAMERA_LOST,
+    CAMERA_RESTORED,
+    STATION_STATUS,
+    EVENTS_DROPPED,
+)
+
+Mode = Literal["inspect", "observe"]
+Document = dict[str, Any]
+
+
+class Counters(Protocol):
+    """What became of a camera's frames so far, as the capture stage counts them."""
+
+    @property
+    def frames_in(self) -> int:
+        """All frames that arrived."""
+
+    @property
+    def judged(self) -> int:
+        """Those with a verdict."""
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Those without one, by cause."""
+
+    @property
+    def in_flight(self) -> int:
+        """Those on their way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event on its way to its topic.
+
+    Attributes:
+        id: UUIDv7; the same on every repeat.
+        type: such as `inspector.frame.rejected.v1`.
+        key: the record's key, STATION/CAMERA or STATION: events of one key stay in order.
+        topic: name of the topic.
+        document: the CloudEvents document, for nobody to change.
+    """
+
+    id: str
+    type: str
+    key: str
+    topic: str
+    document: Document
+
+
+def topic_of(event_type: str, topics: Topics) -> str:
+    """The topic that events of a type go to.
+
+    Raises:
+        ValueError: there is no such type.
+    """
+    if event_type in {FRAME_REJECTED, QUALITY_DEGRADED, QUALITY_RECOVERED}:
+        return topics.rejects
+    if event_type == FRAME_JUDGED:
+        return topics.verdicts
+    if event_type in {CAMERA_LOST, CAMERA_RESTORED, STATION_STATUS, EVENTS_DROPPED}:
+        return topics.status
+    msg = f"unknown event type {event_type!r}, known: {', '.join(TYPES)}"
+    raise ValueError(msg)
+
+
+def rfc3339(utc_ns: int) -> str:
+    """A UTC time in microseconds.
+
+    >>> rfc3339(1_700_000_000_123_456_789)
+    '2023-11-14T22:13:20.123456Z'
+    """
+    seconds, ns = divmod(utc_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ns // 1000:06d}Z"
+
+
+def encode(document: Document) -> bytes:
+    """A document as the bytes of a Kafka record.
+
+    Raises:
+        ValueError: it holds a number that JSON does not know.
+    """
+    return json.dumps(
+        document, ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    ).encode()
+
+
+class Documents:
+    """Builds the events of one station.
+
+    Args:
+        station, mode: as in the station file.
+        topics: names of the topics.
+        utc_ns: the wall clock, for the events that no frame gives a time.
+
+    Any thread may call any method; each returns a new event with a new id.
+    """
+
+    def __init__(
+        self,
+        station: str,
+        mode: Mode,
+        topics: Topics,
+        *,
+        utc_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._station = station
+        self._mode = mode
+        self._topics = topics
+        self._utc_ns = utc_ns
+
+    def frame_rejected(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
+        """A frame that its policy rejects; the facts are those of `frame_judged`."""
+        return self._of_frame(FRAME_REJECTED, frame, verdict, **facts)
+
+    def frame_judged(
+        self,
+        frame: Frame,
+        verdict: Verdict,
+        *,
+        decided_ns: int,
+        quality: Mapping[str, bool | int],
+        counters: Counters,
+    ) -> Event:
+        """Any frame with a verdict, the unjudgeable too.
+
+        Args:
+            decided_ns: monotonic time of the policy's decision.
+            quality: the n of m state after this frame (`Decision.quality`).
+            counters: what became of the camera's frames up to now.
+        """
+        return self._of_frame(
+            FRAME_JUDGED,
+            frame,
+            verdict,
+            decided_ns=decided_ns,
+            quality=quality,
+            counters=counters,
+        )
+
+    def quality_degraded(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
+        """The camera's pictures have become bad with this frame; facts as in `frame_judged`."""
+        return self._of_frame(QUALITY_DEGRADED, frame, verdict, **facts)
+
+    def quality_recovered(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
+        """The camera's pictures are good again with this frame; facts as in `frame_judged`."""
+        return self._of_frame(QUALITY_RECOVERED, frame, verdict, **facts)
+
+    def camera_lost(
+        self,
+        camera: str,
+        *,
+        stream_epoch: int,
+        cause: str | None,
+        detail: str,
+        counters: Counters,
+    ) -> Event:
+        """A camera gives no more pictures.
+
+        Args:
+            stream_epoch: the one that ended; -1 if the camera was never there.
+            cause: one word (`refused`, `timeout`, `stalled` …).
+            detail: a sentence for a person, without secrets.
+        """
+        data = {
+            "stream_epoch": stream_epoch,
+            "cause": cause,
+            "detail": detail,
+            "counters": _counters(counters),
+        }
+        return self._make(CAMERA_LOST, camera, self._utc_ns(), data)
+
+    def camera_restored(
+        self,
+        camera: str,
+        *,
+        stream_epoch: int,
+        lost_s: float | None,
+        size_wh: tuple[int, int] | None,
+        counters: Counters,
+    ) -> Event:
+        """A camera gives pictures again.
+
+        Args:
+            stream_epoch: the one that begins.
+            lost_s: how long it was lost, None where that is not known.
+            size_wh: width and height of its pictures, None where not yet known.
+        """
+        size = size_wh and {"width": size_wh[0], "height": size_wh[1]}
+        data = {
+            "stream_epoch": stream_epoch,
+            "lost_s": None if lost_s is None else round(lost_s, 3),
+            "picture": size,
+            "counters": _counters(counters),
+        }
+        return self._make(CAMERA_RESTORED, camera, self._utc_ns(), data)
+
+    def station_status(
+        self,
+        *,
+        version: str,
+        started_utc_ns: int,
+        ready: bool,
+        reasons: Sequence[str],
+        cameras: Mapping[str, Mapping[str, object]],
+        engine: EngineInfo | None,
+        outbox: Mapping[str, object],
+    ) -> Event:
+        """The station's heartbeat; of those that wait in the outbox only the newest is sent.
+
+        Args:
+            version: of the package.
+            reasons: why the station is not ready, or what is degraded.
+            cameras: name to at least `state`; more keys are welcome (`camera_entry`).
+            outbox: figures of the outbox (`OutboxStats.to_json`).
+        """
+        now = self._utc_ns()
+        data = {
+            "version": version,
+            "started": rfc3339(started_utc_ns),
+            "uptime_s": round((now - started_utc_ns) / 1e9, 3),
+            "ready": ready,
+            "reasons": list(reasons),
+            "cameras": {name: dict(entry) for name, entry in cameras.items()},
+            "engine": _engine(engine),
+            "outbox": dict(outbox),
+        }
+        return self._make(STATION_STATUS, None, now, data)
+
+    def events_dropped(
+        self,
+        *,
+        count: int | None,
+        first_id: str | None,
+        last_id: str | None,
+        cause: str,
+        types: Mapping[str, int],
+        keys: Mapping[str, int],
+    ) -> Event:
+        """A gap: events that were shed before they could be sent.
+
+        Args:
+            count: how many; None where nobody can know (a broken outbox).
+            cause: `outbox_full`, `memory_full` or `outbox_corrupt`.
+            types, keys: the count by event type, and by record key (STATION/CAMERA).
+        """
+        data = {
+            "count": count,
+            "first_id": first_id,
+            "last_id": last_id,
+            "cause": cause,
+            "types": dict(types),
+            "keys": dict(keys),
+        }
+        return self._make(EVENTS_DROPPED, None, self._utc_ns(), data)
+
+    def _of_frame(
+        self,
+        event_type: str,
+        frame: Frame,
+        verdict: Verdict,
+        *,
+        decided_ns: int,
+        quality: Mapping[str, bool | int],
+        counters: Counters,
+    ) -> Event:
+        def utc_ns(monotonic_ns: int) -> int:
+            return frame.arrived_utc_ns + monotonic_ns - frame.arrived_ns
+
+        def at(monotonic_ns: int) -> str | None:
+            return rfc3339(utc_ns(monotonic_ns)) if monotonic_ns else None
+
+        data = {
+            "stream_epoch": frame.stream_epoch,
+            "sequence": frame.sequence,
+            "part_id": None,
+            "trigger_id": None,
+            "origin": frame.origin,
+            "pts_s": frame.pts_s,
+            "picture": {"width": frame.width, "height": frame.height},
+            "times": {
+                "captured": rfc3339(frame.arrived_utc_ns),
+                "decoded": at(frame.decoded_ns),
+                "judged": at(verdict.judged_ns),
+                "decided": at(decided_ns),
+            },
+            "durations_ms": _durations(frame, verdict, decided_ns),
+            "verdict": str(verdict.outcome),
+            "label": verdict.label,
+            "probabilities": {k: round(float(p), 6) for k, p in verdict.probabilities.items()},
+            "reasons": list(verdict.reasons),
+            "cause": None if verdict.cause is None else str(verdict.cause),
+            "confirmed": verdict.confirmed,
+            "quality": dict(quality),
+            "engine": _engine(verdict.engine),
+            "evidence": None,
+            "counters": _counters(counters),
+        }
+        return self._make(event_type, frame.camera, utc_ns(decided_ns), data)
+
+    def _make(self, event_type: str, camera: str | None, utc_ns: int, data: Document) -> Event:
+        event_id = str(new_id())
+        source = f"/stations/{self._station}"
+        who: Document = {"station": self._station, "mode": self._mode}
+        if camera is not None:
+            source += f"/cameras/{camera}"
+            who["camera"] = camera
+        document = {
+            "specversion": "1.0",
+            "id": event_id,
+            "source": source,
+            "type": event_type,
+            "time": rfc3339(utc_ns),
+            "datacontenttype": "application/json",
+            "dataschema": schema_uri(event_type),
+            "data": {**who, **data, "replay": False},
+        }
+        key = self._station if camera is None else f"{self._station}/{camera}"
+        return Event(event_id, event_type, key, topic_of(event_type, self._topics), document)
+
+
+def schema_uri(event_type: str) -> str:
+    """The `dataschema` of a type: where in which schema its data is described."""
+    return f"urn:inspector:schema:{event_type}#/properties/data"
+
+
+def _durations(frame: Frame, verdict: Verdict, decided_ns: int) -> dict[str, float | None]:
+    """Milliseconds in each stage; None where a frame did not pass it."""
+
+    def ms(begin_ns: int, end_ns: int) -> float | None:
+        return round((end_ns - begin_ns) / 1e6, 3) if begin_ns and end_ns else None
+
+    return {
+        "decode": ms(frame.arrived_ns, frame.decoded_ns),
+        "queue": ms(frame.decoded_ns, verdict.submitted_ns),
+        "judge": ms(verdict.submitted_ns, verdict.judged_ns),
+        "decide": ms(verdict.judged_ns, decided_ns),
+        "total": ms(frame.arrived_ns, decided_ns),
+    }
+
+
+def _engine(engine: EngineInfo | None) -> Document | None:
+    return engine and {
+        "name": engine.name,
+        "version": engine.version,
+        "sha256": engine.sha256,
+        "runtime": engine.runtime,
+        "precision": engine.precision,
+        "degraded": engine.degraded,
+    }
+
+
+def _counters(counters: Counters) -> Document:
+    return {
+        "frames_in": counters.frames_in,
+        "judged": counters.judged,
+        "dropped": dict(counters.dropped),
+        "in_flight": counters.in_flight,
+    }
