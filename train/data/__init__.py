@@ -1,0 +1,1 @@
+"""Pictures to train and measure on: references, made crops, made sets, and sets as distributed."""

@@ -1,0 +1,78 @@
+"""Reading picture files: what cannot be read is named and counted, and few may be."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from train.distortions.base import Picture
+from train.errors import DataError
+
+SUFFIXES = frozenset({".png", ".bmp", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm"})
+LARGEST_SHARE_LOST = 0.01
+"""More unreadable or tiny pictures than this share are an error."""
+
+
+@dataclass(slots=True)
+class Lost:
+    """The pictures of a set that could not be used, each with its reason."""
+
+    reasons: list[str] = field(default_factory=list)
+
+    def check(self, total: int, place: Path) -> None:
+        """Refuse the set where too much of it is lost; one picture may always be.
+
+        Raises:
+            DataError: More than 1 % of `total`, naming the first ten.
+        """
+        if len(self.reasons) > max(1, LARGEST_SHARE_LOST * total):
+            first = "\n  ".join(self.reasons[:10])
+            raise DataError(
+                f"{len(self.reasons)} of {total} pictures in {place} cannot be used, which is more"
+                f" than {LARGEST_SHARE_LOST:.0%}:\n  {first}"
+            )
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files below a folder, in the order of their paths.
+
+    Raises:
+        DataError: There is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def read_picture(path: Path, smallest_side: int = 1) -> Picture:
+    """Read one picture as BGR; grey and transparent ones become BGR too.
+
+    Raises:
+        DataError: Unreadable, or a side below `smallest_side` pixels.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None:
+        raise DataError(f"{path}: not a readable picture")
+    height, width = picture.shape[:2]
+    if min(height, width) < smallest_side:
+        raise DataError(
+            f"{path}: {width}x{height} pixels, but at least {smallest_side} are needed each way"
+        )
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def read_all(
+    paths: Iterable[Path], smallest_side: int, lost: Lost
+) -> Iterator[tuple[Path, Picture]]:
+    """Read pictures one after the other; those that cannot be used go to `lost`."""
+    for path in paths:
+        try:
+            yield path, read_picture(path, smallest_side)
+        except DataError as error:
+            lost.reasons.append(str(error))

@@ -1,0 +1,116 @@
+"""Pristine pictures, split by source.
+
+A folder of references has the sub-folders `train`, `val` and `test`, and may have a
+`SOURCES.csv` with one row a picture (`file, package, path, author, licence, …`). A folder
+without sub-folders is split here, by the digest of each file's name, so that adding a picture
+moves no other.
+"""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.data.pictures import Lost, picture_files, read_all
+from train.distortions.base import Picture
+from train.errors import DataError
+
+SPLITS = ("train", "val", "test")
+SMALLEST_SIDE = 256
+_HELD_BACK = 0.1
+"""Share of an unsplit folder that goes to `val`, and as much again to `test`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One pristine picture with where it comes from."""
+
+    name: str
+    path: Path
+    source: str
+    author: str
+    licence: str
+
+
+def list_references(folder: Path, split: str) -> list[Reference]:
+    """The references of one split, in the order of their names.
+
+    Raises:
+        DataError: No such folder or split, nothing in it, or one source on two sides.
+    """
+    if split not in SPLITS:
+        raise DataError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    known = _sources(folder)
+    by_split = {name: _of_split(folder, name, known) for name in SPLITS}
+    refuse_leakage(by_split)
+    if not by_split[split]:
+        raise DataError(f"{folder} has no pictures for the split {split!r}")
+    return by_split[split]
+
+
+def load_references(references: list[Reference], folder: Path) -> tuple[list[Reference], list[Picture]]:
+    """Decode references into memory; those that cannot be used are left out.
+
+    Raises:
+        DataError: More than 1 % cannot be used.
+    """
+    lost = Lost()
+    by_path = {reference.path: reference for reference in references}
+    kept, pictures = [], []
+    for path, picture in read_all(by_path, SMALLEST_SIDE, lost):
+        kept.append(by_path[path])
+        pictures.append(picture)
+    lost.check(len(references), folder)
+    return kept, pictures
+
+
+def refuse_leakage(by_split: dict[str, list[Reference]]) -> None:
+    """Make sure that no source lies on two sides of the split.
+
+    Raises:
+        DataError: One does; the text names it and both files.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for split, references in by_split.items():
+        for reference in references:
+            other = seen.setdefault(reference.source, (split, reference.name))
+            if other[0] != split:
+                raise DataError(
+                    f"the source {reference.source!r} is on both sides of the split:"
+                    f" {other[0]}/{other[1]} and {split}/{reference.name}"
+                )
+
+
+def _sources(folder: Path) -> dict[str, dict[str, str]]:
+    table = folder / "SOURCES.csv"
+    if not table.is_file():
+        return {}
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and "file" not in rows[0]:
+        raise DataError(f"{table} has no column 'file'")
+    return {row["file"]: row for row in rows}
+
+
+def _of_split(folder: Path, split: str, known: dict[str, dict[str, str]]) -> list[Reference]:
+    if (folder / "train").is_dir():
+        paths = picture_files(folder / split) if (folder / split).is_dir() else []
+    else:
+        paths = [path for path in picture_files(folder) if _split_by_name(path.stem) == split]
+    return [_reference(path, folder, known) for path in paths]
+
+
+def _reference(path: Path, folder: Path, known: dict[str, dict[str, str]]) -> Reference:
+    name = path.relative_to(folder).as_posix()
+    row = known.get(name, {})
+    source = f"{row['package']}:{row['path']}" if row.get("path") else path.stem
+    return Reference(
+        name, path, source, row.get("author", "unknown"), row.get("licence", "unknown")
+    )
+
+
+def _split_by_name(stem: str) -> str:
+    place = int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") / 2**32
+    if place < _HELD_BACK:
+        return "test"
+    return "val" if place < 2 * _HELD_BACK else "train"

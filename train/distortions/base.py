@@ -1,0 +1,57 @@
+"""What a distortion is: a label, a continuous parameter, and a function of picture and chance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import exp, log
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) uint8, BGR, sRGB-coded."""
+
+MILDEST = 0.5
+WORST = 5.5
+"""Bounds of the continuous severity. The whole numbers 1 to 5 are the middles of five equal bins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distortion:
+    """One kind of damage.
+
+    `mildest` and `worst` are the values of the parameter at severity 0.5 and 5.5. `apply` takes
+    a picture, a severity in between, and the generator that is its only source of chance: the
+    same three give the same picture. It never changes its argument.
+    """
+
+    label: str
+    parameter: str
+    mildest: float
+    worst: float
+    apply: Callable[[Picture, float, np.random.Generator], Picture]
+
+
+def on_log_scale(severity: float, mildest: float, worst: float) -> float:
+    """Parameter at a severity, equal steps of severity being equal ratios of the parameter.
+
+    Raises:
+        ValueError: The severity lies outside 0.5 to 5.5.
+
+    Example:
+        >>> round(on_log_scale(3.0, 1.0, 100.0), 3)
+        10.0
+    """
+    place = place_of(severity)
+    return exp(log(mildest) + place * (log(worst) - log(mildest)))
+
+
+def on_linear_scale(severity: float, mildest: float, worst: float) -> float:
+    """Parameter at a severity, equal steps of severity being equal steps of the parameter."""
+    return mildest + place_of(severity) * (worst - mildest)
+
+
+def place_of(severity: float) -> float:
+    """Where a severity lies between the mildest (0) and the worst (1)."""
+    if not MILDEST <= severity <= WORST:
+        raise ValueError(f"severity must lie between {MILDEST} and {WORST}, not {severity}")
+    return (severity - MILDEST) / (WORST - MILDEST)

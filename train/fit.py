@@ -1,0 +1,289 @@
+"""Fitting, on Lightning: mixed precision, resume to the same data order, early stop, logs.
+
+The network sees uint8 BGR crops as the exported graph will; the change to RGB in [0, 1] is made
+here in one place, `to_input`, which the export repeats inside the graph.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics.classification import MulticlassAccuracy
+
+from train.allocator import keep_large_buffers
+from train.data.crops import Batch, CropSettings, CropStream
+from train.distortions import Picture
+from train.errors import WeightsError
+from train.models import build
+from train.schedule import Budget, rate_at
+
+_WARM_UP_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class FitSettings:
+    """What is fitted and how; stored in every checkpoint."""
+
+    labels: tuple[str, ...]
+    architecture: str = "SimpleNet"
+    model: dict[str, Any] = field(default_factory=dict)
+    crops: CropSettings = field(default_factory=CropSettings)
+    peak_rate: float = 2e-3
+    weight_decay: float = 0.01
+    smoothing: float = 0.03
+    frozen: tuple[str, ...] = ()
+    steps_an_epoch: int = 200
+    steps: int | None = None
+    minutes: float | None = None
+    patience: int | None = None
+    workers: int = 1
+    precision: str = "bf16-mixed"
+    seed: int = 1
+
+
+def to_input(pictures_bgr: Tensor) -> Tensor:
+    """(N, H, W, 3) uint8 BGR to (N, 3, H, W) float32 RGB in [0, 1], channels last in memory."""
+    return pictures_bgr.flip(3).permute(0, 3, 1, 2).float().mul(1 / 255)
+
+
+class Fit(L.LightningModule):
+    """One fit of one network."""
+
+    def __init__(self, settings: FitSettings) -> None:
+        """Build the network from the settings alone, with weights drawn by the seed."""
+        super().__init__()
+        self.settings = settings
+        self.save_hyperparameters({"settings": asdict(settings)})
+        torch.manual_seed(settings.seed)
+        network = build(settings.architecture, len(settings.labels), **settings.model)
+        self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.budget = Budget(settings.steps, settings.minutes)
+        self.accuracy = MulticlassAccuracy(len(settings.labels), average="micro")
+        for name in settings.frozen:
+            self.network.get_submodule(name).requires_grad_(False)
+
+    def forward(self, pictures_bgr: Tensor) -> Tensor:
+        """(N, H, W, 3) uint8 BGR to (N, C) logits."""
+        logits: Tensor = self.network(to_input(pictures_bgr))
+        return logits
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW on what is not frozen; the rate is set at each step."""
+        free = [p for p in self.parameters() if p.requires_grad]
+        return torch.optim.AdamW(
+            free, lr=self.settings.peak_rate, weight_decay=self.settings.weight_decay
+        )
+
+    def on_train_start(self) -> None:
+        """Begin to count the minutes."""
+        self.budget.start()
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the frozen parts, their running means included, as they are."""
+        for name in self.settings.frozen:
+            self.network.get_submodule(name).eval()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Set the learning rate; end the run where the budget is spent."""
+        del batch, batch_idx
+        progress = self.budget.progress(self.global_step)
+        rate = rate_at(self.global_step, progress, self.settings.peak_rate, _WARM_UP_STEPS)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+        if progress >= 1:
+            self.trainer.should_stop = True
+            return -1
+        return None
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross entropy with smoothed labels."""
+        del batch_idx
+        pictures, answers = batch
+        logits = self(pictures).float()
+        loss = functional.cross_entropy(logits, answers, label_smoothing=self.settings.smoothing)
+        hits = (logits.argmax(1) == answers).float().mean()
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(answers))
+        self.log("train_accuracy", hits, on_step=False, on_epoch=True, batch_size=len(answers))
+        self.log("minutes", self.budget.elapsed_s() / 60, on_step=False, on_epoch=True, reduce_fx="max")
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss without smoothing, and accuracy."""
+        del batch_idx
+        pictures, answers = batch
+        logits = self(pictures).float()
+        self.accuracy.update(logits, answers)
+        self.log("val_loss", functional.cross_entropy(logits, answers), batch_size=len(answers))
+        self.log("val_accuracy", self.accuracy, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the time that is spent."""
+        checkpoint["spent_s"] = self.budget.elapsed_s()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting where the killed run stopped."""
+        self.budget.spent_s = float(checkpoint["spent_s"])
+
+
+class Crops(L.LightningDataModule):
+    """Training crops made on the fly, and validation tiles that stay the same."""
+
+    def __init__(
+        self, settings: FitSettings, references: Sequence[Picture], validation: Batch
+    ) -> None:
+        """Keep the pictures."""
+        super().__init__()
+        self._settings = settings
+        self._references = references
+        self._validation = validation
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The stream from this epoch's first batch on; each process of several takes its own."""
+        settings, trainer = self._settings, self.trainer
+        world = trainer.world_size if trainer else 1
+        rank = trainer.global_rank if trainer else 0
+        epoch = trainer.current_epoch if trainer else 0
+        own = CropSettings(**{**asdict(settings.crops), "seed": settings.crops.seed * world + rank})
+        stream = CropStream(
+            self._references,
+            settings.labels,
+            own,
+            first_batch=epoch * settings.steps_an_epoch,
+            batches=settings.steps_an_epoch,
+        )
+        return DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=settings.workers,
+            prefetch_factor=4 if settings.workers else None,
+        )
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        """The validation tiles."""
+        return DataLoader(TensorDataset(*self._validation), batch_size=32)
+
+
+def fit(
+    settings: FitSettings,
+    references: Sequence[Picture],
+    validation: Batch,
+    folder: Path,
+    *,
+    weights: Path | None = None,
+    progress: bool = True,
+    devices: str = "auto",
+    nodes: int = 1,
+) -> Path:
+    """Fit, or go on with the fit whose last checkpoint lies in `folder`.
+
+    Args:
+        settings: What and how.
+        references: Pristine pictures of the train split, (H, W, 3) uint8 BGR.
+        validation: Tiles of the val split and their label numbers.
+        folder: Where logs and checkpoints go.
+        weights: A checkpoint of another fit to start from; parts that the two do not share start
+            fresh. Not looked at where this fit is resumed.
+        progress: Show a progress bar.
+        devices: Lightning's own word for the devices to use.
+        nodes: Number of machines.
+
+    Returns:
+        The last checkpoint.
+    """
+    keep_large_buffers()
+    torch.set_float32_matmul_precision("high")
+    module = Fit(settings)
+    last = folder / "last.ckpt"
+    if weights is not None and not last.exists():
+        start_from(module, weights)
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            dirpath=folder, filename="best", monitor="val_loss", save_last=True, save_top_k=1,
+            enable_version_counter=False, save_on_train_epoch_end=True,
+        )
+    ]
+    if settings.patience is not None:
+        callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=20))
+    trainer = L.Trainer(
+        accelerator="auto",
+        devices=devices,
+        num_nodes=nodes,
+        precision=settings.precision,  # type: ignore[arg-type]
+        max_epochs=-1,
+        max_steps=settings.steps if settings.steps is not None else -1,
+        limit_train_batches=settings.steps_an_epoch,
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        logger=[
+            CSVLogger(folder, name="logs", version="csv"),
+            TensorBoardLogger(folder, name="logs", version="tensorboard"),
+        ],
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+    )
+    data = Crops(settings, references, validation)
+    trainer.fit(
+        module, data, ckpt_path=str(last) if last.exists() else None, weights_only=False
+    )
+    return last
+
+
+def settings_of(checkpoint: Path) -> FitSettings:
+    """The settings a checkpoint was fitted with."""
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    raw = dict(stored["hyper_parameters"]["settings"])
+    raw["crops"] = CropSettings(**raw["crops"])
+    raw["labels"], raw["frozen"] = tuple(raw["labels"]), tuple(raw["frozen"])
+    return FitSettings(**raw)
+
+
+def load(checkpoint: Path) -> Fit:
+    """A fitted network, ready to be asked."""
+    module = Fit(settings_of(checkpoint))
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    module.load_state_dict(stored["state_dict"])
+    return module.eval()
+
+
+def start_from(module: Fit, checkpoint: Path) -> list[str]:
+    """Take over the weights that two networks share.
+
+    Returns:
+        The names of the parts that start fresh.
+
+    Raises:
+        WeightsError: Another architecture or class count; the text gives both.
+    """
+    theirs, ours = settings_of(checkpoint), module.settings
+    if theirs.architecture != ours.architecture:
+        raise WeightsError(
+            f"{checkpoint} holds weights of {theirs.architecture}, not of {ours.architecture}"
+        )
+    if len(theirs.labels) != len(ours.labels):
+        raise WeightsError(
+            f"{checkpoint} has {len(theirs.labels)} outputs {theirs.labels},"
+            f" but {len(ours.labels)} are wanted: {ours.labels}"
+        )
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    own = module.state_dict()
+    for name, value in state.items():
+        if name in own and own[name].shape != value.shape:
+            raise WeightsError(
+                f"{checkpoint}: {name} has shape {tuple(value.shape)},"
+                f" but {tuple(own[name].shape)} is wanted"
+            )
+    shared = {name: value for name, value in state.items() if name in own}
+    missing = module.load_state_dict(shared, strict=False).missing_keys
+    return list(missing)
