@@ -1,0 +1,211 @@
+"""From a folder to a warm engine: digests, compile, golden tiles, choice of precision, ready."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from inspector.engine.golden import compare, judge_tiles, read_golden
+from inspector.engine.manifest import FILE_OF, read_manifest
+from inspector.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.engine.golden import Golden, Parity
+    from inspector.engine.manifest import Manifest, Precision
+    from inspector.engine.openvino import OpenVinoRuntime
+    from inspector.engine.runtime import Runtime
+    from inspector.verdict import EngineInfo, Thresholds
+
+RuntimeChoice = Literal["auto", "tensorrt", "openvino"]
+PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+Fallback = Literal["openvino", "none"]
+
+_CHOOSE_WITHIN_S = 4.0
+"""After this long `auto` takes the best precision found so far: the first verdict must come soon."""
+_TIMED_BATCHES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A warm engine that reproduces its golden tiles.
+
+    Attributes:
+        parity: how well it does.
+        degraded: why another runtime than the one asked for is serving; None where it is that one.
+        passed_over: why `auto` took no other precision, one sentence each.
+    """
+
+    manifest: Manifest
+    runtime: Runtime
+    thresholds: Thresholds
+    parity: Parity
+    degraded: str | None = None
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> EngineInfo:
+        """Which engine, runtime and precision serve now."""
+        return self.runtime.info
+
+    def close(self) -> None:
+        """Give the runtime's resources back. Idempotent."""
+        self.runtime.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    runtime: OpenVinoRuntime
+    parity: Parity
+    tile_s: float
+
+
+def load_engine(
+    folder: Path,
+    *,
+    runtime: RuntimeChoice = "auto",
+    precision: PrecisionChoice = "auto",
+    max_batch: int = 16,
+    threads: int | None = None,
+    fallback: Fallback = "openvino",
+) -> Engine:
+    """Make the engine in `folder` ready to serve; takes seconds.
+
+    Args:
+        runtime: auto: the best that is there.
+        precision: auto: the fastest, as measured now, that reproduces the golden tiles.
+        max_batch: most tiles judged at once. OpenVINO takes fewer, see docs/engines.md.
+        threads: processor threads for OpenVINO; all that this process may use if None.
+        fallback: what to do where the runtime asked for is not to be had.
+
+    Raises:
+        EngineError: a file is missing or another one, the runtime cannot be had, or the golden
+            tiles are not reproduced: by which tile, which label, how far.
+    """
+    manifest = read_manifest(folder)
+    manifest.check_files()
+    golden = read_golden(manifest)
+    degraded = _why_not(manifest, runtime, fallback)
+    batch = min(max_batch, max(manifest.sampling.count, _OPENVINO_BATCH))
+    choice, passed_over = _choose(manifest, golden, precision, batch, threads, degraded)
+    return Engine(
+        manifest=manifest,
+        runtime=choice.runtime,
+        thresholds=manifest.verdict_thresholds(),
+        parity=choice.parity,
+        degraded=degraded,
+        passed_over=passed_over,
+    )
+
+
+_OPENVINO_BATCH = 4
+"""A processor gains nothing from larger batches, and every frame of a batch waits for all of it."""
+
+
+def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
+    """Why the runtime asked for does not serve, or None where it does."""
+    if runtime != "tensorrt":
+        return None
+    reason = "this version of inspector has no tensorrt runtime"
+    if fallback == "none":
+        msg = (
+            f"engine {manifest.name}: {reason}, and engine.fallback is none; "
+            "set engine.runtime to openvino or auto, or allow the fallback"
+        )
+        raise EngineError(msg)
+    return f"tensorrt was asked for, openvino is serving: {reason}"
+
+
+def _choose(
+    manifest: Manifest,
+    golden: Golden,
+    precision: PrecisionChoice,
+    batch: int,
+    threads: int | None,
+    degraded: str | None,
+) -> tuple[_Candidate, tuple[str, ...]]:
+    began = time.monotonic()
+    best: _Candidate | None = None
+    reasons: list[str] = []
+    for name in available_precisions(manifest) if precision == "auto" else (precision,):
+        if best and (name in {"fp16", "fp32"} or time.monotonic() - began > _CHOOSE_WITHIN_S):
+            # Nothing but bf16 is ever faster than int8, and nothing slower than fp32.
+            reasons.append(f"{name} was not tried: {best.parity.precision} serves")
+            continue
+        try:
+            candidate = _try(manifest, golden, name, batch, threads, degraded is not None)
+        except EngineError as error:
+            reasons.append(str(error))
+            continue
+        loser = candidate if best and best.tile_s <= candidate.tile_s else best
+        best = best if loser is candidate else candidate
+        if loser:
+            loser.runtime.close()
+            reasons.append(
+                f"{loser.parity.precision} takes {loser.tile_s * 1e3:.1f} ms a tile, "
+                f"{best.parity.precision if best else '-'} fewer"
+            )
+    if best is None:
+        raise EngineError("\n".join(reasons) or f"engine {manifest.name}: no precision to run")
+    return best, tuple(reasons)
+
+
+def available_precisions(manifest: Manifest) -> tuple[Precision, ...]:
+    """The precisions that the engine has a file for and this processor computes, fastest first."""
+    from inspector.engine.openvino import precisions_of_processor  # noqa: PLC0415 - heavy import
+
+    present = manifest.files.present()
+    return tuple(name for name in precisions_of_processor() if FILE_OF[name] in present)
+
+
+def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity:
+    """Hold a runtime against the golden tiles.
+
+    Raises:
+        EngineError: it does not reproduce them (or failed): which tile, which label, how far off.
+    """
+    precision: Precision = runtime.info.precision  # type: ignore[assignment]
+    parity = compare(manifest, golden, judge_tiles(runtime, golden.tiles), precision)
+    if not parity.ok:
+        file = manifest.folder / manifest.file_of(precision).path
+        msg = (
+            f"engine {manifest.name} on {runtime.info.runtime} ({precision}, {file}) does not "
+            f"reproduce its golden tiles and does not serve: {parity.explain()}"
+        )
+        raise EngineError(msg)
+    return parity
+
+
+def _try(
+    manifest: Manifest,
+    golden: Golden,
+    precision: Precision,
+    batch: int,
+    threads: int | None,
+    degraded: bool,  # noqa: FBT001 - goes straight through
+) -> _Candidate:
+    from inspector.engine.openvino import OpenVinoRuntime  # noqa: PLC0415 - heavy import
+
+    runtime = OpenVinoRuntime(
+        manifest, precision, max_batch=batch, threads=threads, degraded=degraded
+    )
+    try:
+        parity = check_parity(manifest, golden, runtime)
+        return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
+    except BaseException:
+        runtime.close()
+        raise
+
+
+def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
+    """Seconds a tile in batches as they will be served, the best of a few; also the warm-up: every
+    request of the runtime has met that shape afterwards."""
+    tiles = golden.tiles[: runtime.max_batch]
+    best = float("inf")
+    for _ in range(_TIMED_BATCHES):
+        began = time.perf_counter()
+        judge_tiles(runtime, tiles)
+        best = min(best, (time.perf_counter() - began) / len(tiles))
+    return best

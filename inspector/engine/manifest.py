@@ -1,0 +1,317 @@
+"""The engine folder: its manifest, read and checked, and its files, read only with their digests.
+
+The folder is the contract between training and serving: what is not in the manifest is not known,
+and what does not match its digest is not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from inspector.engine.tiling import Join, Where
+from inspector.errors import EngineError, UserError
+from inspector.verdict import Thresholds
+
+MANIFEST = "manifest.yaml"
+
+FilePrecision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""bf16 has no file of its own: it is the fp32 file, computed in bfloat16."""
+
+FILE_OF: Mapping[Precision, FilePrecision] = {
+    "fp32": "fp32",
+    "bf16": "fp32",
+    "fp16": "fp16",
+    "int8": "int8",
+}
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+        msg = "expected a path below the engine folder"
+        raise ValueError(msg)
+    return path
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Inside = Annotated[str, AfterValidator(_inside)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Label = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(_Part):
+    """What the network takes: raw tiles, without any preparation."""
+
+    name: str
+    dtype: Literal["uint8"]
+    layout: Literal["NHWC"]
+    colour: Literal["BGR"]
+    height: Annotated[int, Field(ge=8, le=4096)]
+    width: Annotated[int, Field(ge=8, le=4096)]
+
+
+class Output(_Part):
+    """What the network gives: (N, C), each row summing to 1."""
+
+    name: str
+    dtype: Literal["float32"]
+
+
+class Sampling(_Part):
+    """Which tiles of a frame are judged, and how their answers are joined."""
+
+    tile: Annotated[int, Field(ge=8, le=4096)]
+    count: Annotated[int, Field(ge=1, le=256)]
+    where: Where
+    join: Join
+
+
+class Limits(_Part):
+    """The engine's thresholds and what is known of them."""
+
+    accept: Probability
+    reject: dict[Label, Probability]
+    false_reject_budget: Probability
+    false_reject_upper_95: Probability | None = None
+    budget_proven: bool = False
+    good_frames_judged: Annotated[int, Field(ge=0)] = 0
+    set_on: str = ""
+
+
+class ModelFile(_Part):
+    """One file of the folder with its digest."""
+
+    path: Inside
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=1)]
+
+
+class Files(_Part):
+    """One ONNX file a precision."""
+
+    fp32: ModelFile | None = None
+    fp16: ModelFile | None = None
+    int8: ModelFile | None = None
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if not self.present():
+            msg = "expected a file of at least one precision"
+            raise ValueError(msg)
+        return self
+
+    def present(self) -> dict[FilePrecision, ModelFile]:
+        """The files that the manifest names, by precision."""
+        named = {"fp32": self.fp32, "fp16": self.fp16, "int8": self.int8}
+        return {precision: file for precision, file in named.items() if file}  # type: ignore[misc]
+
+
+class GoldenRef(_Part):
+    """Where the golden tiles are listed."""
+
+    path: Inside
+    sha256: Sha256
+
+
+class _Document(_Part):
+    manifest: Literal[1]
+    name: Name
+    architecture: str
+    version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    classes: Annotated[tuple[Label, ...], Field(min_length=2, max_length=256)]
+    acceptable: Annotated[tuple[Label, ...], Field(min_length=1)]
+    input: Input
+    output: Output
+    sampling: Sampling
+    thresholds: Limits
+    files: Files
+    golden: GoldenRef
+    training: dict[str, Any] = Field(default_factory=dict)
+    measured: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        known = set(self.classes)
+        if len(known) != len(self.classes):
+            msg = "classes: a label is written twice"
+            raise ValueError(msg)
+        if strangers := set(self.acceptable) - known:
+            msg = f"acceptable: {', '.join(sorted(strangers))} is not among the classes"
+            raise ValueError(msg)
+        expected = known - set(self.acceptable)
+        if set(self.thresholds.reject) != expected:
+            msg = (
+                f"thresholds.reject names {', '.join(sorted(self.thresholds.reject)) or 'nothing'}; "
+                f"expected every class that is not acceptable: {', '.join(sorted(expected))}"
+            )
+            raise ValueError(msg)
+        if not self.input.height == self.input.width == self.sampling.tile:
+            msg = (
+                f"the input is {self.input.width}x{self.input.height}, the tiles are "
+                f"{self.sampling.tile}x{self.sampling.tile}; they must be equal"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Manifest(_Document):
+    """A checked manifest and the folder it lies in. Immutable; any thread."""
+
+    folder: Path
+
+    @property
+    def acceptable_columns(self) -> tuple[int, ...]:
+        """Columns of the output that belong to acceptable labels."""
+        return tuple(i for i, label in enumerate(self.classes) if label in self.acceptable)
+
+    def verdict_thresholds(self) -> Thresholds:
+        """The thresholds in the form that the verdict rule takes."""
+        limits = self.thresholds
+        return Thresholds(frozenset(self.acceptable), limits.accept, dict(limits.reject))
+
+    def file_of(self, precision: Precision) -> ModelFile:
+        """The model file that serves a precision.
+
+        Raises:
+            EngineError: the engine has no such file.
+        """
+        present = self.files.present()
+        file = present.get(FILE_OF[precision])
+        if file is None:
+            msg = (
+                f"engine {self.name}: no {FILE_OF[precision]} file for precision {precision}; "
+                f"its manifest has {', '.join(present)}"
+            )
+            raise EngineError(msg)
+        return file
+
+    def read(self, path: str, sha256: str) -> bytes:
+        """Read one file of the folder whole, and only if it has the digest.
+
+        What is checked is what is returned, so that nothing can change in between.
+
+        Raises:
+            EngineError: the file is missing, unreadable, outside the folder or another one.
+        """
+        file = self.folder / path
+        try:
+            if not file.resolve(strict=True).is_relative_to(self.folder.resolve()):
+                msg = f"engine {self.name}: {file} leads out of the engine folder"
+                raise EngineError(msg)
+            content = file.read_bytes()
+        except OSError as error:
+            msg = f"engine {self.name}: cannot read {file}: {error.strerror}; install the engine again"
+            raise EngineError(msg) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            msg = (
+                f"engine {self.name}: {file} has sha256 {found}, expected {sha256}; "
+                "the file is damaged or of another version: install the engine again"
+            )
+            raise EngineError(msg)
+        return content
+
+    def read_model(self, precision: Precision) -> bytes:
+        """The ONNX file of a precision, checked.
+
+        Raises:
+            EngineError: as `read` and `file_of`.
+        """
+        file = self.file_of(precision)
+        return self.read(file.path, file.sha256)
+
+    def check_files(self) -> None:
+        """Hold every model file against its digest.
+
+        Raises:
+            EngineError: the first file that is missing or another one.
+        """
+        for file in self.files.present().values():
+            self.read(file.path, file.sha256)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check `folder`/manifest.yaml. No other file is opened.
+
+    Raises:
+        EngineError: missing, not YAML, or not a manifest: every fault with key and value.
+    """
+    path = folder / MANIFEST
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"engine folder {folder}: cannot read {MANIFEST}: {error.strerror}"
+        raise EngineError(msg) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path} is not YAML: {error}"
+        raise EngineError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"{path}: expected a mapping, came {type(document).__name__}"
+        raise EngineError(msg)
+    try:
+        return Manifest.model_validate({**document, "folder": folder})
+    except ValidationError as error:
+        faults = "\n".join(
+            f"  {'.'.join(str(step) for step in fault['loc']) or 'manifest'}: {fault['msg']}"
+            f"{_came(fault['input'])}"
+            for fault in error.errors(include_url=False)
+        )
+        msg = f"{path} is not a manifest that this version can use:\n{faults}"
+        raise EngineError(msg) from error
+
+
+def _came(value: object) -> str:
+    return f" (came {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+
+
+def shipped_engines_folder() -> Path:
+    """Where the engines that come with the package lie: inside a wheel, or beside a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_engines"
+    return installed if installed.is_dir() else package.parent / "engines"
+
+
+def engine_names(folder: Path) -> list[str]:
+    """Names of the engine folders in `folder`, sorted.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not folder.is_dir():
+        msg = f"no folder of engines at {folder}; give --folder, or engine.folder in the station file"
+        raise UserError(msg)
+    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+
+
+def find_engine(name: str, folder: Path | None = None) -> Path:
+    """The folder of the engine `name`, in `folder` or among the shipped ones.
+
+    Raises:
+        UserError: there is none of that name; names those that are there.
+    """
+    where = folder or shipped_engines_folder()
+    known = engine_names(where)
+    if name not in known:
+        msg = f"no engine {name} in {where}; there: {', '.join(known) or 'none'}"
+        raise UserError(msg)
+    return where / name
