@@ -112,9 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     try:
-        _group.main(
-            args=None if arguments is None else list(arguments), prog_name="inspector"
-        )
+        _group.main(args=None if arguments is None else list(arguments), prog_name="inspector")
     except SystemExit as end:
         return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
     except UserError as error:
@@ -146,7 +144,7 @@ def _pipe_gone() -> int:
 
 
 def _print_trace() -> None:
-    import traceback  # noqa: PLC0415 - only where it is needed
+    import traceback
 
     traceback.print_exc()
     print("inspector: this is a fault of the program; the lines above tell where", file=sys.stderr)

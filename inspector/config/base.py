@@ -13,7 +13,8 @@ SECRET_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,62}$"
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a station, camera or policy: small letters, digits and hyphens, 63 at most."""
 
-SecretName = Annotated[str, StringConstraints(pattern=SECRET_NAME_PATTERN)]
+SECRET_RULE = StringConstraints(pattern=SECRET_NAME_PATTERN)
+SecretName = Annotated[str, SECRET_RULE]
 """Name of a secret: an environment variable, or a systemd credential. Never the secret itself."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -32,7 +33,7 @@ def _from_folder(path: Path, info: ValidationInfo) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_from_folder)]
-"""A file or folder. A relative one starts at the folder of the station file, not at the process's."""
+"""A file or folder. A relative one starts at the folder of the station file."""
 
 
 class Section(BaseModel):

@@ -105,7 +105,7 @@ class PatternFault(Section):
 
 
 class PatternSource(Section):
-    """Synthetic parts on a belt: `{kind: pattern, faults: [{label: gblur, from_s: 10, to_s: 15}]}`."""
+    """Synthetic parts on a belt: `{kind: pattern, faults: [{label: wn, from_s: 9, to_s: 15}]}`."""
 
     kind: Literal["pattern"]
     width: Annotated[int, Field(ge=64, le=7680)] = 1280
@@ -155,7 +155,7 @@ class Camera(Section):
     region: Region | None = None
     policy: Name = "default"
     max_megapixels: Annotated[float, Field(gt=0, le=200)] = 16.0
-    """Largest (cropped) picture that is judged; the slots are sized for it. Larger ones are unjudgeable."""
+    """Largest (cropped) picture that is judged; the slots are sized for it."""
     slots: Annotated[int, Field(ge=2, le=64)] = 6
     """Pictures that may wait or be in work at once."""
     max_age_s: Seconds = 0.5

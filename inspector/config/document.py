@@ -18,6 +18,10 @@ from inspector.config.faults import Fault, KeyPath
 MOST_VALUES = 100_000
 """More than any station needs; ends the expansion of aliases that multiply."""
 
+_FLOAT = (
+    r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
 _INT_TAG = "tag:yaml.org,2002:int"
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
@@ -34,8 +38,7 @@ for _tag, _pattern, _first in (
     (_INT_TAG, r"^[-+]?[0-9]+$", "-+0123456789"),
     (
         _FLOAT_TAG,
-        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+        _FLOAT,
         "-+.0123456789",
     ),
     (_MERGE_TAG, r"^<<$", "<"),
@@ -142,7 +145,9 @@ class _Walk:
         if isinstance(node, ScalarNode):
             return str(node.value)
         line, column = _place(node)
-        self.faults.append(Fault(key, "a key must be one word, not a list or section", line, column))
+        self.faults.append(
+            Fault(key, "a key must be one word, not a list or section", line, column)
+        )
         return f"line {line}"
 
     def _item(self, node: Node, key: KeyPath) -> Any:

@@ -40,7 +40,7 @@ class KafkaSasl(Section):
 
 
 class Kafka(Section):
-    """The broker: `{bootstrap_servers: [broker1:9093], security_protocol: SASL_SSL, sasl: {...}}`."""
+    """The broker: `{bootstrap_servers: [broker1:9093], security_protocol: SSL}`."""
 
     bootstrap_servers: Annotated[tuple[Server, ...], Field(min_length=1, max_length=64)]
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"

@@ -96,14 +96,18 @@ def _key_of(error: ErrorDetails, value: Any) -> KeyPath:
     location = error["loc"]
     for at, part in enumerate(location):
         last = at == len(location) - 1
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+        if _holds(value, part):
             value = value[part]
         elif not (last and error["type"] == "missing"):
             continue
         key.append(part)
     return tuple(key)
+
+
+def _holds(value: Any, part: str | int) -> bool:
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
 
 
 def _below(other: KeyPath, key: KeyPath) -> bool:
@@ -121,8 +125,7 @@ def _fault(key: KeyPath, group: list[ErrorDetails], document: Document) -> Fault
         problem = f"missing; expected {about}" if about else "missing"
         return Fault(key, problem, line, column, expected=about)
     if error["type"] == "union_tag_not_found":
-        kinds = ", ".join(sorted(_kinds_at(error["loc"])))
-        expected = f"one of {kinds}"
+        expected = f"one of {', '.join(_kinds_at(error['loc']))}"
         return Fault((*key, "kind"), f"missing; expected {expected}", line, column, None, expected)
     if error["type"] == "union_tag_invalid":
         key = (*key, "kind")
@@ -209,7 +212,9 @@ def _models_at(location: KeyPath) -> list[type[BaseModel]]:
         if named:  # the name of an entry, such as a camera
             named = False
             continue
-        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        fields = [
+            m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields
+        ]
         if fields:
             models = [model for each in fields for model in _models_in(each.annotation)]
             named = any(_is_mapping(each.annotation) for each in fields)

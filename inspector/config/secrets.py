@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
 
-from inspector.config.base import SecretName
+from inspector.config.base import SECRET_RULE
 from inspector.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,5 +91,5 @@ def names_of(station: Station) -> dict[str, list[KeyPath]]:
 
 def _is_secret(metadata: list[object], annotation: object) -> bool:
     """Whether a field's type is SecretName, alone or with None."""
-    (mark,) = SecretName.__metadata__
-    return mark in metadata or str(SecretName) in str(annotation)
+    rules = [*metadata, *(getattr(part, "__metadata__", ()) for part in get_args(annotation))]
+    return any(SECRET_RULE in (rule if isinstance(rule, tuple) else (rule,)) for rule in rules)

@@ -35,7 +35,7 @@ class Engine(Section):
 
 
 class Policy(Section):
-    """How verdicts become events: `needed` of the last `window` judged frames rejected: degraded."""
+    """How verdicts become events: degraded when `needed` of the last `window` are rejected."""
 
     reject: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
     """Labels that count; a frame rejected for another label counts as accepted."""
@@ -112,7 +112,8 @@ class Station(Section):
         known = {"default", *self.policies}
         for name, camera in self.cameras.items():
             if camera.policy not in known:
-                msg = f"camera {name} asks for policy {camera.policy}, known: {', '.join(sorted(known))}"
+                names = ", ".join(sorted(known))
+                msg = f"camera {name} asks for policy {camera.policy}, known: {names}"
                 raise ValueError(msg)
         return self
 

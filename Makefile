@@ -1,0 +1,93 @@
+# Everything a newcomer types. Needs python3 (3.11 or later), make and git; the rest is fetched.
+
+VENV   := .venv
+PYTHON := python3
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+STAMPS := $(VENV)/stamps
+
+# A set-up that failed half way is done again, not taken for finished.
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@echo "make run and make test set up all they need; the second call is quick."
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(STAMPS)/run ## run the demo station: three cameras, no broker, page at http://127.0.0.1:8787/
+	@$(BIN)/inspector run configs/demo.yaml
+
+.PHONY: test
+test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP servers
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(STAMPS)/test ## run the long tests: soaks
+	$(BIN)/pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: $(STAMPS)/dev ## check style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: format
+format: $(STAMPS)/dev ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: types
+types: $(STAMPS)/dev ## check types
+	$(BIN)/mypy
+
+.PHONY: wheel
+wheel: $(STAMPS)/dev ## build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation
+
+.PHONY: bench
+bench: $(STAMPS)/run ## measure the shipped engine on this machine
+	$(BIN)/inspector engines bench simplenet
+
+# The locks name no index: whoever installs decides where packages come from.
+LOCK := uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+
+.PHONY: lock
+lock: ## resolve the requirements anew (needs uv)
+	$(LOCK) --extra dev --extra train -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) -c requirements/dev.txt --extra train -o requirements/train.txt
+
+.PHONY: clean
+clean: ## remove the environment and everything made here
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .cache
+
+# --- set-up; each stamp is one finished step ---------------------------------------------------
+
+$(BIN)/python:
+	@sh tools/make-venv.sh $(PYTHON) $(VENV)
+
+$(STAMPS)/run: requirements/run.txt tools/link-checkout.sh | $(BIN)/python
+	@echo "Installing what the station needs (about 100 MB)"
+	$(PIP) install --require-hashes --only-binary :all: --progress-bar on -r requirements/run.txt
+	@sh tools/link-checkout.sh $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
+	@echo "Installing what tests and training need (about 500 MB)"
+	$(PIP) install --require-hashes --progress-bar on -r requirements/dev.txt
+	@touch $@
+
+$(STAMPS)/apt: tests/apt.txt tools/apt-get.sh | $(BIN)/python
+	@sh tools/apt-get.sh $$(sed "s/#.*//" tests/apt.txt)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/kafka: tests/servers/kafka.py $(STAMPS)/dev $(STAMPS)/apt
+	@echo "Fetching Apache Kafka for the tests (44 MB)"
+	$(BIN)/python -m tests.servers.kafka --fetch
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/apt $(STAMPS)/kafka
+	@touch $@
