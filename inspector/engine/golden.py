@@ -85,7 +85,9 @@ class Parity:
     def explain(self) -> str:
         """What is wrong, in one sentence; or how good it is."""
         if self.changed:
-            return f"{len(self.changed)} of {self.tiles} labels changed: " + "; ".join(self.changed[:3])
+            return f"{len(self.changed)} of {self.tiles} labels changed: " + "; ".join(
+                self.changed[:3]
+            )
         word = "within" if self.ok else "more than the allowed"
         return (
             f"largest gap {self.gap:.4f} ({self.tile}, {self.label}: came {self.came:.4f}, "

@@ -25,7 +25,11 @@ Fallback = Literal["openvino", "none"]
 
 _CHOOSE_WITHIN_S = 4.0
 """After this long `auto` takes the best precision found so far: the first verdict must come soon."""
+_WORTH_COMPARING = ("int8", "bf16")
+"""The others are tried only where neither of these serves: on a processor they are never faster."""
 _TIMED_BATCHES = 3
+_OPENVINO_BATCH = 4
+"""A processor gains nothing from larger batches, and every frame of a batch waits for all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,6 @@ def load_engine(
     )
 
 
-_OPENVINO_BATCH = 4
-"""A processor gains nothing from larger batches, and every frame of a batch waits for all of it."""
-
-
 def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
     """Why the runtime asked for does not serve, or None where it does."""
     if runtime != "tensorrt":
@@ -130,23 +130,23 @@ def _choose(
     best: _Candidate | None = None
     reasons: list[str] = []
     for name in available_precisions(manifest) if precision == "auto" else (precision,):
-        if best and (name in {"fp16", "fp32"} or time.monotonic() - began > _CHOOSE_WITHIN_S):
-            # Nothing but bf16 is ever faster than int8, and nothing slower than fp32.
-            reasons.append(f"{name} was not tried: {best.parity.precision} serves")
+        if best and (name not in _WORTH_COMPARING or time.monotonic() - began > _CHOOSE_WITHIN_S):
+            reasons.append(f"{name} was not tried, {best.parity.precision} serves")
             continue
         try:
             candidate = _try(manifest, golden, name, batch, threads, degraded is not None)
         except EngineError as error:
             reasons.append(str(error))
             continue
-        loser = candidate if best and best.tile_s <= candidate.tile_s else best
-        best = best if loser is candidate else candidate
-        if loser:
-            loser.runtime.close()
-            reasons.append(
-                f"{loser.parity.precision} takes {loser.tile_s * 1e3:.1f} ms a tile, "
-                f"{best.parity.precision if best else '-'} fewer"
-            )
+        if best is None:
+            best = candidate
+            continue
+        best, slower = sorted((best, candidate), key=lambda one: one.tile_s)
+        slower.runtime.close()
+        reasons.append(
+            f"{slower.parity.precision} takes {slower.tile_s * 1e3:.1f} ms a tile, "
+            f"{best.parity.precision} {best.tile_s * 1e3:.1f} ms"
+        )
     if best is None:
         raise EngineError("\n".join(reasons) or f"engine {manifest.name}: no precision to run")
     return best, tuple(reasons)

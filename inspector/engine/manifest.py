@@ -298,7 +298,9 @@ def engine_names(folder: Path) -> list[str]:
         UserError: there is no such folder.
     """
     if not folder.is_dir():
-        msg = f"no folder of engines at {folder}; give --folder, or engine.folder in the station file"
+        msg = (
+            f"no folder of engines at {folder}; give --folder, or engine.folder in the station file"
+        )
         raise UserError(msg)
     return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
 

@@ -45,8 +45,13 @@ def doubtful(one: str, other: str, height: int = 96, width: int = 128) -> NDArra
 
 
 def make(
-    folder: Path, name: str = "tiny", *, size: int = SIZE, classes: tuple[str, ...] = CLASSES,
-    sampling: Mapping[str, Any] | None = None, thresholds: Mapping[str, Any] | None = None,
+    folder: Path,
+    name: str = "tiny",
+    *,
+    size: int = SIZE,
+    classes: tuple[str, ...] = CLASSES,
+    sampling: Mapping[str, Any] | None = None,
+    thresholds: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the engine `name` into `folder`/`name`.
 
@@ -70,17 +75,27 @@ def make(
         "version": "0.1.0",
         "classes": list(classes),
         "acceptable": ["refimgs"],
-        "input": {"name": "image", "dtype": "uint8", "layout": "NHWC", "colour": "BGR",
-                  "height": size, "width": size},
+        "input": {
+            "name": "image",
+            "dtype": "uint8",
+            "layout": "NHWC",
+            "colour": "BGR",
+            "height": size,
+            "width": size,
+        },
         "output": {"name": "probabilities", "dtype": "float32"},
         "sampling": {"tile": size, "count": 2, "where": "spread", "join": "mean"}
         | dict(sampling or {}),
         "thresholds": {
             "accept": 0.5,
             "reject": {label: 0.8 for label in classes if label != "refimgs"},
-            "false_reject_budget": 0.001, "false_reject_upper_95": 0.0042,
-            "budget_proven": False, "good_frames_judged": 700, "set_on": "synthetic",
-        } | dict(thresholds or {}),
+            "false_reject_budget": 0.001,
+            "false_reject_upper_95": 0.0042,
+            "budget_proven": False,
+            "good_frames_judged": 700,
+            "set_on": "synthetic",
+        }
+        | dict(thresholds or {}),
         "files": {precision: entry(home, path) for precision, path in _PATHS.items()},
         "golden": {"path": "golden/golden.yaml", "sha256": digest(golden)},
         "training": {"data": "none"},
@@ -125,8 +140,14 @@ def _golden(home: Path, size: int, classes: tuple[str, ...]) -> Path:
             tile = picture(CLASSES[classes.index(label)], size, size, seed=number)
             cv2.imwrite(str(path), tile)
             (row,) = session.run(None, {"image": tile[None]})[0]
-            tiles.append({"file": path.name, "sha256": digest(path), "label": label,
-                          "probabilities": [float(p) for p in row]})
+            tiles.append(
+                {
+                    "file": path.name,
+                    "sha256": digest(path),
+                    "label": label,
+                    "probabilities": [float(p) for p in row],
+                }
+            )
     listing = home / "golden" / "golden.yaml"
     listing.write_text(yaml.safe_dump({"version": 1, "tiles": tiles}, sort_keys=False))
     return listing
@@ -182,7 +203,8 @@ def _network(size: int, precision: str) -> onnx.ModelProto:
     x = node("Flatten", x, out="logits")
     node("Softmax", x, out="probabilities", axis=1)
     graph = helper.make_graph(
-        nodes, "tiny",
+        nodes,
+        "tiny",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", size, size, 3])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 8])],
         weights,

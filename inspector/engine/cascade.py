@@ -1,0 +1,204 @@
+"""The cascade: what the screen does not accept is judged again by the confirming engine.
+
+It may never hold the station up. One batch is with the engine at a time; of a live camera only the
+newest frame waits for it, and every frame waits `within_s` at most. A frame that is passed over
+keeps the screen's verdict, marked `confirmed: False`.
+
+The tiles of a frame are copied when they are submitted, so that the frame may leave while the
+engine still reads: an answer that comes too late touches nobody's slot.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from inspector.engine.jobs import Job, submit_jobs
+from inspector.engine.tile_ring import TileRing
+from inspector.engine.tiling import Tile, TooSmallError, cut, tiles_of
+from inspector.engine.verdicts import judged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from inspector.engine.load import Engine
+    from inspector.engine.ordering import Entry
+    from inspector.verdict import Verdict
+
+_NS = 1_000_000_000
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A frame that waits for its confirmation.
+
+    A frame of files or folders waits its turn however long that takes; its time counts from the
+    submission, since nothing falls behind where the source waits.
+    """
+
+    entry: Entry
+    screened: Verdict
+    tiles: tuple[Tile, ...]
+    deadline_ns: int | None
+    done: bool = False
+
+
+class Cascade:
+    """Asks the confirming engine. All methods belong to the judge's thread.
+
+    Args:
+        batch: frames that go to the engine at once.
+        post: runs a function on the judge's thread; callable from any thread.
+        resolve: receives each asked frame's verdict, exactly once, on the judge's thread.
+        clock_ns: monotonic nanoseconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        within_s: float,
+        batch: int,
+        post: Callable[[Callable[[], None]], None],
+        resolve: Callable[[Entry, Verdict], None],
+        clock_ns: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._within_s = within_s
+        self._batch = batch
+        self._post = post
+        self._resolve = resolve
+        self._clock_ns = clock_ns
+        sampling = engine.manifest.sampling
+        self._copies = TileRing(
+            "confirm", slots=1, tiles=batch * sampling.count, size=sampling.tile
+        )
+        engine.runtime.map_ring(self._copies.ring)
+        self._waiting: dict[str, deque[_Asked]] = {}
+        self._submitted: list[_Asked] = []
+        self._unanswered = 0
+
+    def ask(self, entry: Entry, screened: Verdict) -> None:
+        """Have a frame judged again; `screened` stands if no answer comes in time."""
+        frame = entry.frame
+        sampling = self._engine.manifest.sampling
+        try:
+            tiles = tiles_of(
+                frame.height,
+                frame.width,
+                size=sampling.tile,
+                count=sampling.count,
+                where=sampling.where,
+                picture=frame.picture() if sampling.where == "sharpest" else None,
+            )
+        except TooSmallError as error:
+            self._stands(
+                _Asked(entry, screened, (), None), f"{self._name} cannot judge it: {error}"
+            )
+            return
+        deadline = None if frame.fifo else self._clock_ns() + round(self._within_s * _NS)
+        queue = self._waiting.setdefault(frame.camera, deque())
+        if not frame.fifo:
+            while queue:
+                self._stands(queue.popleft(), "a newer frame of this camera took its place")
+        queue.append(_Asked(entry, screened, tiles, deadline))
+        self.turn()
+
+    def turn(self) -> None:
+        """Give up what is overdue and submit what waits, if the engine is free."""
+        now = self._clock_ns()
+        late = f"no answer of {self._name} within {self._within_s * 1e3:.0f} ms"
+        for asked in self._all():
+            if asked.deadline_ns is not None and asked.deadline_ns <= now:
+                self._stands(asked, late)
+        self._forget_done()
+        if not self._unanswered and self._waiting:
+            self._submit()
+
+    def give_up(self, camera: str | None = None) -> None:
+        """Let what was asked stand as screened, of one camera or of all: its slots are needed."""
+        for asked in self._all():
+            if camera in {None, asked.entry.frame.camera}:
+                self._stands(asked, "the frame could not wait for it")
+        self._forget_done()
+
+    def _all(self) -> list[_Asked]:
+        return [*self._submitted, *(a for queue in self._waiting.values() for a in queue)]
+
+    def deadline_ns(self) -> int | None:
+        """When `turn` is due next at the latest; None while nothing waits."""
+        return min((a.deadline_ns for a in self._all() if a.deadline_ns), default=None)
+
+    def close(self) -> None:
+        """Give the copies' memory back. The engine stays the caller's."""
+        self._engine.runtime.unmap_ring(self._copies.ring.key)
+        self._copies.close()
+
+    @property
+    def _name(self) -> str:
+        return self._engine.info.name
+
+    def _stands(self, asked: _Asked, why: str) -> None:
+        if asked.done:
+            return
+        asked.done = True
+        reasons = (*asked.screened.reasons, f"not confirmed: {why}")
+        self._resolve(asked.entry, replace(asked.screened, confirmed=False, reasons=reasons))
+
+    def _forget_done(self) -> None:
+        self._submitted = [a for a in self._submitted if not a.done]
+        for camera in list(self._waiting):
+            self._waiting[camera] = deque(a for a in self._waiting[camera] if not a.done)
+            if not self._waiting[camera]:
+                del self._waiting[camera]
+
+    def _next(self) -> Iterable[_Asked]:
+        """Up to a batch of waiting frames, the cameras in turn."""
+        for _ in range(self._batch):
+            if not self._waiting:
+                return
+            camera = next(iter(self._waiting))
+            queue = self._waiting.pop(camera)
+            yield queue.popleft()
+            if queue:
+                self._waiting[camera] = queue
+
+    def _submit(self) -> None:
+        asked = list(self._next())
+        count = self._engine.manifest.sampling.count
+        column = self._copies.column(0, len(asked) * count)
+        refs = self._copies.refs(0, len(asked) * count)
+        jobs = {}
+        for i, one in enumerate(asked):
+            cut(one.entry.frame.picture(), one.tiles, column[i * count : (i + 1) * count])
+            now = self._clock_ns()
+            jobs[Job(one.entry, refs[i * count : (i + 1) * count], submitted_ns=now)] = one
+            if one.deadline_ns is None:
+                one.deadline_ns = self._clock_ns() + round(self._within_s * _NS)
+        self._submitted += asked
+        self._unanswered += len(asked)
+
+        def answered(job: Job) -> None:
+            self._post(lambda: self._answered(job, jobs[job]))
+
+        submit_jobs(self._engine.runtime, list(jobs), len(self._engine.manifest.classes), answered)
+
+    def _answered(self, job: Job, asked: _Asked) -> None:
+        self._unanswered -= 1
+        if job.error is not None:
+            self._stands(asked, str(job.error))
+        elif not asked.done:
+            asked.done = True
+            verdict = judged(self._engine, job)
+            screened = asked.screened
+            said = screened.engine.name if screened.engine else "the screen"
+            reasons = (*verdict.reasons, *(f"{said}: {reason}" for reason in screened.reasons))
+            self._resolve(
+                asked.entry,
+                replace(
+                    verdict, reasons=reasons, confirmed=True, submitted_ns=screened.submitted_ns
+                ),
+            )
+        self._forget_done()
+        self.turn()
