@@ -42,8 +42,9 @@ class Arrivals:
         """
         return any(
             camera not in without
-            and self._last[camera] + interval <= until
-            and until <= self._last[camera] + _FORGET_AFTER * interval
+            and self._last[camera] + interval
+            <= until
+            <= self._last[camera] + _FORGET_AFTER * interval
             for camera, interval in self._interval.items()
         )
 

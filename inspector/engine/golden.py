@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,6 +15,8 @@ from inspector.engine.tile_ring import TileRing
 from inspector.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from inspector.engine.manifest import Manifest
@@ -138,6 +139,7 @@ def judge_tiles(runtime: Runtime, tiles: NDArray[np.uint8]) -> NDArray[np.float3
     """Judge loose tiles on the way that frames take: through a ring, in batches.
 
     Args:
+        runtime: any number of tiles is cut into batches that it takes.
         tiles: (N, size, size, 3) uint8 BGR.
 
     Returns:
@@ -157,7 +159,8 @@ def judge_tiles(runtime: Runtime, tiles: NDArray[np.uint8]) -> NDArray[np.float3
             for i in range(0, len(refs), step)
         ]
     except TimeoutError as error:
-        msg = f"engine {runtime.info.name}: no answer from {runtime.info.runtime} in {_ANSWER_WITHIN_S:.0f} s"
+        info = runtime.info
+        msg = f"engine {info.name}: no answer from {info.runtime} in {_ANSWER_WITHIN_S:.0f} s"
         raise EngineError(msg) from error
     finally:
         runtime.unmap_ring(ring.ring.key)
@@ -171,7 +174,10 @@ def compare(
     """Hold answers against the golden ones.
 
     Args:
+        manifest: of the engine that answered.
+        golden: its golden tiles.
         came: (N, C) float32 answers; a value that is not a number counts as a gap of 1.
+        precision: decides the tolerance.
     """
     gaps = np.nan_to_num(np.abs(came - golden.expected), nan=1.0, posinf=1.0)
     row, column = np.unravel_index(int(gaps.argmax()), gaps.shape)

@@ -80,6 +80,8 @@ def submit_jobs(
     """Hand jobs to a runtime; blocks as long as its `submit` does.
 
     Args:
+        runtime: takes the tiles, at most `max_batch` at once.
+        jobs: frames; those of one batch are torn only where a single one exceeds a batch.
         classes: columns that an answer must have.
         on_done: called exactly once a job, from any thread, also from this call.
     """
@@ -133,10 +135,16 @@ def _sound(
     """Refuse answers that are no probabilities: they would become verdicts."""
     info = runtime.info
     if rows.shape != (tiles, classes):
-        msg = f"engine {info.name} on {info.runtime} answered {rows.shape}, expected {(tiles, classes)}"
+        msg = (
+            f"engine {info.name} on {info.runtime} answered {rows.shape}, "
+            f"expected {(tiles, classes)}"
+        )
         raise EngineError(msg)
     if not np.isfinite(rows).all():
-        msg = f"engine {info.name} on {info.runtime} ({info.precision}) answered values that are no numbers"
+        msg = (
+            f"engine {info.name} on {info.runtime} ({info.precision}) answered values "
+            "that are no numbers"
+        )
         raise EngineError(msg)
     return rows
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
@@ -199,10 +200,9 @@ class Judge:
     def _run(self) -> None:
         while not self._finished():
             self._judge_turn_ns = time.monotonic_ns()
-            try:
-                self._mailbox.get(timeout=self._patience_s())()
-            except Empty:
-                pass
+            with suppress(Empty):
+                task = self._mailbox.get(timeout=self._patience_s())
+                task()
             if self._cascade:
                 self._cascade.turn()
         self._give_up()

@@ -11,6 +11,7 @@ from inspector.engine.manifest import FILE_OF, read_manifest
 from inspector.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from inspector.engine.golden import Golden, Parity
@@ -24,7 +25,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Fallback = Literal["openvino", "none"]
 
 _CHOOSE_WITHIN_S = 4.0
-"""After this long `auto` takes the best precision found so far: the first verdict must come soon."""
+"""After this long `auto` takes the best found so far: the first verdict must come soon."""
 _WORTH_COMPARING = ("int8", "bf16")
 """The others are tried only where neither of these serves: on a processor they are never faster."""
 _TIMED_BATCHES = 3
@@ -78,6 +79,7 @@ def load_engine(
     """Make the engine in `folder` ready to serve; takes seconds.
 
     Args:
+        folder: the engine folder.
         runtime: auto: the best that is there.
         precision: auto: the fastest, as measured now, that reproduces the golden tiles.
         max_batch: most tiles judged at once. OpenVINO takes fewer, see docs/engines.md.
@@ -93,7 +95,16 @@ def load_engine(
     golden = read_golden(manifest)
     degraded = _why_not(manifest, runtime, fallback)
     batch = min(max_batch, max(manifest.sampling.count, _OPENVINO_BATCH))
-    choice, passed_over = _choose(manifest, golden, precision, batch, threads, degraded)
+
+    def compiled(name: Precision) -> OpenVinoRuntime:
+        from inspector.engine.openvino import OpenVinoRuntime
+
+        return OpenVinoRuntime(
+            manifest, name, max_batch=batch, threads=threads, degraded=degraded is not None
+        )
+
+    names = available_precisions(manifest) if precision == "auto" else (precision,)
+    choice, passed_over = _choose(manifest, golden, names, compiled)
     return Engine(
         manifest=manifest,
         runtime=choice.runtime,
@@ -121,20 +132,19 @@ def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> 
 def _choose(
     manifest: Manifest,
     golden: Golden,
-    precision: PrecisionChoice,
-    batch: int,
-    threads: int | None,
-    degraded: str | None,
+    names: Sequence[Precision],
+    compiled: Callable[[Precision], OpenVinoRuntime],
 ) -> tuple[_Candidate, tuple[str, ...]]:
+    """The fastest of the precisions that reproduces the golden tiles, and why not the others."""
     began = time.monotonic()
     best: _Candidate | None = None
     reasons: list[str] = []
-    for name in available_precisions(manifest) if precision == "auto" else (precision,):
+    for name in names:
         if best and (name not in _WORTH_COMPARING or time.monotonic() - began > _CHOOSE_WITHIN_S):
             reasons.append(f"{name} was not tried, {best.parity.precision} serves")
             continue
         try:
-            candidate = _try(manifest, golden, name, batch, threads, degraded is not None)
+            candidate = _tried(manifest, golden, compiled(name))
         except EngineError as error:
             reasons.append(str(error))
             continue
@@ -154,7 +164,7 @@ def _choose(
 
 def available_precisions(manifest: Manifest) -> tuple[Precision, ...]:
     """The precisions that the engine has a file for and this processor computes, fastest first."""
-    from inspector.engine.openvino import precisions_of_processor  # noqa: PLC0415 - heavy import
+    from inspector.engine.openvino import precisions_of_processor
 
     present = manifest.files.present()
     return tuple(name for name in precisions_of_processor() if FILE_OF[name] in present)
@@ -178,19 +188,7 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
     return parity
 
 
-def _try(
-    manifest: Manifest,
-    golden: Golden,
-    precision: Precision,
-    batch: int,
-    threads: int | None,
-    degraded: bool,  # noqa: FBT001 - goes straight through
-) -> _Candidate:
-    from inspector.engine.openvino import OpenVinoRuntime  # noqa: PLC0415 - heavy import
-
-    runtime = OpenVinoRuntime(
-        manifest, precision, max_batch=batch, threads=threads, degraded=degraded
-    )
+def _tried(manifest: Manifest, golden: Golden, runtime: OpenVinoRuntime) -> _Candidate:
     try:
         parity = check_parity(manifest, golden, runtime)
         return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
@@ -200,8 +198,10 @@ def _try(
 
 
 def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
-    """Seconds a tile in batches as they will be served, the best of a few; also the warm-up: every
-    request of the runtime has met that shape afterwards."""
+    """Seconds a tile in batches as they will be served, the best of a few.
+
+    It is the warm-up too: what the runtime prepares at the first batch of a size is ready then.
+    """
     tiles = golden.tiles[: runtime.max_batch]
     best = float("inf")
     for _ in range(_TIMED_BATCHES):

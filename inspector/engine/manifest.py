@@ -7,9 +7,8 @@ and what does not match its digest is not used.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -25,6 +24,9 @@ from pydantic import (
 from inspector.engine.tiling import Join, Where
 from inspector.errors import EngineError, UserError
 from inspector.verdict import Thresholds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MANIFEST = "manifest.yaml"
 

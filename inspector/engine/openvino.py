@@ -38,8 +38,10 @@ def _core() -> ov.Core:
 
 @functools.cache
 def precisions_of_processor() -> tuple[Precision, ...]:
-    """What this processor computes, the fastest as a rule first. fp16 files are computed in fp32
-    where it has no fp16 of its own."""
+    """What this processor computes, the fastest as a rule first.
+
+    A file in fp16 is computed in fp32 where the processor has no fp16 of its own.
+    """
     able = set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     return ("int8", "bf16", "fp16", "fp32") if "BF16" in able else ("int8", "fp16", "fp32")
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from inspector.engine.runtime import TileRef
 from inspector.engine.tiling import Tile
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _numbers = count()

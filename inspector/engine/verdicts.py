@@ -41,7 +41,10 @@ def unjudgeable(
     """The verdict on a frame that no engine could judge.
 
     Args:
+        cause: for programs.
+        reason: for people.
         now_ns: monotonic time of saying so.
+        engine: the one that failed, if one was asked.
         submitted_ns: when it was handed over; `now_ns` if it never was.
     """
     return Verdict(
