@@ -1,0 +1,77 @@
+"""Cameras that go and come back: tells the log of each change, the outbox of losses and returns."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.capture.status import CameraStatus
+    from inspector.events.documents import Documents, Event
+
+_log = structlog.get_logger("inspector.camera")
+
+_GONE = frozenset({"stalled", "lost", "failed"})
+
+
+class CameraEvents:
+    """Makes one `camera.lost` of each loss and one `camera.restored` of each return.
+
+    Retries in between change the state many times and make no event. Called by the capture's
+    thread only.
+
+    Args:
+        publish: hands an event to the outbox.
+    """
+
+    def __init__(
+        self,
+        documents: Documents,
+        publish: Callable[[Event], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._documents = documents
+        self._publish = publish
+        self._clock = clock
+        self._lost_at: dict[str, float] = {}
+        self._said: dict[str, tuple[str, str | None]] = {}
+
+    def change(self, status: CameraStatus) -> None:
+        """Take note of a camera's new state."""
+        self._tell(status)
+        name = status.name
+        if status.state in _GONE and name not in self._lost_at:
+            self._lost_at[name] = self._clock()
+            self._publish(
+                self._documents.camera_lost(
+                    name,
+                    stream_epoch=status.stream_epoch,
+                    cause=status.cause,
+                    detail=status.detail or "",
+                    counters=status.counters,
+                )
+            )
+        elif status.state == "running" and name in self._lost_at:
+            lost_s = self._clock() - self._lost_at.pop(name)
+            self._publish(
+                self._documents.camera_restored(
+                    name,
+                    stream_epoch=status.stream_epoch,
+                    lost_s=lost_s,
+                    size_wh=status.size,
+                    counters=status.counters,
+                )
+            )
+
+    def _tell(self, status: CameraStatus) -> None:
+        """A line a change; retries that end as the last one did are not told again."""
+        told = (status.state, status.cause)
+        if status.state == "connecting" or self._said.get(status.name) == told:
+            return
+        self._said[status.name] = told
+        level = _log.warning if status.state in _GONE else _log.info
+        level(f"camera {status.state}", camera=status.name, cause=status.cause, detail=status.detail)

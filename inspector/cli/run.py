@@ -1,0 +1,67 @@
+"""`inspector run`: one station in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import structlog
+import typer
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+def run(
+    file: Annotated[
+        Path | None, typer.Argument(help="Station file; the demo station if absent.")
+    ] = None,
+    until_ended: Annotated[
+        bool,
+        typer.Option(
+            "--until-ended", help="Stop when every camera has come to its end (files, folders)."
+        ),
+    ] = False,
+    log_format: Annotated[
+        Literal["auto", "json", "text"], typer.Option(help="auto: text on a terminal, else JSON.")
+    ] = "auto",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level to write.")
+    ] = "info",
+) -> None:
+    """Run a station until it is stopped; the demo if no file is given."""
+    from inspector.config.load import load_station
+    from inspector.config.secrets import Secrets
+    from inspector.config.shipped import demo_file
+    from inspector.observe import logging
+
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        del number
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+    secrets = Secrets()
+    config = load_station(file or demo_file(), secrets)
+    logging.configure(log_format, log_level)
+    log = structlog.get_logger("inspector.run")
+
+    from inspector.station import Station
+
+    station = Station(config, secrets)
+    log.info("starting", station=config.station, state=str(station.folder))
+    station.start()
+    try:
+        log.info("ready", station=config.station, page=station.address)
+        while not stop.wait(0.2):
+            if until_ended and station.ended:
+                log.info("every camera has come to its end", station=config.station)
+                break
+    finally:
+        station.stop()
+    log.info("stopped", station=config.station)

@@ -1,0 +1,161 @@
+"""From a verdict to its events: asks the camera's policy and hands the outcome to the outbox.
+
+What must not part stays together: the events of a frame and the policy's state after it go to the
+outbox as one transaction, so that a restart neither repeats `degraded` nor forgets `recovered`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from inspector.decision.policy import Decision, PolicyState, decide
+from inspector.events.records import CameraState
+from inspector.observe.narration import Narrator
+from inspector.verdict import Cause, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.config.station import Policy, Station
+    from inspector.events.documents import Counters, Documents, Event
+    from inspector.events.outbox import Outbox
+    from inspector.frame import Frame
+    from inspector.observe.metrics import Metrics
+    from inspector.verdict import Verdict
+
+
+class Rulings:
+    """Turns verdicts into policy states, events, metrics and log lines.
+
+    `rule` is called by the judge's thread, `begin_epoch` by the capture's, the rest by any.
+
+    Args:
+        counters: a camera's frame counters (the loss counters of its events).
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        documents: Documents,
+        outbox: Outbox,
+        metrics: Metrics,
+        counters: Callable[[str], Counters],
+    ) -> None:
+        self._publish_verdicts = station.events.publish_verdicts
+        self._documents = documents
+        self._outbox = outbox
+        self._metrics = metrics
+        self._counters = counters
+        self._narrator = Narrator()
+        self._policies: dict[str, Policy] = {n: station.policy_of(n) for n in station.cameras}
+        self._lock = threading.Lock()  # states: two threads commit them, in the order they change
+        stored = outbox.states()
+        self._epochs = {n: stored[n].stream_epoch if n in stored else 0 for n in station.cameras}
+        self._states = {
+            n: PolicyState.from_json(stored[n].policy) if n in stored else PolicyState()
+            for n in station.cameras
+        }
+        self._last: dict[str, dict[str, Any]] = {}
+
+    def next_epochs(self) -> dict[str, int]:
+        """The stream epoch with which each camera goes on after the last run."""
+        return {name: epoch + 1 for name, epoch in self._epochs.items()}
+
+    def begin_epoch(self, camera: str, stream_epoch: int) -> None:
+        """Note a new stream epoch, before its first frame comes."""
+        with self._lock:
+            self._epochs[camera] = stream_epoch
+            self._outbox.append([], {camera: self._state_of(camera)})
+
+    def rule(self, frame: Frame, verdict: Verdict) -> None:
+        """Decide on one frame. Returns as soon as its events are handed to the outbox."""
+        camera = frame.camera
+        policy = self._policies[camera]
+        with self._lock:
+            decision = decide(policy, self._states[camera], verdict, frame.stream_epoch)
+            self._states[camera] = decision.state
+            decided_ns = time.monotonic_ns()
+            events = self._events(frame, verdict, policy, decision, decided_ns)
+            if events:
+                stored = self._outbox.append(events, {camera: self._state_of(camera)})
+                stored.add_done_callback(
+                    lambda _: self._metrics.stage_seconds.labels("store").observe(
+                        (time.monotonic_ns() - decided_ns) / 1e9
+                    )
+                )
+        self._last[camera] = _shown(frame, verdict)
+        self._measure(frame, verdict, decided_ns)
+        self._narrator.verdict(frame, verdict, decision.transition)
+
+    def quality(self, camera: str) -> str:
+        """The policy's state of a camera in a word: good or degraded."""
+        return "degraded" if self._states[camera].degraded else "good"
+
+    def last(self, camera: str) -> dict[str, Any] | None:
+        """The newest verdict of a camera as JSON-able data, if there is one."""
+        return self._last.get(camera)
+
+    def _state_of(self, camera: str) -> CameraState:
+        return CameraState(self._epochs[camera], self._states[camera].to_json())
+
+    def _events(
+        self, frame: Frame, verdict: Verdict, policy: Policy, decision: Decision, decided_ns: int
+    ) -> list[Event]:
+        makers = []
+        if self._publish_verdicts:
+            makers.append(self._documents.frame_judged)
+        if decision.publish:
+            makers.append(self._documents.frame_rejected)
+        if decision.transition == "degraded":
+            makers.append(self._documents.quality_degraded)
+        elif decision.transition == "recovered":
+            makers.append(self._documents.quality_recovered)
+        if not makers:
+            return []
+        counters = self._counters(frame.camera)
+        quality = decision.quality(policy)
+        return [
+            make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
+            for make in makers
+        ]
+
+    def _measure(self, frame: Frame, verdict: Verdict, decided_ns: int) -> None:
+        metrics = self._metrics
+        metrics.verdicts_total.labels(
+            frame.camera, verdict.outcome.value, verdict.label or verdict.cause or ""
+        ).inc()
+        metrics.stage_seconds.labels("decode").observe((frame.decoded_ns - frame.arrived_ns) / 1e9)
+        if verdict.outcome is Outcome.UNJUDGEABLE:
+            return
+        wait_s = (verdict.submitted_ns - frame.decoded_ns) / 1e9
+        metrics.stage_seconds.labels("wait").observe(max(0.0, wait_s))
+        metrics.stage_seconds.labels("judge").observe(
+            (verdict.judged_ns - verdict.submitted_ns) / 1e9
+        )
+        metrics.stage_seconds.labels("decide").observe((decided_ns - verdict.judged_ns) / 1e9)
+        metrics.frame_age_seconds.labels(frame.camera).observe(
+            (verdict.judged_ns - frame.arrived_ns) / 1e9
+        )
+
+
+def result_of(verdict: Verdict) -> Literal["judged", "engine_error"]:
+    """What became of a judged frame, for the audit."""
+    return "engine_error" if verdict.cause is Cause.ENGINE_ERROR else "judged"
+
+
+def _shown(frame: Frame, verdict: Verdict) -> dict[str, Any]:
+    """A verdict for the page; holds no frame, whose slot would stay mapped."""
+    return {
+        "verdict": verdict.outcome.value,
+        "label": verdict.label,
+        "probabilities": {label: round(p, 4) for label, p in verdict.probabilities.items()},
+        "reasons": list(verdict.reasons),
+        "cause": verdict.cause,
+        "confirmed": verdict.confirmed,
+        "stream_epoch": frame.stream_epoch,
+        "sequence": frame.sequence,
+        "origin": frame.origin,
+        "age_ms": round((verdict.judged_ns - frame.arrived_ns) / 1e6, 1),
+    }

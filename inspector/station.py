@@ -1,0 +1,341 @@
+"""The station: wires the stages together and owns their lifecycle.
+
+Start: page, outbox, publisher, engines (warm and proved on their golden tiles), cameras; then it is
+ready, with none to all cameras up and with or without a broker. Stop: no new frames, what is in
+flight is finished, the outbox is flushed; ten seconds at most.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from inspector import __version__
+from inspector.camera_events import CameraEvents
+from inspector.capture.supervisor import Capture
+from inspector.engine.judge import Judge
+from inspector.engine.load import load_engine
+from inspector.engine.manifest import find_engine
+from inspector.errors import EngineError, UserError
+from inspector.events.documents import Documents
+from inspector.events.outbox import Outbox
+from inspector.events.publisher import Publisher
+from inspector.observe.health import Fact, Health, Loop, Phase
+from inspector.observe.metrics import Metrics
+from inspector.ruling import Rulings, result_of
+from inspector.web.app import make_app
+from inspector.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from inspector.capture.status import CameraStatus, Counters
+    from inspector.config.secrets import Secrets
+    from inspector.config.station import Station as StationFile
+    from inspector.engine.load import Engine
+    from inspector.events.documents import Event
+    from inspector.frame import Frame
+    from inspector.verdict import Verdict
+
+_log = structlog.get_logger("inspector.station")
+
+STOP_WITHIN_S = 8.0
+"""All steps of a stop together; the service manager is told ten seconds."""
+LOOP_LIMIT_S = 10.0
+"""A loop that has not turned for this long ends liveness."""
+
+
+class Station:
+    """One running station.
+
+    `start` and `stop` are called by one thread; everything else by any.
+
+    Args:
+        config: the station file.
+        secrets: where the secrets that it names are found.
+    """
+
+    def __init__(self, config: StationFile, secrets: Secrets) -> None:
+        self.config = config
+        self.folder = state_folder(config)
+        self.health = Health()
+        self.metrics = Metrics(self.status)
+        self._secrets = secrets
+        self._started_utc_ns = time.time_ns()
+        self._documents = Documents(config.station, config.mode, config.events.topics)
+        self._outbox: Outbox | None = None
+        self._publisher: Publisher | None = None
+        self._rulings: Rulings | None = None
+        self._camera_events: CameraEvents | None = None
+        self._engines: dict[str, Engine] = {}
+        self._judge: Judge | None = None
+        self._capture: Capture | None = None
+        self._stopping = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        token = secrets.get(config.web.token) if config.web.token else None
+        self._web = WebServer(
+            make_app(self, token=token), host=config.web.host, port=config.web.port
+        )
+
+    @property
+    def address(self) -> str:
+        """The page's address, once started."""
+        return self._web.address
+
+    def start(self) -> None:
+        """Bring everything up; returns when the station is ready.
+
+        Raises:
+            UserError: the state folder, the page's address or an engine cannot be used. What was
+                started by then is stopped.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        config = self.config
+        self._make_folder()
+        self._web.start()
+        outbox = Outbox(
+            self.folder,
+            max_bytes=config.events.outbox.max_mb * 1_000_000,
+            keep_s=config.events.outbox.keep_hours * 3600,
+            documents=self._documents,
+        )
+        self._outbox = outbox
+        rulings = Rulings(config, self._documents, outbox, self.metrics, self._counters)
+        self._rulings = rulings
+        self._camera_events = CameraEvents(self._documents, lambda event: outbox.append([event]))
+        if config.events.kafka is not None:
+            self._publisher = Publisher(
+                outbox,
+                config.events.kafka,
+                config.events.topics,
+                self._secrets,
+                on_ack=self.metrics.publish_seconds.observe,
+            )
+            self._publisher.start()
+        self._engines = dict(self._load_engines())
+        self._connect(rulings, outbox)
+        self._serve(Phase.SERVING, "serving")
+        self._heart.start()
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            msg = (
+                f"the state folder {self.folder} cannot be made: {error.strerror}; "
+                "give another one under state:, or the right to write there"
+            )
+            raise UserError(msg) from error
+
+    def _load_engines(self) -> Iterator[tuple[str, Engine]]:
+        asked = self.config.engine
+        for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
+            if name is None:
+                continue
+            self.health.step = f"loading engine {name}"
+            try:
+                engine = load_engine(
+                    find_engine(name, asked.folder),
+                    runtime=asked.runtime,
+                    precision=asked.precision,
+                    max_batch=asked.max_batch,
+                    threads=asked.threads,
+                    fallback=asked.fallback,
+                )
+            except EngineError as error:
+                msg = f"the station cannot serve: {error}"
+                raise UserError(msg) from error
+            info = engine.info
+            _log.info(
+                "engine ready",
+                stage=stage,
+                engine=f"{info.name} {info.version}",
+                runtime=info.runtime,
+                precision=info.precision,
+            )
+            if engine.degraded:
+                _log.warning("engine degraded", stage=stage, reason=engine.degraded)
+            yield stage, engine
+
+    def _connect(self, rulings: Rulings, outbox: Outbox) -> None:
+        """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
+        asked = self.config.engine
+        capture = Capture(
+            self.config.cameras,
+            secrets=self._secrets,
+            first_epochs=rulings.next_epochs(),
+            on_change=self._camera_changed,
+            on_epoch=rulings.begin_epoch,
+            on_ring=lambda ring: judge.map_ring(ring),
+            on_ring_end=lambda key: judge.unmap_ring(key),
+        )
+        judge = Judge(
+            capture,
+            self._engines["screen"],
+            self._engines.get("confirm"),
+            max_batch=asked.max_batch,
+            max_delay_s=asked.max_delay_ms / 1e3,
+            confirm_within_s=asked.confirm_within_ms / 1e3,
+            on_verdict=self._judged,
+        )
+        self._capture, self._judge = capture, judge
+        self.health.watch(
+            [
+                Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
+                Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
+                Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
+            ],
+            self._facts,
+        )
+        judge.start()
+        capture.start()
+
+    def stop(self) -> None:
+        """No new frames, finish those in flight, flush the outbox. Idempotent."""
+        if self._stopping.is_set():
+            return
+        deadline = time.monotonic() + STOP_WITHIN_S
+
+        def left(reserve_s: float) -> float:
+            return max(0.0, deadline - time.monotonic() - reserve_s)
+
+        self._serve(Phase.STOPPING, "stopping")
+        self._stopping.set()
+        if self._capture is not None:
+            self._capture.stop()
+        if self._judge is not None:
+            self._judge.stop(left(4))
+        if self._capture is not None:
+            self._capture.close()
+        if self._outbox is not None:
+            self._outbox.append([self._heartbeat()])
+        if self._publisher is not None:
+            self._publisher.stop(left(2))
+        if self._outbox is not None:
+            self._outbox.close()
+        for engine in self._engines.values():
+            engine.close()
+        self._web.stop()
+
+    @property
+    def ended(self) -> bool:
+        """Every camera has come to its end (files, folders) and every frame is judged."""
+        return self._capture is not None and self._capture.ended
+
+    def status(self) -> dict[str, Any]:
+        """Everything there is to know of the station now, as JSON-able data without secrets."""
+        engines = {
+            stage: asdict(engine.info) | {"reason": engine.degraded}
+            for stage, engine in self._engines.items()
+        }
+        cameras = self._capture.status() if self._capture is not None else {}
+        return {
+            "station": self.config.station,
+            "version": __version__,
+            "mode": self.config.mode,
+            "phase": self.health.phase.value,
+            "step": self.health.step,
+            "engines": engines,
+            "cameras": {
+                name: asdict(camera) | self._quality(name) for name, camera in cameras.items()
+            },
+            "outbox": self._outbox.stats().to_json() if self._outbox is not None else {},
+            "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
+        }
+
+    def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest events, newest first, as CloudEvents documents."""
+        return self._outbox.newest(limit) if self._outbox is not None else []
+
+    def _judged(self, frame: Frame, verdict: Verdict) -> None:
+        assert self._rulings is not None
+        assert self._capture is not None
+        try:
+            self._rulings.rule(frame, verdict)
+        finally:
+            self._capture.release(frame, result_of(verdict))
+
+    def _camera_changed(self, status: CameraStatus) -> None:
+        assert self._camera_events is not None
+        self._camera_events.change(status)
+
+    def _counters(self, camera: str) -> Counters:
+        assert self._capture is not None
+        return self._capture.status()[camera].counters
+
+    def _quality(self, camera: str) -> dict[str, Any]:
+        assert self._rulings is not None
+        return {
+            "quality": self._rulings.quality(camera),
+            "last_verdict": self._rulings.last(camera),
+        }
+
+    def _facts(self) -> Iterator[Fact]:
+        assert self._outbox is not None
+        stats = self._outbox.stats()
+        well = stats.failing is None
+        yield Fact("outbox", well, stats.failing or f"{stats.waiting} events wait", gates=True)
+        for stage, engine in self._engines.items():
+            info = engine.info
+            detail = engine.degraded or f"{info.name} {info.version}, {info.runtime} {info.precision}"
+            yield Fact(f"engine {stage}", engine.degraded is None, detail)
+        if self._publisher is None:
+            yield Fact("broker", ok=True, detail="off: events stay in the outbox")
+        else:
+            broker = self._publisher.status()
+            connected = broker.state == "connected"
+            yield Fact("broker", connected, broker.reason or broker.state)
+        assert self._capture is not None
+        for name, camera in self._capture.status().items():
+            up = camera.state in {"running", "ended"}
+            detail = ": ".join(part for part in (camera.state, camera.detail) if part)
+            yield Fact(f"camera {name}", up, detail)
+
+    def _serve(self, phase: Phase, step: str) -> None:
+        self.health.phase, self.health.step = phase, step
+        _log.info(step, station=self.config.station)
+
+    def _beat(self) -> None:
+        assert self._outbox is not None
+        while not self._stopping.wait(self.config.events.heartbeat_s):
+            self._outbox.append([self._heartbeat()])
+
+    def _heartbeat(self) -> Event:
+        assert self._outbox is not None
+        report = self.health.ready()
+        cameras = self._capture.status() if self._capture is not None else {}
+        screen = self._engines.get("screen")
+        return self._documents.station_status(
+            version=__version__,
+            started_utc_ns=self._started_utc_ns,
+            ready=report.ok,
+            reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
+            cameras={
+                name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
+                for name, camera in cameras.items()
+            },
+            engine=screen.info if screen is not None else None,
+            outbox=self._outbox.stats().to_json(),
+        )
+
+
+def state_folder(config: StationFile) -> Path:
+    """Where a station keeps its outbox: as written, else the service manager's folder, else here."""
+    if config.state is not None:
+        return config.state
+    given = os.environ.get("STATE_DIRECTORY")
+    return Path(given) if given else Path("state") / config.station
