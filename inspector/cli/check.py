@@ -122,6 +122,9 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
 
 def _address(source: Any) -> str:
     for field in ("url", "path", "folder"):
-        if hasattr(source, field):
-            return str(getattr(source, field))
+        place = getattr(source, field, None)
+        if isinstance(place, Path) and place.is_relative_to(Path.cwd()):
+            return str(place.relative_to(Path.cwd()))
+        if place is not None:
+            return str(place)
     return f"{source.width}x{source.height}, {source.fps:g} fps"

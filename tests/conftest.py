@@ -1,0 +1,25 @@
+"""What all tests share: the servers they start, and an environment without surprises."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import pytest
+
+# Their fixtures start the real counterparts: GStreamer's RTSP server, and an Apache Kafka broker.
+pytest_plugins = [
+    name
+    for name in ("tests.servers.rtsp", "tests.servers.kafka")
+    if importlib.util.find_spec("tests") and importlib.util.find_spec(name)
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables of the machine that would change what a station does."""
+    for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC"):
+        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith("INSPECTOR_") and not name.startswith("INSPECTOR_TEST_"):
+            monkeypatch.delenv(name)
