@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypedDict, Unpack
 
 from inspector.events.ids import new_id
 
@@ -64,6 +64,18 @@ class Counters(Protocol):
     @property
     def in_flight(self) -> int:
         """Those on their way."""
+
+
+class FrameFacts(TypedDict):
+    """What the frame and its verdict do not say themselves.
+
+    `decided_ns` is the monotonic time of the policy's decision, `quality` the n of m state after
+    the frame (`Decision.quality`), `counters` what became of the camera's frames up to now.
+    """
+
+    decided_ns: int
+    quality: Mapping[str, bool | int]
+    counters: Counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,41 +158,26 @@ class Documents:
         self._topics = topics
         self._utc_ns = utc_ns
 
-    def frame_rejected(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
-        """A frame that its policy rejects; the facts are those of `frame_judged`."""
+    def frame_rejected(
+        self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]
+    ) -> Event:
+        """A frame that its policy rejects."""
         return self._of_frame(FRAME_REJECTED, frame, verdict, **facts)
 
-    def frame_judged(
-        self,
-        frame: Frame,
-        verdict: Verdict,
-        *,
-        decided_ns: int,
-        quality: Mapping[str, bool | int],
-        counters: Counters,
+    def frame_judged(self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]) -> Event:
+        """Any frame with a verdict, the unjudgeable too."""
+        return self._of_frame(FRAME_JUDGED, frame, verdict, **facts)
+
+    def quality_degraded(
+        self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]
     ) -> Event:
-        """Any frame with a verdict, the unjudgeable too.
-
-        Args:
-            decided_ns: monotonic time of the policy's decision.
-            quality: the n of m state after this frame (`Decision.quality`).
-            counters: what became of the camera's frames up to now.
-        """
-        return self._of_frame(
-            FRAME_JUDGED,
-            frame,
-            verdict,
-            decided_ns=decided_ns,
-            quality=quality,
-            counters=counters,
-        )
-
-    def quality_degraded(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
-        """The camera's pictures have become bad with this frame; facts as in `frame_judged`."""
+        """The camera's pictures have become bad with this frame."""
         return self._of_frame(QUALITY_DEGRADED, frame, verdict, **facts)
 
-    def quality_recovered(self, frame: Frame, verdict: Verdict, **facts: Any) -> Event:
-        """The camera's pictures are good again with this frame; facts as in `frame_judged`."""
+    def quality_recovered(
+        self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]
+    ) -> Event:
+        """The camera's pictures are good again with this frame."""
         return self._of_frame(QUALITY_RECOVERED, frame, verdict, **facts)
 
     def camera_lost(
@@ -296,11 +293,10 @@ class Documents:
         event_type: str,
         frame: Frame,
         verdict: Verdict,
-        *,
-        decided_ns: int,
-        quality: Mapping[str, bool | int],
-        counters: Counters,
+        **facts: Unpack[FrameFacts],
     ) -> Event:
+        decided_ns = facts["decided_ns"]
+
         def utc_ns(monotonic_ns: int) -> int:
             return frame.arrived_utc_ns + monotonic_ns - frame.arrived_ns
 
@@ -328,10 +324,10 @@ class Documents:
             "reasons": list(verdict.reasons),
             "cause": None if verdict.cause is None else str(verdict.cause),
             "confirmed": verdict.confirmed,
-            "quality": dict(quality),
+            "quality": dict(facts["quality"]),
             "engine": _engine(verdict.engine),
             "evidence": None,
-            "counters": _counters(counters),
+            "counters": _counters(facts["counters"]),
         }
         return self._make(event_type, frame.camera, utc_ns(decided_ns), data)
 

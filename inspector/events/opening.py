@@ -1,0 +1,125 @@
+"""Opening an outbox folder: one writer at a time, and a broken file never stops a station."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from inspector.errors import EventsError, UserError
+from inspector.events.records import Gap
+from inspector.events.store import FILE, FORMAT, Store, Work, connect, read_states
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.events.documents import Documents
+    from inspector.events.records import CameraState
+
+LOCK = "outbox.lock"
+_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+_log = structlog.get_logger("inspector.events")
+
+
+class OutboxInUseError(EventsError, UserError):
+    """Another process writes to the outbox of this folder."""
+
+
+class FolderLock:
+    """Holds a folder for one writing process, until it is released or the process ends.
+
+    Raises:
+        OutboxInUseError: another process holds it.
+        EventsError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            msg = (
+                f"the outbox folder {folder} cannot be used: {error.strerror};"
+                " give `state` a folder that the station may write to"
+            )
+            raise EventsError(msg) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._file)
+            msg = (
+                f"the outbox in {folder} is in use by process {owner}: a second station cannot"
+                " use the same state folder; stop the other one, or give this one its own `state`"
+            )
+            raise OutboxInUseError(msg) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let the folder go; the lock's file stays, since to delete it would be a race."""
+        os.close(self._file)
+
+
+def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
+    """Open the outbox file of a locked folder.
+
+    A broken file is moved aside, named in the log, and a new one begun; what can still be read of
+    the cameras' states is taken over, and an event tells of the gap.
+
+    Raises:
+        EventsError: the file cannot be opened, or was written by a newer version.
+    """
+    path = folder / FILE
+    try:
+        store = Store(path, limit=limit, documents=documents)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
+            msg = f"the outbox {path} cannot be opened: {error}"
+            raise EventsError(msg) from error
+        return begin_anew(path, str(error), limit=limit, documents=documents)
+    if store.version > FORMAT:
+        version = store.version
+        store.close()
+        msg = (
+            f"the outbox {path} has format {version}, this version knows {FORMAT}:"
+            " update inspector, or move the file away (its events are then not sent)"
+        )
+        raise EventsError(msg)
+    return store
+
+
+def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> Store:
+    """Move a broken file aside and begin a new one with what is left of the cameras' states."""
+    states = _rescued_states(path)
+    now = datetime.now(UTC)
+    aside = path.with_name(f"{path.stem}.corrupt-{now:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
+    for ending in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + ending)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + ending))
+    _log.error(
+        "the outbox was broken and has been begun anew; events that waited in it are not sent",
+        fault=fault,
+        kept_as=str(aside),
+        rescued_cameras=sorted(states),
+    )
+    store = Store(path, limit=limit, documents=documents)
+    store.write(Work(states=states, gaps=[Gap("outbox_corrupt", unknown=True)]))
+    return store
+
+
+def _rescued_states(path: Path) -> dict[str, CameraState]:
+    try:
+        db = connect(path)
+        try:
+            return read_states(db)
+        finally:
+            db.close()
+    except (sqlite3.DatabaseError, ValueError):
+        return {}

@@ -1,0 +1,87 @@
+"""Reading an outbox file beside its writer: the publisher's view, and that of the command line."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from inspector.events.store import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_COLUMNS = "seq, id, type, key, topic, document, state, created_ms, changed_ms, reason, replay"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored event.
+
+    Attributes:
+        seq: its place in the outbox, rising.
+        body: the document as JSON.
+        state: 0 waiting, 1 sent, 2 parked.
+        created_ms: UTC milliseconds of its arrival.
+        changed_ms: UTC milliseconds of its being sent or parked, else None.
+        reason: why it is parked.
+        replay: someone asked for it to be sent again.
+    """
+
+    seq: int
+    id: str
+    type: str
+    key: str
+    topic: str
+    body: bytes
+    state: int
+    created_ms: int
+    changed_ms: int | None
+    reason: str | None
+    replay: bool
+
+
+class Reader:
+    """A read-only connection that several threads may share; it never blocks the writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._db = connect(path, read_only=True)
+
+    def reopen(self) -> None:
+        """After the file was begun anew."""
+        with self._lock:
+            self._db.close()
+            self._db = connect(self._path, read_only=True)
+
+    def close(self) -> None:
+        """End the connection."""
+        with self._lock:
+            self._db.close()
+
+    def waiting(self, after: int, most: int, blocked: Sequence[str] = ()) -> list[Row]:
+        """Waiting events after a row number, oldest first, without those of some topics."""
+        without = f" AND topic NOT IN ({', '.join('?' * len(blocked))})" if blocked else ""
+        return self.rows(
+            f"state = 0 AND seq > ?{without} ORDER BY seq LIMIT ?", (after, *blocked, most)
+        )
+
+    def oldest_waiting_ms(self) -> int | None:
+        """Arrival of the oldest waiting event."""
+        found = self._query("SELECT created_ms FROM events WHERE state = 0 ORDER BY seq LIMIT 1")
+        return found[0][0] if found else None
+
+    def resends(self) -> int:
+        """Counts the requests to send events again."""
+        return int(self._query("SELECT value FROM meta WHERE name = 'resends'")[0][0])
+
+    def rows(self, condition: str, values: Sequence[object] = ()) -> list[Row]:
+        """Events that fulfil an SQL condition of this package's own making."""
+        found = self._query(f"SELECT {_COLUMNS} FROM events WHERE {condition}", values)  # noqa: S608
+        return [Row(*row[:-1], replay=bool(row[-1])) for row in found]
+
+    def _query(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
