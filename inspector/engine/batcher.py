@@ -42,9 +42,7 @@ class Arrivals:
         """
         return any(
             camera not in without
-            and self._last[camera] + interval
-            <= until
-            <= self._last[camera] + _FORGET_AFTER * interval
+            and interval <= until - self._last[camera] <= _FORGET_AFTER * interval
             for camera, interval in self._interval.items()
         )
 

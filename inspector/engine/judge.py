@@ -175,9 +175,7 @@ class Judge:
     def _tiles(self, frame: Frame, now: int) -> tuple[TileRef, ...] | Verdict:
         """Where the frame's tiles lie, or why it cannot be judged."""
         if frame.damage is not None or frame.ring is None:
-            damage = frame.damage or "no picture"
-            cause = next((c for c in _NAMED_CAUSES if damage.startswith(c.value)), Cause.DECODE)
-            return unjudgeable(cause, damage, now_ns=now)
+            return unjudgeable(*_damage(frame), now_ns=now)
         ring, sampling = frame.ring, self._screen.manifest.sampling
         try:
             tiles = tiles_of(
@@ -286,9 +284,6 @@ class Judge:
             self._on_verdict(frame, final)
 
 
-_NAMED_CAUSES = (Cause.TOO_LARGE, Cause.TOO_SMALL)
-
-
 class _Batch:
     """Frames taken together; their permit goes back when the screen has answered all of them."""
 
@@ -297,6 +292,15 @@ class _Batch:
         self.entries: list[tuple[Entry, Verdict | None]] = []
         self.jobs: list[Job] = []
         self.missing = 0
+
+
+def _damage(frame: Frame) -> tuple[Cause, str]:
+    """Cause and reason of a frame without a picture; `damage` is written `CAUSE: reason`."""
+    damage = frame.damage or "the frame has no picture"
+    word, colon, reason = damage.partition(": ")
+    if colon and word in set(Cause):
+        return Cause(word), reason
+    return Cause.DECODE, damage
 
 
 def _frames_a_batch(engine: Engine, max_batch: int) -> int:

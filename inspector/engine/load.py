@@ -115,18 +115,27 @@ def load_engine(
     )
 
 
+_NO_TENSORRT = "this version of inspector has no tensorrt runtime"
+
+
+def refuse_missing_runtime(manifest: Manifest, runtime: RuntimeChoice) -> None:
+    """Raise where a runtime is asked for that cannot be had.
+
+    Raises:
+        EngineError: says why, and what to set instead.
+    """
+    if runtime == "tensorrt":
+        msg = f"engine {manifest.name}: {_NO_TENSORRT}; set the runtime to openvino or auto"
+        raise EngineError(msg)
+
+
 def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
     """Why the runtime asked for does not serve, or None where it does."""
+    if fallback == "none":
+        refuse_missing_runtime(manifest, runtime)
     if runtime != "tensorrt":
         return None
-    reason = "this version of inspector has no tensorrt runtime"
-    if fallback == "none":
-        msg = (
-            f"engine {manifest.name}: {reason}, and engine.fallback is none; "
-            "set engine.runtime to openvino or auto, or allow the fallback"
-        )
-        raise EngineError(msg)
-    return f"tensorrt was asked for, openvino is serving: {reason}"
+    return f"tensorrt was asked for, openvino is serving: {_NO_TENSORRT}"
 
 
 def _choose(

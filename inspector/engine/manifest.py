@@ -162,8 +162,9 @@ class _Document(_Part):
             raise ValueError(msg)
         expected = known - set(self.acceptable)
         if set(self.thresholds.reject) != expected:
+            named = ", ".join(sorted(self.thresholds.reject)) or "nothing"
             msg = (
-                f"thresholds.reject names {', '.join(sorted(self.thresholds.reject)) or 'nothing'}; "
+                f"thresholds.reject names {named}; "
                 f"expected every class that is not acceptable: {', '.join(sorted(expected))}"
             )
             raise ValueError(msg)
@@ -222,7 +223,10 @@ class Manifest(_Document):
                 raise EngineError(msg)
             content = file.read_bytes()
         except OSError as error:
-            msg = f"engine {self.name}: cannot read {file}: {error.strerror}; install the engine again"
+            msg = (
+                f"engine {self.name}: cannot read {file}: {error.strerror}; "
+                "install the engine again"
+            )
             raise EngineError(msg) from error
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:

@@ -57,6 +57,8 @@ class Runtime(Protocol):
     def submit(self, tiles: Sequence[TileRef]) -> Future[NDArray[np.float32]]:
         """Judge tiles; the slots must not be handed back before the future is done.
 
+        May block until an input buffer is free; at least two batches fit in at once.
+
         Returns:
             Future of an (N, C) float32 array of probabilities in the order of `tiles` and of the
             manifest's classes, owned by the caller. It fails with `EngineError`.

@@ -1,0 +1,184 @@
+"""`inspector classify`: pictures, folders of pictures and videos, judged as the station judges."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from inspector.cli.engines import Folder, engine_faults
+from inspector.engine.load import PrecisionChoice, RuntimeChoice
+from inspector.errors import UserError
+from inspector.verdict import Cause, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from inspector.cli.file_feed import Answer
+    from inspector.verdict import EngineInfo
+
+VIDEO_SUFFIXES = frozenset(
+    {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+"""Names that are taken for videos."""
+
+_COLOURS = {
+    Outcome.ACCEPTED: "green",
+    Outcome.REJECTED: "red",
+    Outcome.UNCERTAIN: "yellow",
+    Outcome.UNJUDGEABLE: "magenta",
+}
+
+
+def classify(  # noqa: PLR0917 - typer's options
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, folders, videos.")],
+    engine: Annotated[str, typer.Option(help="Engine that judges.")] = "simplenet",
+    folder: Folder = None,
+    runtime: Annotated[RuntimeChoice, typer.Option(help="What is to run it.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto: the fastest that is right.")
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Judge pictures, folders of pictures and videos."""
+    files = files_of(paths)
+    from inspector.cli.file_feed import judge_files
+    from inspector.engine.load import load_engine
+    from inspector.engine.manifest import find_engine
+
+    home = find_engine(engine, folder)
+    counts: Counter[str] = Counter()
+    faulty = False
+    with engine_faults():
+        loaded = load_engine(home, runtime=runtime, precision=precision, threads=threads)
+        if loaded.degraded:
+            print(f"inspector: {loaded.degraded}", file=sys.stderr)
+        out = Console(highlight=False, soft_wrap=True)
+        try:
+            with _progress(out) as progress:
+                task = progress.add_task("judging", total=len(files))
+                for answer in judge_files(loaded, files, is_video=is_video):
+                    row = row_of(answer)
+                    faulty |= "error" in row
+                    counts[row["verdict"]] += 1
+                    _print_row(row, out, as_json=as_json)
+                    progress.update(task, completed=answer.file)
+        finally:
+            loaded.close()
+    if not as_json:
+        _print_summary(counts, out, loaded.info)
+    if faulty:
+        raise typer.Exit(1)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file of that name is to be read as a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """The files that are meant; of a folder, all pictures and videos below it, sorted.
+
+    Raises:
+        UserError: a path that is not there, or a folder without any.
+    """
+    from inspector.capture.sources.pictures import is_picture
+
+    files: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            msg = f"there is no file or folder {path}"
+            raise UserError(msg)
+        if not path.is_dir():
+            files.append(path)
+            continue
+        below = sorted(p for p in path.rglob("*") if p.is_file())
+        found = [p for p in below if is_picture(p.name) or is_video(p)]
+        if not found:
+            msg = f"no pictures or videos in {path}"
+            raise UserError(msg)
+        files += found
+    return files
+
+
+def row_of(answer: Answer) -> dict[str, Any]:
+    """What is printed of one picture, or of one frame of a video, as JSON values.
+
+    `error` is there where a file, or a frame of it, could not be read or judged.
+    """
+    row: dict[str, Any] = {"path": str(answer.path)}
+    if answer.frame is not None:
+        row |= {"frame": answer.frame, "time_s": answer.time_s}
+    verdict = answer.verdict
+    row |= {
+        "verdict": verdict.outcome.value,
+        "label": verdict.label,
+        "probabilities": {k: round(p, 6) for k, p in verdict.probabilities.items()},
+        "reasons": list(verdict.reasons),
+        "engine": _engine(verdict.engine),
+    }
+    if verdict.cause is not None:
+        row["cause"] = verdict.cause.value
+    if verdict.cause not in {None, Cause.TOO_SMALL}:
+        row["error"] = "; ".join(verdict.reasons)
+    return row
+
+
+def _engine(info: EngineInfo | None) -> dict[str, Any] | None:
+    if info is None:
+        return None
+    return {
+        "name": info.name,
+        "version": info.version,
+        "sha256": info.sha256,
+        "runtime": info.runtime,
+        "precision": info.precision,
+        "degraded": info.degraded,
+    }
+
+
+def _print_row(row: dict[str, Any], out: Console, *, as_json: bool) -> None:
+    if "error" in row:
+        where = f"{row['path']}, frame {row['frame']}" if "frame" in row else row["path"]
+        print(f"inspector: {where}: {row['error']}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(row, ensure_ascii=False), flush=True)
+        return
+    where = row["path"] + (f" #{row['frame']}" if "frame" in row else "")
+    word, label = row["verdict"], row["label"]
+    colour = _COLOURS[Outcome(word)]
+    said = f"{label} {row['probabilities'][label]:.3f}" if label else row.get("cause", "")
+    out.print(f"[{colour}]{word:<11}[/] {said:<19} ", end="")
+    out.print(where, markup=False)
+
+
+def _print_summary(counts: Counter[str], out: Console, info: EngineInfo) -> None:
+    parts = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
+    out.print(
+        f"{counts.total()} judged by {info.name} {info.version} "
+        f"({info.runtime}, {info.precision}): {parts}",
+        markup=False,
+    )
+
+
+def _progress(out: Console) -> Progress:
+    """A bar below the lines on a terminal; on stderr where stdout goes elsewhere."""
+    console = out if out.is_terminal else Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=console.is_terminal,
+        disable=not console.is_terminal,
+    )

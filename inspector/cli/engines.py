@@ -1,0 +1,238 @@
+"""`inspector engines`: what engines there are, whether they compute right, and how fast."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from inspector.engine.load import PrecisionChoice, RuntimeChoice
+from inspector.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.engine.bench import Speed
+    from inspector.engine.verify import Check
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Folder = Annotated[
+    Path | None, typer.Option(help="Folder of engine folders; the shipped ones if not given.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@contextmanager
+def engine_faults() -> Iterator[None]:
+    """Turn a fault of an engine into one message and exit status 1."""
+    try:
+        yield
+    except EngineError as error:
+        print(f"inspector: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.callback()
+def engines() -> None:
+    """List, verify and measure the engines."""
+
+
+@app.command("list")
+def list_engines(folder: Folder = None, as_json: AsJson = False) -> None:
+    """List the engines: versions, precisions, accuracy, and what their thresholds are worth."""
+    from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
+
+    where = folder or shipped_engines_folder()
+    rows: list[dict[str, Any]] = []
+    for name in engine_names(where):
+        try:
+            manifest = read_manifest(where / name)
+        except EngineError as error:
+            rows.append({"name": name, "error": str(error)})
+            continue
+        limits = manifest.thresholds
+        rows.append(
+            {
+                "name": manifest.name,
+                "version": manifest.version,
+                "architecture": manifest.architecture,
+                "tile": manifest.sampling.tile,
+                "tiles_a_frame": manifest.sampling.count,
+                "files": {p: f.bytes for p, f in manifest.files.present().items()},
+                "accuracy": _accuracy(manifest.measured),
+                "false_reject_budget": limits.false_reject_budget,
+                "budget_proven": limits.budget_proven,
+            }
+        )
+    if as_json:
+        print(json.dumps({"folder": str(where), "engines": rows}, indent=2))
+    else:
+        _print_list(where, rows)
+    if any("error" in row for row in rows):
+        raise typer.Exit(1)
+
+
+def _accuracy(measured: dict[str, Any]) -> float | None:
+    """The accuracy that training states, at the top or under `test`: the mapping is free."""
+    for place in (measured, measured.get("test")):
+        if isinstance(place, dict) and isinstance(place.get("accuracy"), int | float):
+            return float(place["accuracy"])
+    return None
+
+
+def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
+    table = Table(title=f"Engines in {where}", title_justify="left")
+    for column in ("engine", "version", "tiles", "files", "accuracy", "false-reject budget"):
+        table.add_column(column)
+    for row in rows:
+        if "error" in row:
+            continue
+        accuracy = row["accuracy"]
+        proven = "proven" if row["budget_proven"] else "not proven"
+        table.add_row(
+            row["name"],
+            row["version"],
+            f"{row['tiles_a_frame']} of {row['tile']}x{row['tile']}",
+            ", ".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
+            "-" if accuracy is None else f"{accuracy:.3f}",
+            f"{row['false_reject_budget']:g}, {proven}",
+        )
+    Console().print(table)
+    for row in rows:
+        if "error" in row:
+            print(f"inspector: {row['error']}", file=sys.stderr)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Engine; all of them if not given.")] = None,
+    folder: Folder = None,
+    runtime: Annotated[RuntimeChoice, typer.Option(help="What is to run it.")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto: every one that runs here.")
+    ] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Check digests and golden tiles, in every precision; exit status 1 if anything is wrong."""
+    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
+    from inspector.engine.verify import verify_engine
+
+    where = folder or shipped_engines_folder()
+    names = engine_names(where) if name is None else [name]
+    checks: list[Check] = []
+    with _progress() as progress:
+        task = progress.add_task("golden tiles", total=len(names))
+        for one in names:
+            home = find_engine(one, where)
+            checks += verify_engine(home, runtime=runtime, precision=precision)
+            progress.advance(task)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        _print_checks(checks)
+    if not checks or not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def _print_checks(checks: list[Check]) -> None:
+    table = Table()
+    for column in ("engine", "runtime", "precision", "", "largest gap", "allowed"):
+        table.add_column(column)
+    for check in checks:
+        table.add_row(
+            check.engine,
+            check.runtime,
+            check.precision or "-",
+            "[green]right[/]" if check.ok else "[red]wrong[/]",
+            "-" if check.gap is None else f"{check.gap:.4f}",
+            "-" if check.tolerance is None else f"{check.tolerance:.2f}",
+        )
+    Console().print(table)
+    for check in checks:
+        if not check.ok:
+            print(f"inspector: {check.detail}", file=sys.stderr)
+
+
+_BENCH_COLUMNS = (
+    "precision", "threads", "batch", "tiles/s", "frames/s", "p50 ms", "p99 ms", "batches", "x fp32",
+)  # fmt: skip
+
+
+@app.command()
+def bench(  # noqa: PLR0917 - typer's options
+    name: Annotated[str, typer.Argument(help="Engine to measure.")],
+    folder: Folder = None,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="auto: every one that runs here.")
+    ] = "auto",
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, help="Processor threads; one and all if not given.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, max=256, help="Tiles at once; 1 to 16 if not given.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.02, help="Time for each measurement.")] = 4.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure tiles and frames a second, and latency, by precision, threads and batch."""
+    from inspector.engine import bench as benches
+    from inspector.engine.manifest import find_engine
+
+    home = find_engine(name, folder)
+    speeds: list[Speed] = []
+    with engine_faults(), _progress() as progress:
+        what = benches.cases(
+            home,
+            precisions=() if precision == "auto" else (precision,),
+            threads=threads or (),
+            batches=batch or benches.BATCHES,
+        )
+        task = progress.add_task(f"measuring {name}", total=len(what))
+        for speed in benches.measure(home, what, seconds=seconds):
+            speeds.append(speed)
+            progress.advance(task)
+    fp32 = {
+        (s.case.threads, s.case.batch): s.tiles_per_s for s in speeds if s.case.precision == "fp32"
+    }
+    rows = [
+        {
+            **asdict(speed.case),
+            "tiles_per_s": round(speed.tiles_per_s, 1),
+            "frames_per_s": round(speed.frames_per_s, 1),
+            "p50_ms": round(speed.p50_ms, 2),
+            "p99_ms": round(speed.p99_ms, 2),
+            "batches": speed.batches,
+            "times_fp32": _ratio(speed, fp32),
+        }
+        for speed in speeds
+    ]
+    if as_json:
+        print(json.dumps({"engine": name, "runtime": "openvino", "speeds": rows}, indent=2))
+        return
+    table = Table(title=f"{name} on openvino", title_justify="left", padding=0)
+    for column in _BENCH_COLUMNS:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _ratio(speed: Speed, fp32: dict[tuple[int, int], float]) -> float | None:
+    base = fp32.get((speed.case.threads, speed.case.batch))
+    return None if base is None else round(speed.tiles_per_s / base, 2)
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+    )

@@ -1,0 +1,87 @@
+"""Verification of engine folders: every digest, and the golden tiles in every precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from inspector.engine.golden import compare, judge_tiles, read_golden
+from inspector.engine.load import available_precisions, refuse_missing_runtime
+from inspector.engine.manifest import read_manifest
+from inspector.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.engine.golden import Golden
+    from inspector.engine.load import PrecisionChoice, RuntimeChoice
+    from inspector.engine.manifest import Manifest, Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One engine in one precision.
+
+    Attributes:
+        precision: None where the folder itself is at fault.
+        gap, tolerance: largest difference from the golden probabilities, and the one allowed.
+        detail: what was found, in words.
+    """
+
+    engine: str
+    runtime: str
+    precision: str | None
+    ok: bool
+    gap: float | None
+    tolerance: float | None
+    detail: str
+
+
+def verify_engine(
+    folder: Path, *, runtime: RuntimeChoice = "auto", precision: PrecisionChoice = "auto"
+) -> list[Check]:
+    """Check one engine folder; a fault is a result, never an exception.
+
+    Args:
+        folder: the engine folder.
+        runtime: what is to run it.
+        precision: auto: every precision that the folder has and this processor computes.
+    """
+    serving = "openvino" if runtime == "auto" else runtime
+    try:
+        manifest = read_manifest(folder)
+        refuse_missing_runtime(manifest, runtime)
+        manifest.check_files()
+        golden = read_golden(manifest)
+    except EngineError as error:
+        return [
+            Check(folder.name, serving, None, ok=False, gap=None, tolerance=None, detail=str(error))
+        ]
+    names = available_precisions(manifest) if precision == "auto" else (precision,)
+    return [_check(manifest, golden, name) for name in names]
+
+
+def _check(manifest: Manifest, golden: Golden, precision: Precision) -> Check:
+    from inspector.engine.openvino import OpenVinoRuntime
+
+    try:
+        runtime = OpenVinoRuntime(manifest, precision, max_batch=manifest.sampling.count)
+        try:
+            came = judge_tiles(runtime, golden.tiles)
+        finally:
+            runtime.close()
+    except EngineError as error:
+        return Check(
+            manifest.name,
+            "openvino",
+            precision,
+            ok=False,
+            gap=None,
+            tolerance=None,
+            detail=str(error),
+        )
+    parity = compare(manifest, golden, came, precision)
+    detail = f"engine {manifest.name} on openvino ({precision}): {parity.explain()}"
+    return Check(
+        manifest.name, "openvino", precision, parity.ok, parity.gap, parity.tolerance, detail
+    )
