@@ -1,0 +1,446 @@
+"""One camera as the supervisor sees it: its worker, its connection, its frames.
+
+All methods run in the capture thread, except where they say that the lock is enough.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from inspector.capture.audit import Audit
+from inspector.capture.backoff import Backoff
+from inspector.capture.counters import (
+    ARRIVED,
+    BEAT_NS,
+    IDLE,
+    LAST_ARRIVAL_NS,
+    OPENING,
+    PHASE,
+)
+from inspector.capture.leases import Lease, Leases
+from inspector.capture.mailbox import Mailbox
+from inspector.capture.process import WorkerProcess
+from inspector.capture.status import CameraStatus, Cause, State
+from inspector.errors import InspectorError
+from inspector.frame import Frame
+from inspector.slots import Ring
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from inspector.capture.backoff import Pace
+    from inspector.capture.wire import Message
+    from inspector.config.cameras import Camera
+    from inspector.config.secrets import Secrets
+
+START_S = 20.0
+"""Longest a worker may take to say hello, its imports included."""
+
+GRACE_S = 1.0
+"""What a worker may take beyond its source's own deadline before it counts as hung."""
+
+LOCAL_OPEN_S, LOCAL_READ_S = 60.0, 30.0
+"""Deadlines of sources that have none of their own: files and patterns, at their largest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a link tells the rest of the station; called in the capture thread, without the lock."""
+
+    on_change: Callable[[CameraStatus], None]
+    on_epoch: Callable[[str, int], None]
+    on_ring: Callable[[Ring], None]
+    on_ring_end: Callable[[str], None]
+
+
+class CameraLink:
+    """State machine of one camera.
+
+    Args:
+        lock: guards mailbox, audit, leases and all that `status` reads; shared with the supervisor.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        camera: Camera,
+        secrets: Secrets,
+        first_epoch: int,
+        hooks: Hooks,
+        pace: Pace,
+        rng: random.Random,
+        lock: Any,  # noqa: ANN401 - threading.Condition and Lock share no public type
+    ) -> None:
+        self.name = name
+        self.camera = camera
+        self.mailbox = Mailbox()
+        self.audit = Audit()
+        self.leases = Leases()
+        self.process: WorkerProcess | None = None
+        self.greeted = False
+        self.due_s = 0.0
+        self._secrets = secrets
+        self._hooks = hooks
+        self._lock = lock
+        self._pace = pace
+        self._backoff = Backoff(pace, rng)
+        self._next_epoch = first_epoch
+        self._epoch = first_epoch
+        self._state: State = "connecting"
+        self._cause: Cause | None = None
+        self._detail = ""
+        self._since = datetime.now(UTC)
+        self._restarts: Counter[str] = Counter()
+        self._size: tuple[int, int] | None = None
+        self._stated_fps: float | None = None
+        self._rate = Rate()
+        self._last_arrival_ns = 0
+        self._active = False  # told to go, and neither lost nor ended since
+        self._asked_ns = 0  # when the worker was last asked for something
+        self._opened_s: float | None = None
+        self._fault = ""
+        self._hung: Cause | None = None
+        source = camera.source
+        self._open_s = float(getattr(source, "open_timeout_s", LOCAL_OPEN_S))
+        self._read_s = float(getattr(source, "read_timeout_s", LOCAL_READ_S))
+
+    # -- what the supervisor asks ---------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """The camera came to its end."""
+        return self._state == "ended"
+
+    def wants_worker(self, now_s: float) -> bool:
+        """Whether a worker should be started now."""
+        return self.process is None and not self.ended and now_s >= self.due_s
+
+    def status(self) -> CameraStatus:
+        """A snapshot. Any thread, under the lock."""
+        page = self.process.page if self.process else None
+        last_ns = max(self._last_arrival_ns, page.read(LAST_ARRIVAL_NS) if page else 0)
+        running = self._state == "running"
+        return CameraStatus(
+            name=self.name,
+            kind=self.camera.source.kind,
+            state=self._state,
+            cause=self._cause,
+            detail=self._detail,
+            stream_epoch=self._epoch,
+            since_utc=self._since,
+            size=self._size,
+            fps=(self._rate.value or self._stated_fps) if running else None,
+            last_frame_age_s=(time.monotonic_ns() - last_ns) / 1e9 if last_ns else None,
+            restarts=dict(self._restarts),
+            counters=self.audit.counters(),
+        )
+
+    # -- worker ---------------------------------------------------------------------------------
+
+    def spawn(self) -> bool:
+        """Start a worker and tell it to connect. False if that failed; it is tried again later."""
+        try:
+            login = self._login()
+            process = WorkerProcess()
+        except InspectorError as error:
+            self._lost("authentication", str(error))
+            return False
+        except OSError as error:
+            self._lost("crashed", f"no worker can be started for camera {self.name}: {error}")
+            return False
+        with self._lock:
+            self.process = process
+            self.audit.open(process.page)
+        self.greeted = False
+        self._fault = ""
+        self._hung = None
+        settings = self.camera.model_dump(mode="json") | {"name": self.name}
+        process.send({"t": "settings", "camera": settings, **login})
+        self.go()
+        return True
+
+    def _login(self) -> dict[str, str | None]:
+        wanted = self.camera.credentials
+        if wanted is None:
+            return {"username": None, "password": None}
+        return {
+            "username": self._secrets.get(wanted.username),
+            "password": self._secrets.get(wanted.password),
+        }
+
+    def go(self) -> None:
+        """Tell the worker to open its source, with a ring for the epoch that would begin."""
+        assert self.process is not None, "a link goes with its worker"  # noqa: S101
+        with self._lock:
+            lease = self.leases.current
+            if lease is None:
+                lease = Lease(self._next_epoch, self._ring(self._next_epoch))
+                self.leases.add(lease)
+        self._active = True
+        self._asked_ns = time.monotonic_ns()
+        self.process.send(
+            {"t": "go", "epoch": lease.epoch, "slot_bytes": lease.ring.slot_bytes},
+            (lease.ring.fd,),
+        )
+
+    def _ring(self, epoch: int) -> Ring:
+        return Ring.create(
+            f"{self.name}/{epoch}",
+            slots=self.camera.slots,
+            max_pixels=int(self.camera.max_megapixels * 1e6),
+        )
+
+    def tick(self, now_s: float) -> None:
+        """What time brings: a new try, a hung worker, the frame rate."""
+        process = self.process
+        if process is None:
+            return
+        process.flush()
+        self._rate.sample(now_s, process.page.read(ARRIVED))
+        if not self._active:
+            if self.greeted and now_s >= self.due_s and not self.ended:
+                self.go()
+            return
+        page = process.page
+        last_ns = max(self._asked_ns, page.read(BEAT_NS))
+        phase = page.read(PHASE)
+        if not self.greeted:
+            limit = START_S
+        elif phase in {IDLE, OPENING}:
+            limit = self._open_s + GRACE_S
+        else:
+            limit = self._read_s + GRACE_S
+        if now_s - last_ns / 1e9 > limit and self._hung is None:
+            self._hung = "timeout" if phase == OPENING else "stalled"
+            self._fault = f"gave no sign of life for {limit:g} s and was killed"
+            process.kill()
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def handle(self, message: Message, *, stopping: bool) -> list[Frame]:
+        """One message of the worker.
+
+        Returns:
+            Frames that are to be handed back as superseded (or, when stopping, as shutdown).
+        """
+        kind = message["t"]
+        if kind == "frame":
+            return self._frame(message, stopping=stopping)
+        if kind == "hello":
+            self.greeted = True
+            self._asked_ns = time.monotonic_ns()
+        elif kind == "opened":
+            self._opened(message["fps"])
+        elif kind == "size":
+            with self._lock:
+                self._size = (int(message["w"]), int(message["h"]))
+        elif kind == "resize":
+            self._resize()
+        elif kind == "lost":
+            self._active = False
+            self._lost(message["cause"], message["detail"])
+        elif kind == "ended":
+            self._active = False
+            self._at_end()
+        elif kind == "fault":
+            self._fault = f"failed: {message['detail']}"
+        return []
+
+    def _frame(self, message: Message, *, stopping: bool) -> list[Frame]:
+        with self._lock:
+            lease = self.leases.current
+            if lease is None:
+                msg = f"camera {self.name}: a frame came outside a connection"
+                raise ValueError(msg)
+            slot = int(message["slot"])
+            frame = Frame(
+                camera=self.name,
+                stream_epoch=lease.epoch,
+                sequence=int(message["seq"]),
+                height=int(message["h"]),
+                width=int(message["w"]),
+                arrived_ns=int(message["at"]),
+                arrived_utc_ns=int(message["utc"]),
+                decoded_ns=int(message["dec"]),
+                pts_s=message["pts"],
+                ring=lease.ring if slot >= 0 else None,
+                slot=slot,
+                damage=message["damage"],
+                fifo=bool(message["fifo"]),
+                origin=message["origin"],
+            )
+            if slot >= 0:
+                frame.picture()  # a number that fits no slot ends the worker, not the engine
+            self.audit.received()
+            lease.out.add(frame.sequence)
+            return [frame] if stopping else self.mailbox.put(frame)
+
+    def hand_back(self, frame: Frame, result: str) -> bool:
+        """A frame is done with. Any thread, under the lock.
+
+        Returns:
+            Whether its ring is to be swept.
+
+        Raises:
+            ValueError: the frame is not out: it was handed back before.
+        """
+        lease = self.leases.get(frame.stream_epoch)
+        if lease is None or frame.sequence not in lease.out:
+            msg = f"frame {frame.sequence} of camera {self.name} was handed back before"
+            raise ValueError(msg)
+        lease.out.discard(frame.sequence)
+        self.audit.released(result)
+        if not lease.retired and self.process is not None:
+            self.process.send({"t": "free", "epoch": lease.epoch, "slot": frame.slot})
+        return lease.done
+
+    def sweep(self) -> None:
+        """Give back the rings that nobody holds any more."""
+        with self._lock:
+            done = self.leases.sweep()
+        for lease in done:
+            if lease.begun:
+                self._hooks.on_ring_end(lease.ring.key)
+            lease.ring.close()
+
+    # -- changes --------------------------------------------------------------------------------
+
+    def _opened(self, fps: float | None) -> None:
+        self._opened_s = time.monotonic()
+        self._stated_fps = fps
+        self._begin_epoch()
+        self._become("running", None, "")
+
+    def _begin_epoch(self) -> None:
+        with self._lock:
+            lease = self.leases.current
+            assert lease is not None, "the go before made it"  # noqa: S101
+            lease.begun = True
+            self._epoch = lease.epoch
+            self._next_epoch = lease.epoch + 1
+        self._hooks.on_epoch(self.name, lease.epoch)
+        self._hooks.on_ring(lease.ring)
+
+    def _resize(self) -> None:
+        """Pictures of another size come: a new ring and epoch within the same connection."""
+        with self._lock:
+            self.leases.retire()
+        self.sweep()
+        self.go()
+        self._begin_epoch()
+
+    def _at_end(self) -> None:
+        source = self.camera.source
+        if source.kind in {"video", "images"}:
+            self._leave_epoch()
+            self._become("ended", None, "")
+            if self.process is not None:
+                self.process.send({"t": "stop"})
+        else:
+            self._lost("ended", f"camera {self.name} ended its stream")
+
+    def _lost(self, cause: str, detail: str) -> None:
+        """The connection failed or ended: name the cause and plan the next try."""
+        now = time.monotonic()
+        if self._opened_s is not None:
+            self._backoff.ran(now - self._opened_s)
+        self._leave_epoch()
+        state: State = "stalled" if cause == "stalled" else "lost"
+        slow = cause == "authentication"
+        if cause == "region":
+            cause, state, slow = "codec", "failed", True
+        if cause == "crashed" and self._backoff.crashed(now):
+            state, slow = "failed", True
+            detail += (
+                f"; more than {self._pace.crashes} times within {self._pace.crashes_within_s:g} s,"
+                " so it is tried rarely: see the log, and report it"
+            )
+        self.due_s = now + self._backoff.next_s(slow=slow)
+        with self._lock:
+            self._restarts[cause] += 1
+        self._become(state, cast("Cause", cause), detail)
+
+    def _leave_epoch(self) -> None:
+        """Retire the ring if its epoch has begun; one that was never used serves the next try."""
+        self._opened_s = None
+        with self._lock:
+            lease = self.leases.current
+            if lease is not None and lease.begun:
+                self.leases.retire()
+        self.sweep()
+
+    def _become(self, state: State, cause: Cause | None, detail: str) -> None:
+        with self._lock:
+            changed = (state, cause) != (self._state, self._cause)
+            if state != self._state:
+                self._since = datetime.now(UTC)
+            self._state, self._cause, self._detail = state, cause, detail
+            status = self.status() if changed else None
+        if status is not None:
+            self._hooks.on_change(status)
+
+    def shut(self) -> None:
+        """Give back all rings, also of frames that were never released: their pixels stay valid."""
+        self.gone(stopping=True)
+        with self._lock:
+            self.leases.retire()
+            held = self.leases.all()
+        for lease in held:
+            if lease.begun:
+                self._hooks.on_ring_end(lease.ring.key)
+            lease.ring.close()
+
+    def gone(self, *, stopping: bool) -> None:
+        """The worker's socket ended, and all its messages have been handled."""
+        process = self.process
+        if process is None:
+            return
+        process.kill()
+        process.reap(1.0)
+        with self._lock:
+            self._last_arrival_ns = max(
+                self._last_arrival_ns, process.page.read(LAST_ARRIVAL_NS)
+            )
+            self.audit.close("shutdown" if stopping else "worker_lost")
+            self.process = None
+            # Its slots may be half written: a ring never serves two workers.
+            self.leases.retire()
+        process.close()
+        self._active = False
+        self._rate.restart()
+        self.sweep()
+        if not stopping and not self.ended:
+            what = self._fault or process.exit_text
+            self._lost(self._hung or "crashed", f"the worker of camera {self.name} {what}")
+
+
+class Rate:
+    """Arrivals a second over the last seconds."""
+
+    SPAN_S = 5.0
+    STEP_S = 0.5
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, int]] = []
+        self.value: float | None = None
+
+    def restart(self) -> None:
+        """Another page begins at zero."""
+        self._samples.clear()
+        self.value = None
+
+    def sample(self, now_s: float, arrived: int) -> None:
+        """Note how many have arrived by now."""
+        if self._samples and now_s - self._samples[-1][0] < self.STEP_S:
+            return
+        self._samples.append((now_s, arrived))
+        while now_s - self._samples[0][0] > self.SPAN_S:
+            del self._samples[0]
+        (then_s, then), spare = self._samples[0], 2 * self.STEP_S
+        if now_s - then_s >= spare:
+            self.value = (arrived - then) / (now_s - then_s)

@@ -1,0 +1,195 @@
+"""Picture files: every kind that people have, as 8-bit BGR, or a named reason why not.
+
+Conversions: 16 bits a channel are divided by 257 and rounded; grey becomes three equal channels;
+alpha is dropped, so that the pixels are judged as they were stored; CMYK and other JPEG colours are
+converted by the JPEG library. Orientation tags are ignored: the sensor's pixels are judged. Several
+pictures in one file, and numbers that are no integers, are refused.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from inspector.errors import CaptureError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SUFFIXES = frozenset(
+    {
+        ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
+        ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
+"""Names that are taken for pictures."""
+
+MOST_PIXELS = 200_000_000
+"""Pictures beyond this are never decoded: 600 MB as BGR."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+
+
+class PictureError(CaptureError):
+    """A file that gives no picture.
+
+    Attributes:
+        cause: `decode` (unreadable, truncated, not a picture, of an unsupported kind) or
+            `too_large`.
+    """
+
+    def __init__(self, detail: str, cause: str = "decode") -> None:
+        super().__init__(detail)
+        self.cause = cause
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of that name is to be read as a picture.
+
+    >>> is_picture("part-7.PNG"), is_picture(".part-7.png"), is_picture("notes.txt")
+    (True, False, False)
+    """
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in SUFFIXES and not name.startswith(".")
+
+
+def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
+    """Read one picture file.
+
+    Args:
+        most_pixels: larger pictures are refused; where the header says their size, undecoded.
+
+    Returns:
+        (height, width, 3) uint8 BGR, the caller's own.
+
+    Raises:
+        PictureError: with its cause and what is wrong with the file.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        msg = f"{path.name} cannot be read: {error.strerror}"
+        raise PictureError(msg) from error
+    if not data:
+        msg = f"{path.name} is empty"
+        raise PictureError(msg)
+    _check_whole(path.name, data)
+    size = stated_size(data)
+    if size is not None:
+        _check_size(path.name, *size, most_pixels)
+    _check_single(path, data)
+    try:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, MemoryError) as error:
+        msg = f"{path.name} cannot be decoded: {type(error).__name__}"
+        raise PictureError(msg) from error
+    if raw is None:
+        msg = f"{path.name} is no picture that can be decoded ({len(data)} bytes)"
+        raise PictureError(msg)
+    _check_size(path.name, raw.shape[0], raw.shape[1], most_pixels)
+    return to_bgr8(path.name, raw)
+
+
+def to_bgr8(name: str, raw: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """The stated conversions, from what OpenCV decoded unchanged.
+
+    Raises:
+        PictureError: depth or number of channels is not supported.
+    """
+    if raw.dtype == np.uint16:
+        eight = ((raw.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    elif raw.dtype == np.uint8:
+        eight = np.asarray(raw, np.uint8)
+    else:
+        msg = f"{name} has pixels of type {raw.dtype}, expected 8 or 16 bits a channel"
+        raise PictureError(msg)
+    channels = 1 if eight.ndim == 2 else eight.shape[2]  # noqa: PLR2004 - rows and columns
+    if channels <= 2:  # noqa: PLR2004 - grey, or grey and alpha
+        grey = eight if eight.ndim == 2 else eight[:, :, 0]  # noqa: PLR2004
+        return np.ascontiguousarray(np.repeat(grey[:, :, None], 3, axis=2))
+    if channels in {3, 4}:
+        return np.ascontiguousarray(eight[:, :, :3])
+    msg = f"{name} has {channels} channels, expected 1 to 4"
+    raise PictureError(msg)
+
+
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width by the header of a PNG, JPEG, GIF or BMP; None for others."""
+    if data.startswith(PNG) and len(data) >= 24:  # noqa: PLR2004 - end of IHDR's size
+        width, height = struct.unpack(">II", data[16:24])
+        return height, width
+    if data.startswith((b"GIF87a", b"GIF89a")) and len(data) >= 10:  # noqa: PLR2004
+        width, height = struct.unpack("<HH", data[6:10])
+        return height, width
+    if data.startswith(b"BM") and len(data) >= 26:  # noqa: PLR2004
+        width, height = struct.unpack("<ii", data[18:26])
+        return abs(height), abs(width)
+    if data.startswith(JPEG):
+        return _jpeg_size(data)
+    return None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width by the first start-of-frame segment (ITU T.81, B.2.2)."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004 - marker
+        marker = data[at + 1]
+        if marker == 0xFF:  # noqa: PLR2004 - fill byte
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return height, width
+        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
+    return None
+
+
+def _check_size(name: str, height: int, width: int, most_pixels: int) -> None:
+    if height * width > most_pixels:
+        msg = (
+            f"{name} has {height * width / 1e6:.1f} megapixels ({width}x{height}), "
+            f"at most {most_pixels / 1e6:g} are judged; raise max_megapixels"
+        )
+        raise PictureError(msg, "too_large")
+
+
+def _check_whole(name: str, data: bytes) -> None:
+    """Refuse files that end too early, which decoders fill up with grey instead of failing."""
+    cut = False
+    if data.startswith(JPEG):
+        # Neither marker can occur inside coded data, and thumbnails lie before the main scan.
+        cut = data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+    elif data.startswith(PNG):
+        cut = b"IEND" not in data[-64:] and b"IEND" not in data
+    elif data.startswith((b"GIF87a", b"GIF89a")):
+        cut = not data.rstrip(b"\0").endswith(b";")
+    elif data.startswith(b"BM") and len(data) >= 6:  # noqa: PLR2004
+        cut = len(data) < struct.unpack("<I", data[2:6])[0]
+    elif data.startswith(b"RIFF") and len(data) >= 8:  # noqa: PLR2004
+        cut = len(data) < struct.unpack("<I", data[4:8])[0] + 8
+    if cut:
+        msg = f"{name} is truncated: it ends after {len(data)} bytes, within the picture"
+        raise PictureError(msg)
+
+
+def _check_single(path: Path, data: bytes) -> None:
+    """Refuse animations and files of several pages: which picture was meant?"""
+    several = False
+    if data.startswith(PNG):
+        several = b"acTL" in data[: data.find(b"IDAT")]
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        several = b"ANIM" in data[:64]
+    elif data.startswith((b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
+        try:
+            several = cv2.imcount(str(path)) > 1
+        except cv2.error:
+            several = False  # decoding will say what is wrong
+    if several:
+        msg = f"{path.name} holds several pictures (animation or pages), expected one"
+        raise PictureError(msg)

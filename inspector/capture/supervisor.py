@@ -1,0 +1,290 @@
+"""The supervisor of all cameras: the capture stage's door.
+
+One thread of its own listens to all workers' sockets, starts and ends workers, and tells of changes.
+Frames wait in mailboxes until they are taken, and come back by `release`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import threading
+import time
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from inspector.capture import wire
+from inspector.capture.backoff import Pace
+from inspector.capture.link import CameraLink, Hooks
+from inspector.capture.status import CameraStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from inspector.capture.process import WorkerProcess
+    from inspector.capture.status import Result
+    from inspector.config.cameras import Camera
+    from inspector.config.secrets import Secrets
+    from inspector.frame import Frame
+    from inspector.slots import Ring
+
+TURN_S = 0.1
+"""The capture thread looks at clocks this often."""
+
+MOST_MESSAGES = 64
+"""Messages of one worker handled in a row, so that no camera keeps the others waiting."""
+
+STOP_S = 0.5
+"""What workers get to end by themselves at `close`."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Capture:
+    """All cameras of a station.
+
+    Args:
+        cameras: by name.
+        secrets: where credentials are found, when a worker starts.
+        first_epochs: stream_epoch of each camera's first connection; 0 where absent.
+        on_change: a camera's state or cause changed.
+        on_epoch: a new stream_epoch begins; before its first frame can be taken.
+        on_ring: frames of this ring will come. The ring stays the capture stage's.
+        on_ring_end: the ring of that key is no longer used.
+        pace: patience with cameras that are away.
+
+    All `on_` hooks are called in the capture thread; they must not block it, and not call `close`.
+    Methods may be called from any thread. The constructor starts nothing.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, Camera],
+        *,
+        secrets: Secrets,
+        first_epochs: Mapping[str, int],
+        on_change: Callable[[CameraStatus], None],
+        on_epoch: Callable[[str, int], None],
+        on_ring: Callable[[Ring], None],
+        on_ring_end: Callable[[str], None],
+        pace: Pace | None = None,
+    ) -> None:
+        self._pace = pace or Pace()
+        self._ready = threading.Condition(threading.RLock())
+        hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end)
+        rng = random.Random()  # noqa: S311 - jitter
+        self._links = {
+            name: CameraLink(
+                name,
+                camera,
+                secrets,
+                first_epochs.get(name, 0),
+                hooks,
+                self._pace,
+                rng,
+                self._ready,
+            )
+            for name, camera in cameras.items()
+        }
+        self._order = list(self._links)
+        self._turn = 0
+        self._stopping = False
+        self._closing = False
+        self._undead: list[WorkerProcess] = []
+        self._selector: selectors.BaseSelector | None = None
+        self._wake_fd = -1
+        self._thread: threading.Thread | None = None
+
+    # -- the door -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; returns at once. Cameras come up when they can."""
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_fd, selectors.EVENT_READ, None)
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as a frame can be taken; False when the time is over."""
+        with self._ready:
+            return self._ready.wait_for(self._any_ready, timeout_s)
+
+    def take(self, most: int) -> list[Frame]:
+        """Up to `most` ready frames, cameras in turn. Each is to be handed back by `release`."""
+        taken: list[Frame] = []
+        with self._ready:
+            empty = 0
+            while len(taken) < most and empty < len(self._order):
+                link = self._links[self._order[self._turn]]
+                self._turn = (self._turn + 1) % len(self._order)
+                frame = link.mailbox.take()
+                if frame is None:
+                    empty += 1
+                else:
+                    empty = 0
+                    taken.append(frame)
+        return taken
+
+    def release(self, frame: Frame, result: Result) -> None:
+        """A taken frame is done with; its pixels may be overwritten from now on.
+
+        Raises:
+            ValueError: it was released before.
+        """
+        with self._ready:
+            sweep = self._links[frame.camera].hand_back(frame, result)
+        if sweep:
+            self._wake()
+
+    def status(self) -> dict[str, CameraStatus]:
+        """All cameras at one instant."""
+        with self._ready:
+            return {name: link.status() for name, link in self._links.items()}
+
+    @property
+    def ended(self) -> bool:
+        """Every camera came to its end, and every frame of theirs has been taken."""
+        with self._ready:
+            return all(link.ended and not len(link.mailbox) for link in self._links.values())
+
+    def stop(self) -> None:
+        """No new frames from now on. Those taken may be finished and released. Idempotent."""
+        with self._ready:
+            self._stopping = True
+            for link in self._links.values():
+                for frame in link.mailbox.clear():
+                    link.hand_back(frame, "shutdown")
+            self._ready.notify_all()
+        self._wake()
+
+    def close(self) -> None:
+        """End workers and free rings; hooks are silent afterwards. Idempotent."""
+        self.stop()
+        self._closing = True
+        self._wake()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+            os.close(self._wake_fd)
+            self._wake_fd = -1
+
+    # -- the capture thread -----------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if self._wake_fd >= 0:
+            os.eventfd_write(self._wake_fd, 1)
+
+    def _any_ready(self) -> bool:
+        return any(len(link.mailbox) for link in self._links.values())
+
+    def _run(self) -> None:
+        stop_sent = False
+        while not self._closing:
+            if self._stopping and not stop_sent:
+                stop_sent = True
+                for link in self._links.values():
+                    if link.process is not None:
+                        link.process.send({"t": "stop"})
+            self._guarded(self._spawn_due)
+            self._listen(TURN_S)
+            self._tick()
+        self._end_all()
+
+    def _guarded(self, step: Callable[[], None], link: CameraLink | None = None) -> None:
+        """The supervisor outlives any error: it is logged, and the camera's worker starts anew."""
+        try:
+            step()
+        except Exception:
+            _log.exception("capture.fault", camera=link.name if link else None)
+            if link is not None and link.process is not None:
+                link.process.kill()
+
+    def _spawn_due(self) -> None:
+        if self._stopping:
+            return
+        now = time.monotonic()
+        starting = sum(
+            link.process is not None and not link.greeted for link in self._links.values()
+        )
+        for link in self._links.values():
+            if starting >= self._pace.spawns:
+                return
+            if link.wants_worker(now) and link.spawn():
+                starting += 1
+                assert link.process is not None and self._selector is not None  # noqa: S101, PT018
+                self._selector.register(link.process.end, selectors.EVENT_READ, link)
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._undead = [process for process in self._undead if not process.reap(0)]
+        for link in self._links.values():
+            self._guarded(link.sweep, link)
+            if not self._stopping:
+                self._guarded(lambda link=link: link.tick(now), link)  # type: ignore[misc]
+
+    def _listen(self, seconds: float) -> None:
+        assert self._selector is not None, "made by start"  # noqa: S101
+        for key, _ in self._selector.select(seconds):
+            if key.data is None:
+                os.eventfd_read(self._wake_fd)
+                continue
+            link = cast("CameraLink", key.data)
+            self._guarded(lambda link=link: self._drain(link, MOST_MESSAGES), link)  # type: ignore[misc]
+
+    def _drain(self, link: CameraLink, most: int) -> None:
+        """Handle a worker's messages, and its end."""
+        process = link.process
+        assert process is not None and self._selector is not None  # noqa: S101, PT018
+        for _ in range(most):
+            try:
+                got = wire.receive(process.end)
+            except BlockingIOError:
+                return
+            except ValueError:
+                _log.error("capture.garbage", camera=link.name)
+                process.kill()
+                continue
+            except OSError:
+                got = None
+            if got is None:
+                self._selector.unregister(process.end)
+                link.gone(stopping=self._stopping)
+                if not process.reap(0):
+                    self._undead.append(process)
+                return
+            self._deliver(link, got[0])
+
+    def _deliver(self, link: CameraLink, message: wire.Message) -> None:
+        with self._ready:
+            stopping = self._stopping
+            if message.get("t") == "frame":
+                # Under one lock with `stop`, so that no frame slips in behind it.
+                for frame in link.handle(message, stopping=stopping):
+                    link.hand_back(frame, "shutdown" if stopping else "superseded")
+                self._ready.notify_all()
+                return
+        link.handle(message, stopping=stopping)
+
+    def _end_all(self) -> None:
+        """Ask all workers to end, then end them."""
+        links = [link for link in self._links.values() if link.process is not None]
+        for link in links:
+            if link.process is not None:
+                link.process.send({"t": "stop"})
+        deadline = time.monotonic() + STOP_S
+        while time.monotonic() < deadline and any(link.process for link in links):
+            self._listen(0.02)
+        for link in links:
+            if link.process is not None:
+                link.process.kill()
+        deadline = time.monotonic() + STOP_S
+        while time.monotonic() < deadline and any(link.process for link in links):
+            self._listen(0.02)
+        for link in self._links.values():
+            self._guarded(lambda link=link: link.shut(), link)  # type: ignore[misc]

@@ -1,0 +1,333 @@
+"""One camera's worker: a process of its own that reads the source and writes due pictures into slots.
+
+Started as `python -m inspector.capture.worker SOCKET PAGE` with two inherited descriptors: one end
+of the supervisor's socket pair and the counter page. All else, credentials included, comes over the
+socket. It ends when the socket does, and with its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+from inspector.capture import wire
+from inspector.capture.counters import (
+    ARRIVED,
+    BEAT_NS,
+    IDLE,
+    LAST_ARRIVAL_NS,
+    LOST,
+    NO_SLOT,
+    NOT_DUE,
+    OPENING,
+    PHASE,
+    READING,
+    STALE,
+    WAITING,
+    CounterPage,
+)
+from inspector.capture.lateness import GapRule, LagRule
+from inspector.capture.sources import make_source
+from inspector.capture.sources.base import Arrival, DamagedPicture, Picture, SourceError
+from inspector.slots import Ring
+
+if TYPE_CHECKING:
+    from inspector.capture.sources.base import Settings, Source
+
+TURN_S = 0.25
+"""Longest the worker waits for anything without a sign of life."""
+
+DUE_SLACK_S = 0.002
+"""A frame that comes this much before its time is due: clocks are read with jitter."""
+
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The supervisor asked for the end, or is gone."""
+
+
+class Worker:
+    """The worker's state: its socket, its counters, the slots it may write.
+
+    Implements `Intake` for its source.
+    """
+
+    def __init__(self, end: socket.socket, page: CounterPage) -> None:
+        self._end = end
+        self._page = page
+        self._settings: Settings = {}
+        self._credentials: tuple[str | None, str | None] = (None, None)
+        self._go: tuple[int, int, list[int]] | None = None
+        self._ring: Ring | None = None
+        self._epoch = -1
+        self._free: list[int] = []
+        self._damaged_out = 0
+        self._sequence = 0
+        self._epoch_began = 0  # sequence number at which the current epoch began
+        self._size: tuple[int, int] | None = None
+        self._due_s: float | None = None
+        self._phase(IDLE)
+
+    # -- Intake ---------------------------------------------------------------------------------
+
+    def arrive(self, pts_s: float | None = None, read_s: float = 0.0) -> Arrival:
+        """Count a frame as arrived now."""
+        now = time.monotonic_ns()
+        utc = time.time_ns()
+        words = self._page.words
+        words[ARRIVED] += 1
+        words[LAST_ARRIVAL_NS] = now
+        words[BEAT_NS] = now
+        self._sequence += 1
+        return Arrival(self._sequence - 1, now, utc, pts_s, read_s)
+
+    def lose(self, frames: int) -> None:
+        """Arrived frames of which no picture comes any more."""
+        self._page.words[LOST] += frames
+
+    def pause(self, seconds: float) -> None:
+        """Wait that long, answering the supervisor. Raises Stopped."""
+        until = time.monotonic() + seconds
+        if seconds > 0:
+            self._phase(WAITING)
+        self._listen(0.0)
+        while (left := until - time.monotonic()) > 0:
+            self._listen(min(left, TURN_S))
+        self._phase(READING)
+
+    # -- life -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve one connection after the other until told to stop. Raises Stopped."""
+        wire.send(self._end, {"t": "hello"})
+        while True:
+            self._phase(IDLE)
+            while self._go is None:
+                self._listen(TURN_S)
+            self._take_ring()
+            self._sequence = self._epoch_began = 0
+            self._size = None
+            self._due_s = None
+            source = make_source(self._settings, *self._credentials)
+            try:
+                self._serve(source)
+                message: wire.Message = {"t": "ended", "epoch": self._epoch}
+            except SourceError as error:
+                message = {
+                    "t": "lost",
+                    "epoch": self._epoch,
+                    "cause": error.cause,
+                    "detail": str(error),
+                }
+            finally:
+                source.close()
+            self._phase(IDLE)
+            wire.send(self._end, message)
+
+    def _serve(self, source: Source) -> None:
+        self._phase(OPENING)
+        source.open()
+        self._phase(READING)
+        wire.send(self._end, {"t": "opened", "epoch": self._epoch, "fps": source.fps})
+        lag = LagRule(float(self._settings["max_age_s"]))
+        gap = GapRule(float(self._settings["source"].get("read_timeout_s", 2.0)))
+        for picture in source.pictures(self):
+            self._listen(0.0)
+            arrival = picture.arrival
+            if source.live:
+                arrived_s = arrival.arrived_ns / 1e9
+                late = (
+                    gap.stale(arrived_s, arrival.read_s)
+                    if arrival.pts_s is None
+                    else lag.stale(arrived_s, arrival.pts_s)
+                )
+                if late:
+                    self._page.words[STALE] += 1
+                    continue
+            if self._is_due(arrival):
+                self._pass_on(picture, source)
+            else:
+                self._page.words[NOT_DUE] += 1
+            self._phase(READING)
+
+    def _is_due(self, arrival: Arrival) -> bool:
+        every_s = float(self._settings["inspect"]["every_s"])
+        if every_s <= 0:
+            return True
+        at = arrival.pts_s if arrival.pts_s is not None else arrival.arrived_ns / 1e9
+        if self._due_s is not None and self._due_s - every_s <= at < self._due_s - DUE_SLACK_S:
+            return False
+        self._due_s = at + every_s
+        return True
+
+    def _pass_on(self, picture: Picture, source: Source) -> None:
+        """Write a due picture into a slot and tell the supervisor, or say why there is none."""
+        damage = picture.damage
+        y, x, height, width = 0, 0, picture.height, picture.width
+        if damage is None:
+            y, x, height, width = self._part(picture)
+            most = float(self._settings["max_megapixels"]) * 1e6
+            if height * width > most:
+                damage = (
+                    f"too_large: {height * width / 1e6:.1f} megapixels ({width}x{height}), at most "
+                    f"{most / 1e6:g} are judged; raise max_megapixels"
+                )
+        if damage is None and self._size != (height, width):
+            self._resize(height, width, picture.arrival.sequence, source)
+        if not self._has_room(damage is not None, live=source.live):
+            self._page.words[NO_SLOT] += 1
+            return
+        slot = -1
+        if damage is None:
+            assert self._ring is not None and picture.write is not None  # noqa: S101, PT018
+            slot = self._free.pop()
+            try:
+                picture.write(self._ring.picture(slot, height, width), y, x)
+            except DamagedPicture as error:
+                self._free.append(slot)
+                slot, damage = -1, f"{error.cause}: {error}"
+        if damage is not None:
+            self._damaged_out += 1
+            height = width = 0
+        arrival = picture.arrival
+        wire.send(
+            self._end,
+            {
+                "t": "frame",
+                "slot": slot,
+                "seq": max(0, arrival.sequence - self._epoch_began),
+                "h": height,
+                "w": width,
+                "at": arrival.arrived_ns,
+                "utc": arrival.arrived_utc_ns,
+                "dec": time.monotonic_ns(),
+                "pts": arrival.pts_s,
+                "damage": damage[:500] if damage else None,
+                "origin": picture.origin,
+                "fifo": not source.live,
+            },
+        )
+
+    def _part(self, picture: Picture) -> tuple[int, int, int, int]:
+        """Top, left, height and width of what is inspected. Raises SourceError if not in the picture."""
+        region = self._settings.get("region")
+        if region is None:
+            return 0, 0, picture.height, picture.width
+        x, y, width, height = (int(region[key]) for key in ("x", "y", "width", "height"))
+        if x + width > picture.width or y + height > picture.height:
+            msg = (
+                f"the region x={x} y={y} width={width} height={height} lies outside the picture "
+                f"of {picture.width}x{picture.height} pixels; correct region in the station file"
+            )
+            raise SourceError("region", msg)
+        return y, x, height, width
+
+    def _resize(self, height: int, width: int, sequence: int, source: Source) -> None:
+        """Say the size of the pictures; a stream whose size changes begins a new epoch and ring."""
+        if self._size is not None and source.one_size:
+            self._phase(WAITING)
+            wire.send(self._end, {"t": "resize", "epoch": self._epoch})
+            while self._go is None:
+                self._listen(TURN_S)
+            self._take_ring()
+            self._epoch_began = sequence
+        self._size = (height, width)
+        wire.send(self._end, {"t": "size", "epoch": self._epoch, "h": height, "w": width})
+
+    def _has_room(self, damaged: bool, *, live: bool) -> bool:  # noqa: FBT001 - a fact of the frame
+        """Whether a slot is free; frames that wait for one another wait for it here."""
+        slots = self._ring.slots if self._ring else 0
+        while True:
+            if self._damaged_out < slots if damaged else bool(self._free):
+                return True
+            if live:
+                self._listen(0.0)
+                return self._damaged_out < slots if damaged else bool(self._free)
+            self._phase(WAITING)
+            self._listen(TURN_S)
+
+    # -- supervisor -----------------------------------------------------------------------------
+
+    def _take_ring(self) -> None:
+        assert self._go is not None, "asked only after a go"  # noqa: S101
+        (epoch, slot_bytes, fds), self._go = self._go, None
+        if self._ring is not None:
+            self._ring.close()
+        slots = int(self._settings["slots"])
+        self._ring = Ring(fds[0], slots, slot_bytes, f"{self._settings['name']}/{epoch}")
+        self._epoch = epoch
+        self._free = list(range(slots))
+        self._damaged_out = 0
+
+    def _listen(self, seconds: float) -> None:
+        """Handle what the supervisor has said; wait that long for something. Raises Stopped."""
+        self._page.words[BEAT_NS] = time.monotonic_ns()
+        if seconds > 0 and not select.select([self._end], [], [], seconds)[0]:
+            return
+        while True:
+            try:
+                got = wire.receive(self._end, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if got is None:
+                raise Stopped
+            self._handle(*got)
+
+    def _handle(self, message: wire.Message, fds: list[int]) -> None:
+        kind = message["t"]
+        if kind == "settings":
+            self._settings = message["camera"]
+            self._credentials = message["username"], message["password"]
+            _name_process(f"cam {self._settings['name']}")
+        elif kind == "go":
+            self._go = int(message["epoch"]), int(message["slot_bytes"]), fds
+        elif kind == "free":
+            if message["epoch"] != self._epoch:
+                return  # of a ring that is gone
+            if message["slot"] >= 0:
+                self._free.append(int(message["slot"]))
+            else:
+                self._damaged_out -= 1
+        elif kind == "stop":
+            raise Stopped
+
+    def _phase(self, phase: int) -> None:
+        self._page.words[BEAT_NS] = time.monotonic_ns()
+        self._page.words[PHASE] = phase
+
+
+def _name_process(name: str) -> None:
+    """What `ps` and `top` show; cut off by the kernel after 15 characters."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker over the descriptors that are named in the arguments."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the station's to handle
+    end = socket.socket(fileno=int(arguments[0]))
+    page = CounterPage(int(arguments[1]))
+    try:
+        Worker(end, page).run()
+    except (Stopped, BrokenPipeError, ConnectionResetError):
+        return 0
+    except Exception as error:  # noqa: BLE001 - the edge of the process: told, then restarted
+        # Without the message: it may name an address with its password.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {frame.name} (line {frame.lineno})"
+        with contextlib.suppress(OSError):
+            wire.send(end, {"t": "fault", "detail": where})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
