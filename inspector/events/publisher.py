@@ -1,0 +1,399 @@
+"""The way from the outbox to Kafka: one thread that never gives up and never blocks the station."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from kafka import errors as kafka_errors
+
+from inspector.events.broker import (
+    CannotConnectError,
+    Latest,
+    State,
+    Trouble,
+    client_options,
+    probe,
+    tls_context,
+    trouble_of,
+)
+from inspector.events.chatter import Chatter
+from inspector.events.delivery import REFUSALS, Delivery
+from inspector.events.topics import missing_topics
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from inspector.config.events import Kafka, Topics
+    from inspector.events.broker import SecretsLike
+    from inspector.events.delivery import Answer
+    from inspector.events.outbox import Outbox
+    from inspector.events.reading import Row
+
+IN_FLIGHT = 500
+"""Most records on their way at once."""
+CLOSE_S = 1.0
+"""Longest wait for a producer without anything in flight to end."""
+TICK_S = 0.25
+RETRY_S = 0.5
+"""Pause between two looks whether the broker is back."""
+LOCKED_OUT_S = (5.0, 60.0)
+"""First and longest pause after a refused log-in, so that no account gets locked."""
+STALL_S = 5.0
+"""Without an answer for this long the connection is looked at."""
+RENEW_S = 15.0
+"""Without an answer for this long from a broker that takes connections, the producer is renewed."""
+DENIED_S = 30.0
+"""Pause after a topic was denied to us."""
+TOPICS_S = 10.0
+"""Pause between two looks at topics that could not be used."""
+LOG_EVERY_S = 60.0
+
+_log = structlog.get_logger("inspector.events")
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """How the publisher fares.
+
+    Attributes:
+        state: one word; `connected` when records flow.
+        reason: a sentence for a person, without secrets; None if all is well.
+        since_utc_ns: when the state began.
+        in_flight: records sent and not yet acknowledged.
+        blocked: topics that cannot be used, each with a sentence why; the others flow.
+    """
+
+    state: State
+    reason: str | None
+    since_utc_ns: int
+    in_flight: int
+    blocked: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One acknowledged record, for metrics: seconds from sending, and from the outbox, to it."""
+
+    type: str
+    send_s: float
+    total_s: float
+
+
+class Publisher:
+    """Sends what waits in an outbox.
+
+    Args:
+        outbox: whose events are sent; it must outlive the publisher.
+        kafka: the broker; None leaves the publisher off.
+        topics: names of the topics, to be made where that is allowed.
+        secrets: gives user name, password and key password by name, at each connection.
+        client_id: how the station calls itself at the broker.
+        on_published: called in the publisher's thread for each acknowledged record.
+        on_step: called at named points of an event's way; for tests that end the process there.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        kafka: Kafka | None,
+        topics: Topics,
+        secrets: SecretsLike,
+        *,
+        client_id: str = "inspector",
+        on_published: Callable[[Published], None] | None = None,
+        on_step: Callable[[str], None] | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._kafka = kafka
+        self._topics = (topics.rejects, topics.verdicts, topics.status)
+        self._secrets = secrets
+        self._client_id = client_id
+        self._on_published = on_published
+        self._on_step = on_step or (lambda _: None)
+        self._latest = Latest()
+        server = ", ".join(kafka.bootstrap_servers) if kafka else ""
+        self._chatter = Chatter(client_id, lambda error: self._latest.note(error, server))
+
+        self._lock = threading.Lock()
+        self._state: State = "off" if kafka is None else "connecting"
+        self._reason: str | None = None
+        self._since_utc_ns = time.time_ns()
+        self._in_flight = 0
+        self._blocked: dict[str, str] = {}
+        self._next_log = 0.0
+
+        self._stopping = threading.Event()
+        self._stop_by = 0.0
+        self._cursor = 0
+        self._resends = 0
+        self._alone_until = 0
+        self._denied: dict[str, tuple[str, float]] = {}
+        self._next_topics = 0.0
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once, also without a broker."""
+        if self._kafka is not None:
+            self._thread.start()
+
+    def stop(self, deadline_s: float) -> None:
+        """Send what can still be sent, then end; what is left stays in the outbox."""
+        self._stop_by = time.monotonic() + deadline_s
+        self._stopping.set()
+        self._outbox.arrived.set()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def status(self) -> PublisherStatus:
+        """How it fares at this moment; any thread."""
+        with self._lock:
+            return PublisherStatus(
+                self._state, self._reason, self._since_utc_ns, self._in_flight, dict(self._blocked)
+            )
+
+    def _run(self) -> None:
+        assert self._kafka is not None  # noqa: S101 - start() saw to it
+        self._chatter.listen()
+        locked_out_s = LOCKED_OUT_S[0]
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._one_life(self._kafka)
+                    continue
+                except CannotConnectError as error:
+                    trouble = error.trouble
+                except Exception as error:  # noqa: BLE001 - the edge of a thread that must live
+                    trouble = Trouble("failed", f"sending failed: {type(error).__name__}: {error}")
+                    _log.exception("the publisher begins again")
+                self._set(trouble.state, trouble.reason)
+                if trouble.state in {"authentication", "authorization"}:
+                    self._stopping.wait(locked_out_s)
+                    locked_out_s = min(2 * locked_out_s, LOCKED_OUT_S[1])
+                else:
+                    locked_out_s = LOCKED_OUT_S[0]
+                    self._stopping.wait(RETRY_S)
+        finally:
+            self._chatter.leave()
+
+    def _one_life(self, kafka: Kafka) -> None:
+        """From connecting to the first failure.
+
+        Raises:
+            CannotConnectError: the broker cannot be used.
+        """
+        context = tls_context(kafka, self._secrets)
+        delivery, options = self._connect(kafka, context)
+        try:
+            self._look_after_topics(kafka, options)
+            self._set("connected", None)
+            self._pump(kafka, context, delivery, options)
+        except kafka_errors.KafkaError as error:
+            raise CannotConnectError(self._why(kafka, context, error)) from error
+        finally:
+            delivery.close(0.0 if len(delivery) else CLOSE_S)
+            self._settle(delivery)
+            self._outbox.take_back(delivery.rows())
+            self._cursor = 0
+            self._count(0)
+
+    def _connect(
+        self, kafka: Kafka, context: ssl.SSLContext | None
+    ) -> tuple[Delivery, dict[str, Any]]:
+        trouble = probe(kafka.bootstrap_servers, context)
+        if trouble is not None:
+            raise CannotConnectError(trouble)
+        options = client_options(kafka, self._secrets, context, self._client_id)
+        self._latest.take()
+        try:
+            return Delivery(kafka, options, self._outbox.arrived.set), options
+        except (kafka_errors.KafkaError, OSError) as error:
+            raise CannotConnectError(self._why(kafka, context, error)) from error
+
+    def _why(
+        self, kafka: Kafka, context: ssl.SSLContext | None, error: BaseException
+    ) -> Trouble:
+        """The cause behind an error of the library, which often says only that time ran out."""
+        servers = ", ".join(kafka.bootstrap_servers)
+        return (
+            trouble_of(error, servers)
+            or self._latest.take()
+            or probe(kafka.bootstrap_servers, context)
+            or Trouble(
+                "timeout",
+                f"{servers} takes connections but does not answer as a Kafka broker that is"
+                f" reached by {kafka.security_protocol}: {error or type(error).__name__};"
+                " check events.kafka.security_protocol and the broker's advertised listeners",
+            )
+        )
+
+    def _look_after_topics(self, kafka: Kafka, options: dict[str, Any]) -> None:
+        now = time.monotonic()
+        self._denied = {t: denied for t, denied in self._denied.items() if denied[1] > now}
+        blocked = missing_topics(options, self._topics, create=kafka.create_topics)
+        blocked |= {topic: reason for topic, (reason, _) in self._denied.items()}
+        for topic in blocked.keys() - self._blocked.keys():
+            _log.warning("a topic cannot be used; its events wait", reason=blocked[topic])
+        if self._blocked.keys() - blocked.keys():
+            self._cursor = 0
+        with self._lock:
+            self._blocked = blocked
+        self._next_topics = time.monotonic() + TOPICS_S
+
+    def _pump(
+        self,
+        kafka: Kafka,
+        context: ssl.SSLContext | None,
+        delivery: Delivery,
+        options: dict[str, Any],
+    ) -> None:
+        """Send and take answers until a failure or the stop; returns for a new producer."""
+        looked = time.monotonic()
+        while True:
+            self._outbox.arrived.clear()
+            self._settle(delivery)
+            if delivery.failure is not None:
+                self._after_failure(kafka, context, delivery.failure)
+                return
+            now = time.monotonic()
+            if self._stopping.is_set():
+                if now >= self._stop_by or self._state != "connected":
+                    return
+                if not self._send(delivery) and not len(delivery):
+                    return
+            else:
+                self._send(delivery)
+            self._count(len(delivery))
+            if self._blocked and now >= self._next_topics:
+                self._look_after_topics(kafka, options)
+            silent_s = min(delivery.oldest_s(), now - delivery.last_ack)
+            if now - looked >= TICK_S and self._look(kafka, context, silent_s):
+                return
+            if now - looked >= TICK_S:
+                looked = now
+            self._outbox.arrived.wait(TICK_S)
+
+    def _send(self, delivery: Delivery) -> int:
+        """Fill the flight from the outbox; returns how many records went.
+
+        After a refusal, one at a time: the answer must belong to the record that caused it.
+        """
+        resends = self._outbox.resends()
+        if resends != self._resends:
+            self._resends, self._cursor = resends, 0
+        if self._alone_until and not len(delivery) and self._cursor >= self._alone_until:
+            self._alone_until = 0
+        room = (1 if self._alone_until else IN_FLIGHT) - len(delivery)
+        if room <= 0:
+            return 0
+        rows = self._outbox.hand_out(self._cursor, room, list(self._blocked))
+        if not rows and not len(delivery):
+            self._alone_until = 0
+        for number, row in enumerate(rows):
+            self._cursor = max(self._cursor, row.seq)
+            self._on_step("before_send")
+            try:
+                delivery.send(row)
+            except REFUSALS as error:
+                # Larger than our own bound: the library says so before it touches the record.
+                self._park(row, error)
+            except BaseException:
+                self._outbox.take_back([later.seq for later in rows[number:]])
+                raise
+            self._on_step("after_send")
+        return len(rows)
+
+    def _settle(self, delivery: Delivery) -> None:
+        """Take the answers that have come."""
+        good = [answer for answer in delivery.answers() if self._is_good(answer, delivery)]
+        if not good:
+            return
+        self._on_step("after_ack")
+        self._outbox.mark_sent([answer.row.seq for answer in good])
+        if self._state != "connected" and not self._stopping.is_set():
+            self._set("connected", None)
+        if self._on_published is not None:
+            now = time.time()
+            for answer in good:
+                total_s = max(0.0, now - answer.row.created_ms / 1000)
+                self._on_published(Published(answer.row.type, answer.waited_s, total_s))
+
+    def _is_good(self, answer: Answer, delivery: Delivery) -> bool:
+        row, error = answer.row, answer.error
+        if error is None:
+            return True
+        if isinstance(error, REFUSALS) and self._alone_until:
+            self._park(row, error)
+            return False
+        self._outbox.take_back([row.seq])
+        if isinstance(error, REFUSALS):
+            self._alone_until = max([row.seq, *delivery.rows()])
+        elif isinstance(error, kafka_errors.TopicAuthorizationFailedError):
+            reason = f"the broker does not permit to write to topic {row.topic}"
+            self._denied[row.topic] = (reason, time.monotonic() + DENIED_S)
+        return False
+
+    def _after_failure(
+        self, kafka: Kafka, context: ssl.SSLContext | None, failure: BaseException
+    ) -> None:
+        """Go on at once after a refused record or topic; say why after anything else.
+
+        Raises:
+            CannotConnectError: the failure was of another kind.
+        """
+        passing = (*REFUSALS, kafka_errors.TopicAuthorizationFailedError)
+        if not isinstance(failure, passing):
+            raise CannotConnectError(self._why(kafka, context, failure)) from failure
+
+    def _park(self, row: Row, error: BaseException) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        self._outbox.park(row.seq, reason)
+        _log.warning(
+            "the broker refuses an event for good; it is parked (inspector events parked)",
+            id=row.id,
+            type=row.type,
+            topic=row.topic,
+            bytes=len(row.body),
+            reason=reason,
+        )
+
+    def _look(self, kafka: Kafka, context: ssl.SSLContext | None, silent_s: float) -> bool:
+        """Look at a connection that complains or is silent; True if a new producer is due."""
+        suspicious, certain = self._latest.suspicious(), self._latest.take()
+        if certain is not None:
+            self._set(certain.state, certain.reason)
+            return silent_s > STALL_S
+        if self._state == "connected" and not suspicious and silent_s < STALL_S:
+            return False
+        trouble = probe(kafka.bootstrap_servers, context)
+        if trouble is not None:
+            self._set(trouble.state, trouble.reason)
+        elif self._state != "connected" and not suspicious and silent_s == 0:
+            self._set("connected", None)
+        return trouble is None and silent_s > RENEW_S
+
+    def _set(self, state: State, reason: str | None) -> None:
+        """Change the state, and log it: a new one at once, an old one at intervals."""
+        now = time.monotonic()
+        with self._lock:
+            changed = state != self._state
+            if changed:
+                self._since_utc_ns = time.time_ns()
+            self._state, self._reason = state, reason
+        if not changed and now < self._next_log:
+            return
+        self._next_log = now + LOG_EVERY_S
+        if state == "connected":
+            if changed:
+                _log.info("connected to Kafka", client_id=self._client_id)
+        else:
+            waiting = self._outbox.stats().waiting
+            _log.warning("Kafka cannot be used", state=state, reason=reason, waiting=waiting)
+
+    def _count(self, in_flight: int) -> None:
+        with self._lock:
+            self._in_flight = in_flight
