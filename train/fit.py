@@ -258,7 +258,7 @@ def load(checkpoint: Path) -> Fit:
 
 
 def start_from(module: Fit, checkpoint: Path) -> list[str]:
-    """Take over the weights that two networks share.
+    """Take over the weights that two networks share; another kind of head starts fresh.
 
     Returns:
         The names of the parts that start fresh.
@@ -278,6 +278,8 @@ def start_from(module: Fit, checkpoint: Path) -> list[str]:
         )
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
     own = module.state_dict()
+    if theirs.model.get("head") != ours.model.get("head"):
+        state = {name: v for name, v in state.items() if not name.startswith("network.head.")}
     for name, value in state.items():
         if name in own and own[name].shape != value.shape:
             raise WeightsError(

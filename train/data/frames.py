@@ -13,6 +13,7 @@ import numpy as np
 
 from train.camera import after_distortion, before_distortion, draw_scale, rescale
 from train.distortions import DISTORTIONS, Picture
+from train.labels import GOOD
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -35,18 +36,25 @@ class FramePlan:
 
 
 def plan_frames(
-    references: Sequence[str], labels: Sequence[str], *, variants: int = 1, seed: int = 1
+    references: Sequence[str],
+    labels: Sequence[str],
+    *,
+    variants: int = 1,
+    good_variants: int | None = None,
+    seed: int = 1,
 ) -> list[FramePlan]:
     """Every reference with every label at every severity, `variants` times.
 
+    `good_variants` gives the good label another number, since thresholds need many good frames.
     The seed of a frame comes from its own place in the plan and not from its number, so that a
     reference more or less changes no other frame.
     """
     plans = []
     for reference in references:
         for label in labels:
+            times = good_variants if label == GOOD and good_variants is not None else variants
             for severity in SEVERITIES:
-                for variant in range(variants):
+                for variant in range(times):
                     text = f"{seed}/{reference}/{label}/{severity}/{variant}"
                     digest = hashlib.sha256(text.encode()).digest()
                     own = int.from_bytes(digest[:7], "big")

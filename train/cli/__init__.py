@@ -1,0 +1,33 @@
+"""The training commands, one file each; a user's mistake gives one message and exit status 2."""
+
+import sys
+
+import typer
+
+from inspector.errors import EngineError, UserError
+from train.cli.calibrate import calibrate
+from train.cli.evaluate import evaluate
+from train.cli.export import export
+from train.cli.finetune import finetune
+from train.cli.fit import fit
+from train.cli.generate import generate
+from train.cli.report import report
+from train.errors import TrainingError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Make data sets, fit networks, measure them, and export engines.",
+)
+for command in (generate, fit, evaluate, report, calibrate, export, finetune):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is told in one message, without a traceback."""
+    try:
+        app()
+    except (TrainingError, EngineError, UserError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)

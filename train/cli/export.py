@@ -1,0 +1,65 @@
+"""`export`: make an engine folder out of a checkpoint."""
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from inspector.engine.tiling import Join, Where
+from train import fit
+from train.cli.options import References, Seed, TestSet, ValSet
+from train.data.references import list_references, load_references
+from train.data.tiles import sample_tiles
+from train.export.build import BuildSettings, MadeSets, build_engine
+from train.generate import licences_of
+from train.measure.calibration import DEFAULT_BUDGET
+from train.predict import Sampling
+from train.provenance import code_version
+
+_INT8_TILES = 256
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Option(help="A checkpoint of fit.")],
+    references: References,
+    val_set: ValSet,
+    test_set: TestSet,
+    out: Annotated[Path, typer.Option(help="Engine folder, engines/NAME.")],
+    version: Annotated[str, typer.Option(help="Version of the engine.")],
+    recipe: Annotated[str, typer.Option(help="How it was fitted, in words.")] = "",
+    tiles: Annotated[int, typer.Option(min=1, help="Tiles a frame.")] = 4,
+    where: Annotated[str, typer.Option(help="spread, centre or sharpest.")] = "spread",
+    join: Annotated[str, typer.Option(help="mean or worst.")] = "mean",
+    budget: Annotated[float, typer.Option(help="Good frames that may be rejected.")] = DEFAULT_BUDGET,
+    stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
+    seed: Seed = 1,
+) -> None:
+    """Fold, calibrate, measure, quantise, choose golden tiles, and write the engine folder."""
+    module = fit.load(checkpoint)
+    labels = module.settings.labels
+    used = list_references(references, "train")
+    kept, pictures = load_references(used, references)
+    calibration, _ = sample_tiles(kept, pictures, labels, count=_INT8_TILES, tile=256, seed=seed)
+    settings = BuildSettings(
+        name=out.name,
+        architecture=module.settings.architecture,
+        version=version,
+        labels=labels,
+        sampling=Sampling(256, tiles, cast("Where", where)),
+        join=cast("Join", join),
+        budget=budget,
+        stride=stride,
+    )
+    training: dict[str, Any] = {
+        "data": "crops distorted on the fly from the train split of the references",
+        "references": f"{len(kept)} pictures (train split)",
+        "licences": licences_of(kept),
+        "recipe": recipe,
+        "seed": module.settings.seed,
+        "code_version": code_version(),
+    }
+    measured = build_engine(
+        module.network, calibration.numpy(), MadeSets(val_set, test_set), settings, training, out,
+        say=typer.echo,
+    )
+    typer.echo(f"accuracy {measured['accuracy']}, int8 {measured['int8']}")

@@ -1,0 +1,15 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+References = Annotated[
+    Path, typer.Option(help="Folder of pristine pictures, with train/, val/ and test/.")
+]
+Labels = Annotated[str, typer.Option(help="Label set: all (8), table1 (7) or abstract (6).")]
+Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
+ValSet = Annotated[Path, typer.Option(help="Folder that generate made of the val split.")]
+TestSet = Annotated[Path, typer.Option(help="Folder that generate made of the test split.")]
+Engine = Annotated[Path, typer.Option(help="Engine folder.")]

@@ -1,0 +1,91 @@
+"""A set of labelled frames, whatever it was read from: files, labels, and what is known of each."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from train.data.pictures import Lost, picture_files, read_all
+from train.distortions import Picture
+from train.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One labelled picture; severity 0 where it is not known."""
+
+    path: Path
+    label: str
+    severity: int
+    source: str
+    variant: int = 0
+
+
+def read_made_set(folder: Path) -> list[Frame]:
+    """The frames of a set that `generate` made.
+
+    Raises:
+        DataError: No manifest: not a made set, or not finished.
+    """
+    manifest = folder / "manifest.json"
+    try:
+        document = json.loads(manifest.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{manifest}: {error.strerror}; the set is not finished, run generate again"
+        ) from error
+    return [
+        Frame(
+            folder / row["file"], row["label"], row["severity"], row["reference"], row["variant"]
+        )
+        for row in document["frames"]
+    ]
+
+
+def read_labelled_folder(folder: Path, labels: Sequence[str]) -> list[Frame]:
+    """The frames of `folder/LABEL/*.png` (and other picture files), at any depth below a label.
+
+    Raises:
+        DataError: A folder whose name is no label, or a label without pictures.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.iterdir() if path.is_dir())
+    strangers = [path.name for path in found if path.name not in labels]
+    if strangers:
+        raise DataError(
+            f"{folder}: {', '.join(strangers)} is no label; there are: {', '.join(labels)}"
+        )
+    frames = [
+        Frame(path, place.name, 0, path.stem) for place in found for path in picture_files(place)
+    ]
+    refuse_empty(frames, [path.name for path in found] or list(labels), folder)
+    return frames
+
+
+def refuse_empty(frames: Sequence[Frame], labels: Sequence[str], folder: Path) -> None:
+    """Make sure that every label has pictures.
+
+    Raises:
+        DataError: One has none.
+    """
+    counts = Counter(frame.label for frame in frames)
+    empty = [label for label in labels if not counts[label]]
+    if empty:
+        raise DataError(f"{folder}: no pictures for {', '.join(empty)}")
+
+
+def pictures_of(
+    frames: Sequence[Frame], smallest_side: int, folder: Path
+) -> Iterator[tuple[Frame, Picture]]:
+    """Read frames in order, leaving out what cannot be used.
+
+    Raises:
+        DataError: At the end, where more than 1 % cannot be used.
+    """
+    lost = Lost()
+    by_path = {frame.path: frame for frame in frames}
+    for path, picture in read_all(by_path, smallest_side, lost):
+        yield by_path[path], picture
+    lost.check(len(by_path), folder)

@@ -1,0 +1,203 @@
+"""From a fitted network to a shipped engine: quantise, calibrate, measure, write.
+
+Temperature and thresholds are set on the val split; the figures in the manifest, and the bound on
+false rejects, come from the test split, whose references no other step has seen.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import nn
+
+from inspector.engine.tiling import Join, cut, tiles_of
+from train.data.labelled import Frame, read_made_set
+from train.data.pictures import read_picture
+from train.errors import TrainingError
+from train.export.folder import EngineFacts, write_engine
+from train.export.golden import Candidate, may_ship
+from train.export.graph import to_onnx
+from train.export.precision import to_fp16, to_int8
+from train.generate import read_provenance
+from train.measure.answers import Answers, ask
+from train.measure.calibration import fit_temperature, set_thresholds
+from train.measure.figures import measure
+from train.predict import Sampling, by_openvino
+
+LARGEST_INT8_LOSS = 0.005
+"""Accuracy that int8 may cost; more is refused where at least this many tiles were compared:"""
+INT8_TILES = 5000
+_CANDIDATES_A_LABEL = 120
+
+
+@dataclass(frozen=True, slots=True)
+class MadeSets:
+    """Folders that `generate` made, of the val and the test split."""
+
+    val: Path
+    test: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BuildSettings:
+    """What is built, and how it is to be used."""
+
+    name: str
+    architecture: str
+    version: str
+    labels: tuple[str, ...]
+    sampling: Sampling
+    join: Join
+    budget: float
+    false_reject_set_on: str = "val split"
+    stride: int = 1
+    """Only every n-th frame of the sets is judged; 1 for an engine that ships."""
+
+
+def build_engine(
+    network: nn.Module,
+    calibration_tiles: NDArray[np.uint8],
+    sets: MadeSets,
+    settings: BuildSettings,
+    training: Mapping[str, Any],
+    folder: Path,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Build `folder` from a fitted network.
+
+    Args:
+        network: Takes (N, 3, H, W) RGB in [0, 1], gives logits.
+        calibration_tiles: (N, H, W, 3) uint8 BGR training tiles that set int8's ranges.
+        sets: What temperature and thresholds are set on, and what is measured on.
+        settings: Name, labels, sampling.
+        training: Provenance for the manifest.
+        folder: `engines/NAME`.
+        say: Called with what is being done.
+
+    Returns:
+        The figures that went into the manifest.
+
+    Raises:
+        TrainingError: int8 costs too much accuracy.
+        DataError: Sets or golden tiles that cannot be used.
+    """
+    side = settings.sampling.tile
+    say("export fp32")
+    plain = to_onnx(network, side)
+    val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
+    say(f"judge {len(val_frames)} val frames")
+    val = ask(by_openvino(plain), val_frames, settings.labels, settings.sampling, sets.val)
+    temperature = fit_temperature(val.even(), settings.join)
+    say(f"temperature {temperature:.3f}; judge {len(test_frames)} test frames")
+    model = to_onnx(network, side, temperature)
+    test = ask(by_openvino(model), test_frames, settings.labels, settings.sampling, sets.test)
+    thresholds = set_thresholds(
+        val.at_temperature(temperature),
+        test,
+        settings.join,
+        budget=settings.budget,
+        set_on=_set_on(val, test, settings),
+        independent=len(set(test.source.tolist())),
+    )
+    say("quantise")
+    models = {"fp32": model, "fp16": to_fp16(model), "int8": to_int8(model, calibration_tiles)}
+    say("judge test frames in int8")
+    measured = {**measure(test.even(), settings.join), "temperature": round(temperature, 4)}
+    measured["int8"] = _int8_loss(models["int8"], test_frames, test, settings, sets.test)
+    say("choose golden tiles, write the folder")
+    facts = EngineFacts(
+        settings.name,
+        settings.architecture,
+        settings.version,
+        settings.labels,
+        settings.sampling,
+        settings.join,
+        thresholds,
+        training,
+        measured,
+    )
+    candidates = golden_candidates((sets.val, sets.test), settings.labels, side)
+    write_engine(folder, models, facts, candidates)
+    return measured
+
+
+def _frames(folder: Path, settings: BuildSettings) -> list[Frame]:
+    return read_made_set(folder)[:: settings.stride]
+
+
+def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:
+    good = int((val.truth == val.good).sum())
+    return (
+        f"{settings.false_reject_set_on}: {good} good frames of"
+        f" {len(set(val.source.tolist()))} references; bound from"
+        f" {int((test.truth == test.good).sum())} good frames of"
+        f" {len(set(test.source.tolist()))} other references of the test split"
+    )
+
+
+def _int8_loss(
+    model: ModelProto,
+    frames: Sequence[Frame],
+    reference: Answers,
+    settings: BuildSettings,
+    folder: Path,
+) -> dict[str, Any]:
+    """Accuracy that int8 costs, tile by tile and frame by frame on the same data.
+
+    Raises:
+        TrainingError: More than 0.5 points on at least 5,000 tiles.
+    """
+    int8 = ask(by_openvino(model), frames, settings.labels, settings.sampling, folder)
+    truth = reference.truth
+    tiles = [(a.tiles.argmax(axis=2) == truth[:, None]).mean() for a in (reference, int8)]
+    framed = [(a.joined(settings.join).argmax(axis=1) == truth).mean() for a in (reference, int8)]
+    compared = int(np.prod(reference.tiles.shape[:2]))
+    loss = float(tiles[0] - tiles[1])
+    if compared >= INT8_TILES and loss > LARGEST_INT8_LOSS:
+        raise TrainingError(
+            f"int8 costs {100 * loss:.2f} points of accuracy on {compared} tiles;"
+            f" {100 * LARGEST_INT8_LOSS} are allowed"
+        )
+    return {
+        "tiles": compared,
+        "tile_accuracy_fp32": round(float(tiles[0]), 4),
+        "tile_accuracy_int8": round(float(tiles[1]), 4),
+        "tile_accuracy_lost": round(loss, 4),
+        "frame_accuracy_lost": round(float(framed[0] - framed[1]), 4),
+        "largest_gap": round(float(np.abs(reference.tiles - int8.tiles).max()), 4),
+    }
+
+
+def golden_candidates(
+    folders: Sequence[Path], labels: Sequence[str], side: int
+) -> list[Candidate]:
+    """One tile, the middle one, of each frame whose reference may ship; some a label, drawn evenly."""
+    rows = [
+        (folder, row, known)
+        for folder in folders
+        for row, known in read_provenance(folder)
+        if may_ship(known["licence"]) and row["label"] in labels
+    ]
+    rng = np.random.default_rng(1)
+    candidates = []
+    for label in labels:
+        mine = [entry for entry in rows if entry[1]["label"] == label]
+        for index in rng.permutation(len(mine))[:_CANDIDATES_A_LABEL]:
+            folder, row, known = mine[index]
+            picture = read_picture(folder / row["file"], side)
+            tiles = tiles_of(*picture.shape[:2], size=side, count=1, where="centre")
+            candidates.append(
+                Candidate(
+                    cut(picture, tiles)[0],
+                    label,
+                    row["severity"],
+                    row["reference"],
+                    known["author"],
+                    known["licence"],
+                )
+            )
+    return candidates

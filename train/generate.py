@@ -1,0 +1,167 @@
+"""Make a set of distorted frames on disk: parallel, restartable, with a manifest.
+
+A frame is written to a temporary name and renamed, so that a file that is there is whole. A run
+that was killed makes what is missing; a run with other settings in the same folder is refused.
+The manifest is written last: a folder without one is not finished.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from train.data.frames import FramePlan, make_frame, plan_frames
+from train.data.pictures import Lost, read_picture
+from train.data.references import SMALLEST_SIDE, Reference, list_references
+from train.errors import DataError
+
+MANIFEST = "manifest.json"
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SetSettings:
+    """What a made set holds."""
+
+    split: str
+    labels: tuple[str, ...]
+    variants: int = 1
+    good_variants: int | None = None
+    seed: int = 1
+
+
+def generate(
+    references_folder: Path,
+    settings: SetSettings,
+    out: Path,
+    *,
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Path:
+    """Make the set, or what is missing of it.
+
+    Args:
+        references_folder: Pristine pictures.
+        settings: What to make.
+        out: Where to; made where it is not there.
+        processes: How many at once; None is one for each processor.
+        on_progress: Called with frames done and frames in all.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        DataError: References that cannot be used, or a folder that was begun with other settings.
+        OSError: No space: what is written so far is whole, and the next run goes on.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, settings)
+    references = list_references(references_folder, settings.split)
+    by_name = {reference.name: reference for reference in references}
+    plans = plan_frames(
+        list(by_name),
+        settings.labels,
+        variants=settings.variants,
+        good_variants=settings.good_variants,
+        seed=settings.seed,
+    )
+    jobs = [
+        (by_name[name].path, list(mine), out)
+        for name, mine in groupby(plans, key=lambda plan: plan.reference)
+    ]
+    lost = Lost()
+    frames: list[dict[str, Any]] = []
+    done = 0
+    with ProcessPoolExecutor(
+        processes or os.cpu_count(), mp_context=get_context("spawn")
+    ) as executor:
+        for job, result in zip(jobs, executor.map(_make_all, jobs), strict=True):
+            if isinstance(result, str):
+                lost.reasons.append(result)
+            else:
+                frames += result
+            done += len(job[1])
+            on_progress(done, len(plans))
+    lost.check(len(references), references_folder)
+    return _write_manifest(out, settings, frames, by_name, lost)
+
+
+def _claim(out: Path, settings: SetSettings) -> None:
+    text = json.dumps(asdict(settings), indent=1, sort_keys=True)
+    plan = out / _PLAN
+    if plan.exists() and plan.read_text(encoding="utf-8") != text:
+        raise DataError(f"{out} was begun with other settings ({plan}); choose another folder")
+    if not plan.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty and holds no made set; choose another folder")
+    plan.write_text(text, encoding="utf-8")
+
+
+def _make_all(job: tuple[Path, list[FramePlan], Path]) -> list[dict[str, Any]] | str:
+    """All frames of one reference, in a process of its own; a text where it cannot be read."""
+    path, plans, out = job
+    cv2.setNumThreads(1)
+    try:
+        picture = read_picture(path, SMALLEST_SIDE)
+    except DataError as error:
+        return str(error)
+    rows = []
+    for plan in plans:
+        file = out / plan.label / f"{plan.name}.png"
+        if not file.exists():
+            _, data = cv2.imencode(".png", make_frame(picture, plan), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            file.parent.mkdir(exist_ok=True)
+            partial = file.with_suffix(".part")
+            partial.write_bytes(data.tobytes())
+            partial.rename(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        rows.append({"file": f"{plan.label}/{file.name}", "sha256": digest, **asdict(plan)})
+    return rows
+
+
+def _write_manifest(
+    out: Path,
+    settings: SetSettings,
+    frames: list[dict[str, Any]],
+    references: dict[str, Reference],
+    lost: Lost,
+) -> Path:
+    used = sorted({frame["reference"] for frame in frames})
+    document = {
+        "version": 1,
+        "settings": asdict(settings),
+        "left_out": lost.reasons,
+        "references": {name: _provenance(references[name]) for name in used},
+        "frames": frames,
+    }
+    manifest = out / MANIFEST
+    partial = manifest.with_suffix(".part")
+    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    partial.rename(manifest)
+    return manifest
+
+
+def _provenance(reference: Reference) -> dict[str, str]:
+    return {
+        "source": reference.source,
+        "author": reference.author,
+        "licence": reference.licence,
+    }
+
+
+def read_provenance(folder: Path) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Every frame's row of a made set with the source, author and licence of its reference."""
+    document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return [(row, document["references"][row["reference"]]) for row in document["frames"]]
+
+
+def licences_of(references: Iterable[Reference]) -> list[str]:
+    """Each licence once, in order."""
+    return sorted({reference.licence for reference in references})

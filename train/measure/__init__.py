@@ -1,0 +1,1 @@
+"""Measuring a network: its answers on a set, figures, temperature and thresholds."""

@@ -1,0 +1,128 @@
+"""What a network answered to every tile of every frame of a set, kept for all figures after."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector.engine.tiling import Join, join
+from train.data.labelled import Frame, pictures_of
+from train.labels import GOOD
+from train.predict import Predictor, Sampling, answers_to_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to a set of frames.
+
+    Attributes:
+        labels: Class names in the order of the columns.
+        tiles: (F, T, C) float32 probabilities.
+        truth: (F,) column of each frame's true label.
+        severity: (F,) 1 to 5, or 0 where it is not known.
+        source: (F,) name of the reference that each frame was made from.
+        variant: (F,) 0 but for frames made again with another seed.
+        files: (F,) path of each frame.
+    """
+
+    labels: tuple[str, ...]
+    tiles: NDArray[np.float32]
+    truth: NDArray[np.int64]
+    severity: NDArray[np.int64]
+    source: NDArray[np.str_]
+    variant: NDArray[np.int64]
+    files: NDArray[np.str_]
+
+    @property
+    def good(self) -> int:
+        """Column of the good label."""
+        return self.labels.index(GOOD)
+
+    def joined(self, how: Join) -> NDArray[np.float32]:
+        """(F, C) probabilities of the frames."""
+        return np.stack([join(tiles, how, [self.good]) for tiles in self.tiles])
+
+    def where(self, mask: NDArray[np.bool_]) -> "Answers":
+        """Only some of the frames."""
+        return Answers(
+            self.labels,
+            self.tiles[mask],
+            self.truth[mask],
+            self.severity[mask],
+            self.source[mask],
+            self.variant[mask],
+            self.files[mask],
+        )
+
+    def even(self) -> "Answers":
+        """Only the first variant: labels and severities equally often."""
+        return self.where(self.variant == 0)
+
+    def at_temperature(self, temperature: float) -> "Answers":
+        """The answers that the same network gives with its logits divided by a temperature.
+
+        The answers at hand must come from temperature 1.
+        """
+        powered = np.clip(self.tiles.astype(np.float64), 1e-12, 1) ** (1 / temperature)
+        tiles = (powered / powered.sum(axis=2, keepdims=True)).astype(np.float32)
+        return Answers(
+            self.labels, tiles, self.truth, self.severity, self.source, self.variant, self.files
+        )
+
+
+def ask(
+    predictor: Predictor,
+    frames: Sequence[Frame],
+    labels: Sequence[str],
+    sampling: Sampling,
+    folder: Path,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Answers:
+    """Ask a network about every frame of a set.
+
+    Frames of labels that the network does not have are passed over.
+
+    Raises:
+        DataError: More than 1 % of the frames cannot be read or are smaller than a tile.
+    """
+    wanted = [frame for frame in frames if frame.label in labels]
+    kept: list[Frame] = []
+    tiles: list[NDArray[np.float32]] = []
+    for frame, picture in pictures_of(wanted, sampling.tile, folder):
+        tiles.append(next(answers_to_frames(predictor, [picture], sampling)))
+        kept.append(frame)
+        on_progress(len(kept), len(wanted))
+    return Answers(
+        tuple(labels),
+        np.stack(tiles),
+        np.array([list(labels).index(frame.label) for frame in kept]),
+        np.array([frame.severity for frame in kept]),
+        np.array([frame.source for frame in kept]),
+        np.array([frame.variant for frame in kept]),
+        np.array([str(frame.path) for frame in kept]),
+    )
+
+
+def save(answers: Answers, path: Path) -> None:
+    """Write answers to an .npz file."""
+    np.savez_compressed(
+        path,
+        labels=np.array(answers.labels),
+        tiles=answers.tiles,
+        truth=answers.truth,
+        severity=answers.severity,
+        source=answers.source,
+        variant=answers.variant,
+        files=answers.files,
+    )
+
+
+def load(path: Path) -> Answers:
+    """Read answers that `save` wrote."""
+    with np.load(path) as stored:
+        return Answers(
+            tuple(str(label) for label in stored["labels"]),
+            *(stored[k] for k in ("tiles", "truth", "severity", "source", "variant", "files")),
+        )

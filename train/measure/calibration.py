@@ -1,0 +1,152 @@
+"""Temperature, and the thresholds of acceptance and rejection.
+
+Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. It is set
+on the frames' joined probabilities, since those are what the thresholds see. Bounds of a rate are
+Clopper and Pearson's (Biometrika 26, 1934), one-sided at 95 %.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+
+from inspector.engine.tiling import Join
+from train.measure.answers import Answers
+
+DEFAULT_BUDGET = 0.001
+_TEMPERATURES = np.geomspace(0.4, 4.0, 61)
+_LEAST_REJECT = 0.5
+_LEAST_ACCEPT = 0.5
+_CLEARANCE = 0.02
+"""How far a threshold keeps above the most doubtful good frame that it was set on."""
+_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """As the engine's manifest has them; see DESIGN 5.1 for the rule that uses them."""
+
+    accept: float
+    reject: dict[str, float]
+    false_reject_budget: float
+    false_reject_upper_95: float
+    budget_proven: bool
+    good_frames_judged: int
+    set_on: str
+
+
+def fit_temperature(answers: Answers, how: Join) -> float:
+    """The temperature with the least mean negative log likelihood of the true labels.
+
+    Args:
+        answers: At temperature 1, labels equally frequent.
+        how: How the tiles of a frame are joined.
+    """
+
+    def loss(temperature: float) -> float:
+        joined = answers.at_temperature(temperature).joined(how)
+        own = joined[np.arange(len(joined)), answers.truth]
+        return float(-np.log(np.clip(own, 1e-9, 1)).mean())
+
+    return float(min(_TEMPERATURES, key=loss))
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float32], truth: NDArray[np.int64], bins: int = _BINS
+) -> float:
+    """Mean gap between confidence and accuracy over equal bins of confidence, weighted by count.
+
+    Args:
+        probabilities: (F, C).
+        truth: (F,) columns.
+        bins: Number of bins between 0 and 1.
+    """
+    confidence = probabilities.max(axis=1)
+    hit = probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(hit[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def rate_upper_95(events: int, trials: int) -> float:
+    """One-sided 95 % upper bound of a rate.
+
+    Example:
+        >>> round(rate_upper_95(0, 3000), 5)
+        0.001
+    """
+    if trials == 0 or events >= trials:
+        return 1.0
+    return float(beta.ppf(0.95, events + 1, trials - events))
+
+
+def false_rejects(
+    joined: NDArray[np.float32], labels: tuple[str, ...], good: int, reject: dict[str, float]
+) -> NDArray[np.bool_]:
+    """Which frames the thresholds reject; meant for good frames, of which none should be."""
+    first = joined.argmax(axis=1)
+    limit = np.array([2.0 if i == good else reject[label] for i, label in enumerate(labels)])
+    return joined[np.arange(len(joined)), first] >= limit[first]
+
+
+def set_thresholds(
+    setting: Answers,
+    checking: Answers,
+    how: Join,
+    *,
+    budget: float = DEFAULT_BUDGET,
+    set_on: str,
+    independent: int,
+) -> Thresholds:
+    """Set the thresholds on one set of frames and bound their false rejects on another.
+
+    Each label's rejection threshold is the lowest that, on `setting`, lets no more good frames be
+    rejected than the budget allows for all labels together. Acceptance needs the good label's
+    probability to exceed that of all others together.
+
+    Args:
+        setting: Frames the thresholds are set on.
+        checking: Frames of other references: their false rejects give the upper bound.
+        how: How tiles are joined.
+        budget: Share of good frames that may be rejected.
+        set_on: The data, in words.
+        independent: How many independent good scenes were judged; the budget counts as proven
+            only from 3 / budget on, since that many without a false reject bound its rate.
+    """
+    reject = _lowest_rejects(setting, how, budget)
+    good = checking.where(checking.truth == checking.good)
+    wrong = int(false_rejects(good.joined(how), good.labels, good.good, reject).sum())
+    upper = rate_upper_95(wrong, len(good.truth))
+    return Thresholds(
+        accept=_LEAST_ACCEPT,
+        reject=reject,
+        false_reject_budget=budget,
+        false_reject_upper_95=round(upper, 5),
+        budget_proven=bool(upper <= budget and independent >= 3 / budget),
+        good_frames_judged=len(good.truth),
+        set_on=set_on,
+    )
+
+
+def _lowest_rejects(answers: Answers, how: Join, budget: float) -> dict[str, float]:
+    good = answers.where(answers.truth == answers.good)
+    joined = good.joined(how)
+    first = joined.argmax(axis=1)
+    wrong = first != good.good
+    allowed = int(budget * len(joined))
+    # Of the good frames taken for bad, the most certain ones are given up first.
+    doubt = sorted(np.flatnonzero(wrong), key=lambda i: joined[i, first[i]])
+    held = doubt[: len(doubt) - allowed] if allowed else doubt
+    reject = {}
+    for column, label in enumerate(answers.labels):
+        if column == answers.good:
+            continue
+        highest = max((float(joined[i, column]) for i in held if first[i] == column), default=0.0)
+        above = highest + _CLEARANCE if highest else 0.0
+        reject[label] = round(float(min(max(above, _LEAST_REJECT), 1.0)), 4)
+    return reject
