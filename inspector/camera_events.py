@@ -74,4 +74,5 @@ class CameraEvents:
             return
         self._said[status.name] = told
         level = _log.warning if status.state in _GONE else _log.info
-        level(f"camera {status.state}", camera=status.name, cause=status.cause, detail=status.detail)
+        why = {"cause": status.cause, "detail": status.detail} if status.cause else {}
+        level(f"camera {status.state}", camera=status.name, **why)

@@ -110,7 +110,9 @@ class Station:
             self.folder,
             max_bytes=config.events.outbox.max_mb * 1_000_000,
             keep_s=config.events.outbox.keep_hours * 3600,
-            documents=self._documents,
+            topics=config.events.topics,
+            source=f"/stations/{config.station}",
+            mode=config.mode,
         )
         self._outbox = outbox
         rulings = Rulings(config, self._documents, outbox, self.metrics, self._counters)
@@ -122,7 +124,8 @@ class Station:
                 config.events.kafka,
                 config.events.topics,
                 self._secrets,
-                on_ack=self.metrics.publish_seconds.observe,
+                client_id=f"inspector-{config.station}",
+                on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
         self._engines = dict(self._load_engines())
@@ -250,9 +253,9 @@ class Station:
             "step": self.health.step,
             "engines": engines,
             "cameras": {
-                name: asdict(camera) | self._quality(name) for name, camera in cameras.items()
+                name: _plain(camera) | self._quality(name) for name, camera in cameras.items()
             },
-            "outbox": self._outbox.stats().to_json() if self._outbox is not None else {},
+            "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
@@ -275,7 +278,7 @@ class Station:
 
     def _counters(self, camera: str) -> Counters:
         assert self._capture is not None
-        return self._capture.status()[camera].counters
+        return self._capture.counters(camera)
 
     def _quality(self, camera: str) -> dict[str, Any]:
         assert self._rulings is not None
@@ -287,8 +290,9 @@ class Station:
     def _facts(self) -> Iterator[Fact]:
         assert self._outbox is not None
         stats = self._outbox.stats()
-        well = stats.failing is None
-        yield Fact("outbox", well, stats.failing or f"{stats.waiting} events wait", gates=True)
+        yield Fact(
+            "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
+        )
         for stage, engine in self._engines.items():
             info = engine.info
             detail = engine.degraded or f"{info.name} {info.version}, {info.runtime} {info.precision}"
@@ -339,3 +343,7 @@ def state_folder(config: StationFile) -> Path:
         return config.state
     given = os.environ.get("STATE_DIRECTORY")
     return Path(given) if given else Path("state") / config.station
+
+
+def _plain(camera: CameraStatus) -> dict[str, Any]:
+    return asdict(camera) | {"since_utc": camera.since_utc.isoformat()}

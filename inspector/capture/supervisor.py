@@ -18,7 +18,7 @@ import structlog
 from inspector.capture import wire
 from inspector.capture.backoff import Pace
 from inspector.capture.link import CameraLink, Hooks
-from inspector.capture.status import CameraStatus
+from inspector.capture.status import CameraStatus, Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,6 +90,7 @@ class Capture:
         }
         self._order = list(self._links)
         self._turn = 0
+        self._turned_ns = 0
         self._stopping = False
         self._closing = False
         self._undead: list[WorkerProcess] = []
@@ -144,6 +145,15 @@ class Capture:
         with self._ready:
             return {name: link.status() for name, link in self._links.items()}
 
+    def counters(self, camera: str) -> Counters:
+        """What became of one camera's frames up to now."""
+        with self._ready:
+            return self._links[camera].audit.counters()
+
+    def progress_ns(self) -> int:
+        """Monotonic time of the capture thread's last turn, for the watchdog; 0 before the first."""
+        return self._turned_ns
+
     @property
     def ended(self) -> bool:
         """Every camera came to its end, and every frame of theirs has been taken."""
@@ -186,6 +196,7 @@ class Capture:
     def _run(self) -> None:
         stop_sent = False
         while not self._closing:
+            self._turned_ns = time.monotonic_ns()
             if self._stopping and not stop_sent:
                 stop_sent = True
                 for link in self._links.values():

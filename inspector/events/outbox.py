@@ -7,11 +7,12 @@ events one fsync carries.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inspector.errors import EventsError
 from inspector.events.documents import Documents
@@ -181,6 +182,15 @@ class Outbox:
             parked_total=self._parked_total,
             shed_total=shed_total,
         )
+
+    def newest(self, most: int) -> list[dict[str, Any]]:
+        """The newest events on disk, newest first, as their documents."""
+        rows = self._reader.rows("1 ORDER BY seq DESC LIMIT ?", (most,))
+        return [json.loads(row.body) for row in rows]
+
+    def progress_ns(self) -> int:
+        """Monotonic time of the writer's last turn, for the watchdog."""
+        return self._writer.turned_ns
 
     def close(self, deadline_s: float = 5.0) -> bool:
         """Write what is in memory, then let the folder go.

@@ -29,6 +29,8 @@ RETRY_S = (0.2, 2.0)
 """First and longest pause after a failed write."""
 LOG_EVERY_S = 60.0
 PURGE_EVERY_S = 10.0
+TURN_S = 1.0
+"""The thread turns at least this often, for the watchdog."""
 
 _log = structlog.get_logger("inspector.events")
 
@@ -109,6 +111,7 @@ class Writer:
         self._urgent = False
         self._stop_by: float | None = None
 
+        self.turned_ns = time.monotonic_ns()
         self._last_purge = time.monotonic()
         self._last_log = -LOG_EVERY_S
         self.thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
@@ -165,6 +168,7 @@ class Writer:
     def _run(self) -> None:
         pause_s = RETRY_S[0]
         while True:
+            self.turned_ns = time.monotonic_ns()
             with self.changed:
                 self._wait()
                 items = self._pending.take(MAX_COMMIT)
@@ -186,8 +190,9 @@ class Writer:
     def _wait(self) -> None:
         """Until there is something to write: at once for events, lazily for the rest."""
         while self._stop_by is None and not self._urgent:
+            self.turned_ns = time.monotonic_ns()
             if self._since is None:
-                self.changed.wait(PURGE_EVERY_S)
+                self.changed.wait(TURN_S)
                 self._purge_sometimes()
                 continue
             left_s = self._since + LAZY_S - time.monotonic()

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.process_collector import ProcessCollector
 
@@ -30,6 +36,7 @@ class Metrics:
     """
 
     def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+        disable_created_metrics()  # a time stamp beside every histogram says nothing to anyone
         self._registry = CollectorRegistry()
         self.frame_age_seconds = Histogram(
             "inspector_frame_age_seconds",
@@ -78,7 +85,8 @@ class _StatusCollector:
         status = self._status()
         yield from _camera_metrics(status["cameras"])
         yield from _engine_metrics(status["engines"])
-        yield from _events_metrics(status["outbox"])
+        if status["outbox"] is not None:
+            yield from _events_metrics(status["outbox"])
         free = GaugeMetricFamily(
             "inspector_evidence_free_bytes", "Free space where the station keeps its state"
         )
@@ -135,9 +143,9 @@ def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:
         gauge.add_metric([], outbox[key])
         yield gauge
     counters = {
-        "inspector_parked_total": ("Events that the broker refused for good", "parked"),
-        "inspector_published_total": ("Events that the broker acknowledged", "sent"),
-        "inspector_shed_total": ("Events given up because the outbox was full", "shed"),
+        "inspector_parked_total": ("Events that the broker refused for good", "parked_total"),
+        "inspector_published_total": ("Events that the broker acknowledged", "sent_total"),
+        "inspector_shed_total": ("Events given up because the outbox was full", "shed_total"),
     }
     for name, (text, key) in counters.items():
         counter = CounterMetricFamily(name, text)

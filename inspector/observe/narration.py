@@ -49,7 +49,7 @@ class Narrator:
         """Tell of one verdict, as far as it is worth a line now."""
         told = self._told.setdefault(frame.camera, _Told(summary_at=self._clock()))
         told.outcomes[verdict.outcome.value] += 1
-        said = {
+        said: dict[str, object] = {
             "camera": frame.camera,
             "label": verdict.label,
             "p": round(max(verdict.probabilities.values(), default=0.0), 3),

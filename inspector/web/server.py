@@ -24,7 +24,13 @@ class WebServer:
     def __init__(self, app: FastAPI, *, host: str, port: int) -> None:
         self._host, self._port = host, port
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
         )
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._socket: socket.socket | None = None

@@ -53,9 +53,9 @@ class SmallStation:
                 "waiting": 4,
                 "oldest_s": 1.5,
                 "bytes": 4096,
-                "parked": 1,
-                "sent": 9,
-                "shed": 0,
+                "parked_total": 1,
+                "sent_total": 9,
+                "shed_total": 0,
             },
             "free_bytes": 10**9,
         }

@@ -89,7 +89,7 @@ function showStation(status) {
   put(byId("facts"), [
     ["engine", engines.join(" → ") || status.step],
     ["broker", status.broker.state],
-    ["waiting events", status.outbox.waiting],
+    ["waiting events", status.outbox?.waiting ?? null],
     ["mode", status.mode],
   ]);
 }
