@@ -3,23 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from train.data import live
+from train.data.frame import Frame
 from train.data.pictures import Lost, picture_files, read_all
 from train.distortions import Picture
 from train.errors import DataError
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One labelled picture; severity 0 where it is not known."""
-
-    path: Path
-    label: str
-    severity: int
-    source: str
-    variant: int = 0
 
 
 def read_made_set(folder: Path) -> list[Frame]:
@@ -89,3 +79,16 @@ def pictures_of(
     for path, picture in read_all(by_path, smallest_side, lost):
         yield by_path[path], picture
     lost.check(len(by_path), folder)
+
+
+def read_set(folder: Path, labels: Sequence[str]) -> list[Frame]:
+    """The frames of a folder, whichever of the three kinds it is: made, LIVE, or labelled.
+
+    Raises:
+        DataError: As the reader of that kind.
+    """
+    if (folder / "plan.json").is_file():
+        return [frame for frame in read_made_set(folder) if frame.label in labels]
+    if live.is_live(folder):
+        return live.read_live(folder, labels)
+    return read_labelled_folder(folder, labels)

@@ -155,13 +155,24 @@ def flip_stream_bits(
         for _ in range(flips):
             place = body + int((len(data) - body - 2) * rng.random())
             damaged[place] ^= 1 << int(rng.integers(0, 8))
-        seen = cv2.imdecode(np.frombuffer(bytes(damaged), np.uint8), cv2.IMREAD_COLOR)
+        seen = _read_on(bytes(damaged))
         if seen is not None and seen.shape == picture.shape:
-            change = float(cv2.absdiff(np.asarray(seen, np.uint8), clean).mean())
+            change = float(cv2.absdiff(seen, clean).mean())
             if change > _LEAST_CHANGE:
-                return np.asarray(seen, dtype=np.uint8)
+                return seen
         flips = max(1, flips // 2)
     return None
+
+
+def _read_on(data: bytes) -> Picture | None:
+    """What a decoder shows that reads on after damage; its complaints are expected, and silenced."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    return None if seen is None else np.asarray(seen, dtype=np.uint8)
 
 
 def snr_db(severity: float) -> float:

@@ -15,7 +15,8 @@ from onnx import ModelProto
 from torch import nn
 
 from inspector.engine.tiling import Join, cut, tiles_of
-from train.data.labelled import Frame, read_made_set
+from train.data.frame import Frame
+from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
 from train.errors import TrainingError
 from train.export.folder import EngineFacts, write_engine

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.engine.tiling import Join, join
-from train.data.labelled import Frame, pictures_of
+from train.data.frame import Frame
+from train.data.labelled import pictures_of
 from train.labels import GOOD
 from train.predict import Predictor, Sampling, answers_to_frames
 

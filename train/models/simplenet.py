@@ -128,7 +128,5 @@ def _features(*, normalised: bool, dropout: Sequence[float]) -> nn.Sequential:
     layers: list[nn.Module] = [ConvolutionBlock(3, WIDTHS[0], normalised=normalised)]
     for inputs, outputs, rate in zip(WIDTHS, WIDTHS[1:], dropout, strict=False):
         layers.append(ConvolutionBlock(inputs, outputs, normalised=normalised))
-        layers.append(nn.MaxPool2d(2))
-        if rate:
-            layers.append(nn.Dropout(rate))
+        layers.append(nn.Sequential(nn.MaxPool2d(2), nn.Dropout(rate)))
     return nn.Sequential(*layers)

@@ -1,0 +1,45 @@
+"""`evaluate`: measure an engine on a made set or a labelled folder."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import onnx
+import typer
+
+from inspector.engine.manifest import read_manifest
+from train.cli.options import Engine
+from train.cli.progress import bar
+from train.data.labelled import read_set
+from train.measure.answers import ask, save
+from train.measure.figures import measure
+from train.predict import Sampling, by_onnxruntime, by_openvino
+from train.report.page import write_page
+
+
+def evaluate(
+    engine: Engine,
+    data: Annotated[Path, typer.Option(help="Made set, LIVE release 2, or LABEL/*.png.")],
+    out: Annotated[Path, typer.Option(help="Where figures, answers and report go.")],
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
+    reference: Annotated[bool, typer.Option(help="By ONNX Runtime, not OpenVINO.")] = False,
+) -> None:
+    """Measure an engine: figures.json, answers.npz, report.html."""
+    manifest = read_manifest(engine)
+    model = onnx.load_from_string(manifest.read_model(precision))  # type: ignore[arg-type]
+    load = by_onnxruntime if reference else by_openvino
+    sampling = Sampling(
+        manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where
+    )
+    frames = read_set(data, manifest.classes)[::stride]
+    with bar("frames") as on_progress:
+        answers = ask(load(model), frames, manifest.classes, sampling, data, on_progress)
+    even = answers.even()
+    figures = measure(even, manifest.sampling.join)
+    out.mkdir(parents=True, exist_ok=True)
+    save(answers, out / "answers.npz")
+    (out / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    title = f"{manifest.name} {manifest.version} ({precision}) on {data.name}"
+    write_page(out / "report.html", title, even, manifest.sampling.join, figures)
+    typer.echo(f"accuracy {figures['accuracy']} {figures['accuracy_95']}; {out / 'report.html'}")
