@@ -220,7 +220,7 @@ class Documents:
             lost_s: how long it was lost, None where that is not known.
             size_wh: width and height of its pictures, None where not yet known.
         """
-        size = size_wh and {"width": size_wh[0], "height": size_wh[1]}
+        size = None if size_wh is None else {"width": size_wh[0], "height": size_wh[1]}
         data = {
             "stream_epoch": stream_epoch,
             "lost_s": None if lost_s is None else round(lost_s, 3),
@@ -373,7 +373,9 @@ def _durations(frame: Frame, verdict: Verdict, decided_ns: int) -> dict[str, flo
 
 
 def _engine(engine: EngineInfo | None) -> Document | None:
-    return engine and {
+    if engine is None:
+        return None
+    return {
         "name": engine.name,
         "version": engine.version,
         "sha256": engine.sha256,

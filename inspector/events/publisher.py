@@ -226,7 +226,7 @@ class Publisher:
             or Trouble(
                 "timeout",
                 f"{servers} takes connections but does not answer as a Kafka broker that is"
-                f" reached by {kafka.security_protocol}: {error or type(error).__name__};"
+                f" reached by {kafka.security_protocol}: {str(error) or type(error).__name__};"
                 " check events.kafka.security_protocol and the broker's advertised listeners",
             )
         )
