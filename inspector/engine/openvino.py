@@ -20,7 +20,7 @@ from inspector.errors import EngineError
 from inspector.verdict import EngineInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -113,7 +113,9 @@ class OpenVinoRuntime:
             shape = (max_batch, manifest.input.height, manifest.input.width, 3)
             lanes = [_Lane(compiled, shape) for _ in range(_LANES)]
         except (RuntimeError, ValueError) as error:
-            msg = f"{self._name()} cannot compile {manifest.file_of(precision).path}: {error}"
+            file = manifest.folder / manifest.file_of(precision).path
+            why = str(error).strip().splitlines()[-1]
+            msg = f"{self._name()} cannot compile {file}: {why}"
             raise EngineError(msg) from error
         self._free: SimpleQueue[_Lane | None] = SimpleQueue()
         for lane in lanes:
@@ -150,6 +152,8 @@ class OpenVinoRuntime:
         if not 1 <= len(tiles) <= self._max_batch:
             msg = f"{self._name()} takes 1 to {self._max_batch} tiles, came {len(tiles)}"
             raise ValueError(msg)
+        if self._closed:
+            return self._failed("it is closed")
         if unknown := {ref.ring for ref in tiles} - self._rings.keys():
             msg = f"{self._name()}: ring {', '.join(sorted(unknown))} was not mapped"
             raise ValueError(msg)
@@ -226,15 +230,43 @@ def _compile(
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     compiled = _core().compile_model(model, "CPU", settings)
+    _check_compiled(compiled, precision, hint)
+    return compiled
+
+
+_COMPUTED_IN: Mapping[Precision, frozenset[str]] = {
+    "fp32": frozenset({"f32"}),
+    "fp16": frozenset({"f16", "f32"}),
+    "bf16": frozenset({"bf16"}),
+    "int8": frozenset({"i8", "u8"}),
+}
+_HEAVY = frozenset({"Convolution", "FullyConnected", "MatMul"})
+
+
+def _check_compiled(compiled: ov.CompiledModel, precision: Precision, hint: ov.Type) -> None:
+    """Raise where OpenVINO compiled something else than it was asked for.
+
+    A setting may be taken and not followed, so the layers that do the work are asked too.
+    """
     devices = list(compiled.get_property("EXECUTION_DEVICES"))
     used = compiled.get_property("INFERENCE_PRECISION_HINT")
     if devices != ["CPU"] or used != hint:
         msg = (
-            f"engine {manifest.name}: openvino compiled for {', '.join(devices)} in "
-            f"{used.get_type_name()}, asked was CPU in {hint.get_type_name()}"
+            f"openvino compiled for {', '.join(devices)} in {used.get_type_name()}, "
+            f"asked was CPU in {hint.get_type_name()}"
         )
-        raise EngineError(msg)
-    return compiled
+        raise ValueError(msg)
+    facts = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
+    kinds = {f["runtimePrecision"].value for f in facts if f["layerType"].value in _HEAVY}
+    wanted = _COMPUTED_IN[precision]
+    # A few layers of an int8 or bf16 network may rightly stay in a wider type; none of fp32 may
+    # become narrower.
+    fits = kinds <= wanted if precision == "fp32" else bool(kinds & wanted)
+    if kinds and not fits:
+        msg = (
+            f"openvino computes in {', '.join(sorted(kinds))}, expected {'/'.join(sorted(wanted))}"
+        )
+        raise ValueError(msg)
 
 
 def _check_ports(manifest: Manifest, model: ov.Model) -> None:

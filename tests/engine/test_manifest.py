@@ -1,0 +1,150 @@
+"""Engine folders that are at fault are refused, and the message says which file and what came."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspector.engine.golden import read_golden
+from inspector.engine.load import load_engine
+from inspector.engine.manifest import (
+    engine_names,
+    find_engine,
+    read_manifest,
+    shipped_engines_folder,
+)
+from inspector.errors import EngineError, UserError
+from tests.engine import tiny_engine
+
+
+def set_key(document, path, value):
+    *steps, last = path.split(".")
+    for step in steps:
+        document = document[step]
+    if value is None:
+        del document[last]
+    else:
+        document[last] = value
+
+
+def test_a_whole_manifest_is_read(engines):
+    manifest = read_manifest(engines / "tiny")
+    assert manifest.classes == tiny_engine.CLASSES
+    assert manifest.acceptable_columns == (6,)
+    assert manifest.file_of("bf16") == manifest.file_of("fp32")
+    thresholds = manifest.verdict_thresholds()
+    assert thresholds.acceptable == {"refimgs"}
+    assert thresholds.reject["gblur"] == 0.8
+    manifest.check_files()
+    golden = read_golden(manifest)
+    assert golden.tiles.shape == (16, 64, 64, 3)
+    assert golden.expected.shape == (16, 8)
+    with pytest.raises(ValueError, match="read-only"):
+        golden.tiles[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("name", None, "name: Field required"),
+        ("extra", 1, "extra: Extra inputs are not permitted"),
+        ("manifest", 2, r"manifest: Input should be 1 \(came 2\)"),
+        ("input.dtype", "float32", r"input.dtype: .*'uint8'.*came 'float32'"),
+        ("input.colour", "RGB", "input.colour"),
+        ("input.height", 128, "the input is 64x128, the tiles are 64x64"),
+        ("sampling.tile", 32, "the input is 64x64, the tiles are 32x32"),
+        ("sampling.where", "corner", "sampling.where: .*'spread', 'centre' or 'sharpest'"),
+        ("sampling.count", 0, "sampling.count"),
+        ("acceptable", ["fine"], "fine is not among the classes"),
+        ("thresholds.reject.wn", None, "expected every class that is not acceptable: .*wn"),
+        ("thresholds.reject.refimgs", 0.5, "thresholds.reject names .*refimgs"),
+        ("thresholds.accept", 1.5, r"thresholds.accept: .*less than or equal to 1 \(came 1.5\)"),
+        ("classes", ["gblur", "gblur"], "a label is written twice"),
+        ("files", {}, "expected a file of at least one precision"),
+        ("files.fp32.path", "../model.onnx", "expected a path below the engine folder"),
+        ("files.fp32.path", "/etc/passwd", "expected a path below the engine folder"),
+        ("files.fp32.sha256", "abc", "files.fp32.sha256"),
+        ("golden.path", "golden/../../x.yaml", "expected a path below the engine folder"),
+    ],
+)
+def test_a_faulty_manifest_is_refused(tiny, path, value, says):
+    document = tiny_engine.read_document(tiny)
+    set_key(document, path, value)
+    tiny_engine.write_manifest(tiny, document)
+    with pytest.raises(EngineError, match=says) as caught:
+        read_manifest(tiny)
+    assert str(tiny / "manifest.yaml") in str(caught.value)
+
+
+def test_every_fault_is_named_at_once(tiny):
+    document = tiny_engine.read_document(tiny)
+    document["name"] = "No Name"
+    document["sampling"]["join"] = "median"
+    tiny_engine.write_manifest(tiny, document)
+    with pytest.raises(EngineError, match=r"(?s)name: .*sampling\.join: "):
+        read_manifest(tiny)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [("[1, 2]", "expected a mapping, came list"), ("a: [", "is not YAML"), ("", "came NoneType")],
+)
+def test_what_is_no_mapping_is_refused(tiny, content, says):
+    (tiny / "manifest.yaml").write_text(content)
+    with pytest.raises(EngineError, match=says):
+        read_manifest(tiny)
+
+
+def test_a_missing_manifest_names_the_folder(tmp_path):
+    with pytest.raises(EngineError, match=r"cannot read manifest\.yaml: No such file"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.int8.onnx", "model.fp16.onnx"])
+def test_a_missing_model_file_is_named(tiny, file):
+    (tiny / file).unlink()
+    with pytest.raises(EngineError, match=rf"cannot read .*{file}: No such file"):
+        load_engine(tiny, precision="fp32", threads=1)
+
+
+def test_a_changed_model_file_is_named_with_both_digests(tiny):
+    file = tiny / "model.int8.onnx"
+    before = tiny_engine.digest(file)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    after = tiny_engine.digest(file)
+    says = rf"{file} has sha256 {after}, expected {before}"
+    # Even where another precision is asked for: a damaged folder is not trusted.
+    for precision in ("int8", "fp32", "auto"):
+        with pytest.raises(EngineError, match=says):
+            load_engine(tiny, precision=precision, threads=1)
+
+
+@pytest.mark.parametrize("file", ["golden/golden.yaml", "golden/gblur-0.png"])
+def test_a_changed_golden_file_is_named(tiny, file):
+    path = tiny / file
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(EngineError, match=rf"{file} has sha256 .*, expected "):
+        load_engine(tiny, threads=1)
+
+
+def test_a_link_out_of_the_folder_is_refused(tiny, tmp_path):
+    outside = tmp_path / "elsewhere.onnx"
+    (tiny / "model.onnx").rename(outside)
+    (tiny / "model.onnx").symlink_to(outside)
+    with pytest.raises(EngineError, match="leads out of the engine folder"):
+        read_manifest(tiny).check_files()
+
+
+def test_engines_are_found_by_name(engines, tmp_path):
+    assert engine_names(engines) == ["tiny"]
+    assert find_engine("tiny", engines) == engines / "tiny"
+    with pytest.raises(UserError, match=r"no engine giant in .*; there: tiny"):
+        find_engine("giant", engines)
+    with pytest.raises(UserError, match="no folder of engines at"):
+        engine_names(tmp_path / "nowhere")
+
+
+def test_the_shipped_engines_lie_beside_the_checkout():
+    folder = shipped_engines_folder()
+    assert folder.name in {"engines", "_engines"}
