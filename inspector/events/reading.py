@@ -80,7 +80,7 @@ class Reader:
     def rows(self, condition: str, values: Sequence[object] = ()) -> list[Row]:
         """Events that fulfil an SQL condition of this package's own making."""
         found = self._query(f"SELECT {_COLUMNS} FROM events WHERE {condition}", values)  # noqa: S608
-        return [Row(*row[:-1], bool(row[-1])) for row in found]
+        return [Row(*columns, replay=bool(replay)) for *columns, replay in found]
 
     def _query(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with self._lock:
