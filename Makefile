@@ -46,6 +46,10 @@ wheel: $(STAMPS)/dev ## build the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation
 
+.PHONY: docs
+docs: $(STAMPS)/dev ## write the reference in docs/configuration.md anew from the models
+	$(BIN)/python tools/configuration_reference.py
+
 .PHONY: bench
 bench: $(STAMPS)/run ## measure the shipped engine on this machine
 	$(BIN)/inspector engines bench simplenet

@@ -25,12 +25,17 @@ class RtspSource(Section):
     """A network camera: `{kind: rtsp, url: rtsp://10.0.0.21/stream1}`."""
 
     kind: Literal["rtsp"]
+    """A network camera."""
     url: str
     """rtsp:// or rtsps:// address, without user name and password."""
     transport: Literal["tcp", "udp"] = "tcp"
+    """tcp loses nothing on the way; udp where the camera offers nothing else."""
     open_timeout_s: Seconds = 3.0
+    """Without a connection in this time the camera is lost, and tried again."""
     read_timeout_s: Seconds = 2.0
+    """Without a picture in this time the camera has stalled, and is opened anew."""
     tls: TlsTrust = TlsTrust()
+    """Whom to believe on an rtsps:// address."""
 
     @field_validator("url")
     @classmethod
@@ -49,22 +54,32 @@ class DeviceSource(Section):
     """A camera at this box (V4L2): `{kind: device, path: /dev/video0}`."""
 
     kind: Literal["device"]
+    """A camera at this box (V4L2)."""
     path: FilePath
+    """The device."""
     width: Annotated[int, Field(ge=16, le=16384)] | None = None
+    """Columns asked of the device; its own choice if absent."""
     height: Annotated[int, Field(ge=16, le=16384)] | None = None
+    """Rows asked of the device; its own choice if absent."""
     fps: Annotated[float, Field(gt=0, le=1000)] | None = None
+    """Pictures a second asked of the device; its own choice if absent."""
     fourcc: Annotated[str, Field(min_length=4, max_length=4)] | None = None
     """Pixel format asked of the device, such as MJPG or YUYV."""
     open_timeout_s: Seconds = 3.0
+    """Without an open device in this time the camera is lost, and tried again."""
     read_timeout_s: Seconds = 2.0
+    """Without a picture in this time the camera has stalled, and is opened anew."""
 
 
 class VideoSource(Section):
     """A video file: `{kind: video, path: clip.mp4, loop: true}`."""
 
     kind: Literal["video"]
+    """A video file."""
     path: FilePath
+    """The file."""
     loop: bool = False
+    """Begin again at the end; otherwise the camera ends."""
     pace: Literal["own", "fast"] = "own"
     """own: as fast as it was recorded; fast: as fast as frames are judged."""
 
@@ -73,10 +88,13 @@ class ImagesSource(Section):
     """A folder of pictures: `{kind: images, folder: pictures, watch: true}`."""
 
     kind: Literal["images"]
+    """A folder of pictures, in the order of their names."""
     folder: FilePath
+    """The folder."""
     watch: bool = False
     """Wait for new pictures after the last; otherwise the camera ends."""
     loop: bool = False
+    """Begin again after the last picture."""
     every_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """Pause between pictures."""
 
@@ -92,9 +110,13 @@ class PatternFault(Section):
     """A scripted fault of the test pattern, repeated with the script's period."""
 
     label: Literal["bad_lighting", "gblur", "jpeg", "motion_blur", "wn"]
+    """Kind of the fault."""
     severity: Annotated[int, Field(ge=1, le=5)] = 3
+    """1: just visible; 5: gross."""
     from_s: Annotated[float, Field(ge=0, le=86_400)]
+    """Begin, counted from the start of the script."""
     to_s: Annotated[float, Field(gt=0, le=86_400)]
+    """End, counted from the start of the script."""
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -108,13 +130,19 @@ class PatternSource(Section):
     """Synthetic parts on a belt: `{kind: pattern, faults: [{label: wn, from_s: 9, to_s: 15}]}`."""
 
     kind: Literal["pattern"]
+    """Synthetic parts on a belt, for trials without a camera."""
     width: Annotated[int, Field(ge=64, le=7680)] = 1280
+    """Columns of the picture."""
     height: Annotated[int, Field(ge=64, le=4320)] = 720
+    """Rows of the picture."""
     fps: Annotated[float, Field(gt=0, le=240)] = 10.0
+    """Pictures a second."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 1
+    """Another number makes other parts."""
     period_s: Seconds = 60.0
     """The fault script starts again after this long."""
     faults: tuple[PatternFault, ...] = ()
+    """What goes wrong, and when."""
 
 
 Source = Annotated[
@@ -127,7 +155,9 @@ class Credentials(Section):
     """Names of the secrets that open a camera."""
 
     username: SecretName
+    """Name of the secret that holds the user name."""
     password: SecretName
+    """Name of the secret that holds the password."""
 
 
 class Inspect(Section):
@@ -141,19 +171,28 @@ class Region(Section):
     """The part of the picture that is inspected, in pixels of the source picture."""
 
     x: Annotated[int, Field(ge=0, le=65535)]
+    """Left edge."""
     y: Annotated[int, Field(ge=0, le=65535)]
+    """Top edge."""
     width: Annotated[int, Field(ge=1, le=65535)]
+    """Columns."""
     height: Annotated[int, Field(ge=1, le=65535)]
+    """Rows."""
 
 
 class Camera(Section):
     """One named picture source of the station."""
 
     source: Source
+    """Where its pictures come from; `kind` decides which keys there are."""
     credentials: Credentials | None = None
+    """Names of the secrets that open it; rtsp only."""
     inspect: Inspect = Inspect()
+    """Which of its frames are judged."""
     region: Region | None = None
+    """The part of the picture that is judged; all of it if absent."""
     policy: Name = "default"
+    """Name of the policy that turns its verdicts into events."""
     max_megapixels: Annotated[float, Field(gt=0, le=200)] = 16.0
     """Largest (cropped) picture that is judged; the slots are sized for it."""
     slots: Annotated[int, Field(ge=2, le=64)] = 6

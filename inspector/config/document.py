@@ -68,7 +68,12 @@ class Document:
 
 def parse(text: str) -> Document:
     """Read one YAML document. Faults of its form are in the result, never raised."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"not text: the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+        return Document(None, faults=(Fault((), problem, line),))
     try:
         node = loader.get_single_node()
         if node is None:
@@ -76,10 +81,6 @@ def parse(text: str) -> Document:
         walk = _Walk(loader)
         value = walk.value(node, ())
         return Document(value, walk.places, tuple(walk.faults))
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        problem = f"not text: the character U+{ord(text[error.position]):04X} cannot stand in YAML"
-        return Document(None, faults=(Fault((), problem, line),))
     except yaml.MarkedYAMLError as error:
         return Document(None, faults=(_syntax_fault(error),))
     except RecursionError:

@@ -47,7 +47,7 @@ _BOUNDS = {
 }
 _SECRET_KEYS = {"username", "password", "key_password", "token"}
 _LONGEST_SHOWN = 60
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 
 
 def faults_of(errors: Iterable[ErrorDetails], document: Document) -> list[Fault]:

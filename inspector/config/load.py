@@ -75,7 +75,8 @@ def read_station(path: Path) -> StationFile:
         raise StationFileError(path, [Fault((), problem, 1, 1, got)])
     faults = [*document.faults, *_unknown_policies(document)]
     station, found = _validate(document, path.absolute().parent)
-    faults += found
+    told = {fault.key for fault in document.faults}
+    faults += [fault for fault in found if fault.key not in told]
     if station is None or faults:
         raise StationFileError(path, faults)
     return StationFile(path, station, document)

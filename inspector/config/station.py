@@ -22,14 +22,17 @@ class Engine(Section):
     folder: FilePath | None = None
     """Folder of engine folders; the shipped ones if absent."""
     runtime: Literal["auto", "tensorrt", "openvino"] = "auto"
+    """What runs the engines; auto: TensorRT where there is one, else OpenVINO."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     """auto: the fastest that reproduces the golden tiles."""
     fallback: Literal["openvino", "none"] = "openvino"
+    """Runtime to serve on while the other is not ready, or has failed."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 16
     """Most tiles judged at once."""
     max_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 5.0
     """Longest wait for more tiles."""
     confirm_within_ms: Annotated[float, Field(gt=0, le=60_000)] = 200.0
+    """Without the confirming engine's answer in this time the screen's verdict stands."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads of the openvino runtime; all of them if absent."""
 
@@ -40,10 +43,13 @@ class Policy(Section):
     reject: Literal["all"] | Annotated[tuple[Label, ...], Field(min_length=1)] = "all"
     """Labels that count; a frame rejected for another label counts as accepted."""
     needed: Annotated[int, Field(ge=1, le=10_000)] = 3
+    """So many rejected frames in the window make the camera degraded."""
     window: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """So many judged frames are looked back on."""
     recover_after: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Accepted frames in a row that end the degraded state."""
     emit: Literal["rejects", "transitions"] = "rejects"
+    """rejects: an event for each rejected frame, and for changes; transitions: for changes only."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -96,16 +102,23 @@ class Station(Section):
     """The whole station file, version 1."""
 
     version: Literal[1]
+    """Version of this file format."""
     station: Name
+    """Name of the station; part of every event's source and key."""
     mode: Literal["inspect", "observe"] = "inspect"
     """observe: judge and publish, never signal the line."""
     state: FilePath | None = None
     """Folder of outbox and journal; $STATE_DIRECTORY if absent, else state/STATION."""
     engine: Engine = Engine()
+    """Which networks judge, on what."""
     cameras: Annotated[dict[Name, Camera], Field(min_length=1, max_length=256)]
+    """The cameras by their names."""
     policies: dict[Name, Policy] = Field(default_factory=dict)
+    """The policies by their names; `default` exists even where it is not written."""
     events: Events = Events()
+    """What is published, and where to."""
     web: Web = Web()
+    """Page, probes, metrics and interface."""
 
     @model_validator(mode="after")
     def _policies_exist(self) -> Self:

@@ -25,7 +25,7 @@ Format = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
 MASK = "***"
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 _SECRET_KEY = re.compile(r"password|passwd|secret|token|authorization", re.IGNORECASE)
 
 # Libraries that say on "info" what only their authors want to know.
