@@ -61,13 +61,13 @@ class StationProcess:
         self.process.wait()
 
     def log(self) -> list[dict[str, Any]]:
-        """The log so far, one dictionary a line; lines that are no JSON as {"event": line}."""
+        """The log so far, one dictionary a line; lines that are no JSON as {"message": line}."""
         lines = []
         for line in self.log_path.read_text(errors="replace").splitlines():
             try:
                 lines.append(json.loads(line))
             except ValueError:
-                lines.append({"event": line})
+                lines.append({"message": line})
         return lines
 
     def until(self, what: str, truth: Callable[[], Any], within_s: float = 60.0) -> Any:
@@ -105,8 +105,8 @@ class StationProcess:
         self.process.kill()
         self.process.wait()
 
-    def _line(self, event: str) -> dict[str, Any] | None:
-        return next((line for line in self.log() if line.get("event") == event), None)
+    def _line(self, message: str) -> dict[str, Any] | None:
+        return next((line for line in self.log() if line.get("message") == message), None)
 
     def _tail(self) -> str:
         return self.log_path.read_text(errors="replace")[-3000:]
