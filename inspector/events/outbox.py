@@ -8,6 +8,8 @@ events one fsync carries.
 from __future__ import annotations
 
 import json
+import json
+import sqlite3
 import threading
 import time
 from concurrent.futures import Future
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.config.events import Topics
-    from inspector.events.documents import Event, Mode
+    from inspector.events.documents import Document, Event, Mode
     from inspector.events.reading import Row
     from inspector.events.store import Store
 
@@ -168,7 +170,10 @@ class Outbox:
             tally, fault = self._writer.tally, self._writer.fault
             shed_total = self._writer.shed_total
         in_memory = self._writer.in_memory()
-        oldest_ms = self._reader.oldest_waiting_ms()
+        try:
+            oldest_ms = self._reader.oldest_waiting_ms()
+        except sqlite3.DatabaseError:
+            oldest_ms = None  # a broken file: the writer sees to it
         return OutboxStats(
             waiting=tally.count(State.WAITING) + in_memory,
             oldest_s=0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000),
@@ -191,6 +196,17 @@ class Outbox:
     def progress_ns(self) -> int:
         """Monotonic time of the writer's last turn, for the watchdog."""
         return self._writer.turned_ns
+
+    def newest(self, most: int) -> list[Document]:
+        """The documents of the newest events, newest first, sent or not; any thread."""
+        try:
+            return [json.loads(row.body) for row in self._reader.newest(most)]
+        except sqlite3.DatabaseError:
+            return []  # a broken file: the writer sees to it
+
+    def progress_ns(self) -> int:
+        """Monotonic time of the writer's last turn, for the watchdog; it turns once a second."""
+        return self._writer.progress_ns
 
     def close(self, deadline_s: float = 5.0) -> bool:
         """Write what is in memory, then let the folder go.

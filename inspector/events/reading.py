@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from inspector.events.store import connect
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
 _COLUMNS = "seq, id, type, key, topic, document, state, created_ms, changed_ms, reason, replay"
+# In the order of the fields of Row.
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Row:
         created_ms: UTC milliseconds of its arrival.
         changed_ms: UTC milliseconds of its being sent or parked, else None.
         reason: why it is parked.
-        replay: someone asked for it to be sent again.
+        replay: 1 if someone asked for it to be sent again, else 0.
     """
 
     seq: int
@@ -39,7 +41,7 @@ class Row:
     created_ms: int
     changed_ms: int | None
     reason: str | None
-    replay: bool
+    replay: int
 
 
 class Reader:
@@ -48,18 +50,21 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._db = connect(path, read_only=True)
+        self._db: sqlite3.Connection | None = connect(path, read_only=True)
 
     def reopen(self) -> None:
         """After the file was begun anew."""
         with self._lock:
-            self._db.close()
+            if self._db is not None:
+                self._db.close()
             self._db = connect(self._path, read_only=True)
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection; from now on there is nothing to be read."""
         with self._lock:
-            self._db.close()
+            if self._db is not None:
+                self._db.close()
+            self._db = None
 
     def waiting(self, after: int, most: int, blocked: Sequence[str] = ()) -> list[Row]:
         """Waiting events after a row number, oldest first, without those of some topics."""
@@ -68,6 +73,10 @@ class Reader:
             f"state = 0 AND seq > ?{without} ORDER BY seq LIMIT ?", (after, *blocked, most)
         )
 
+    def newest(self, most: int) -> list[Row]:
+        """The newest events in any state, newest first."""
+        return self.rows("seq > 0 ORDER BY seq DESC LIMIT ?", (most,))
+
     def oldest_waiting_ms(self) -> int | None:
         """Arrival of the oldest waiting event."""
         found = self._query("SELECT created_ms FROM events WHERE state = 0 ORDER BY seq LIMIT 1")
@@ -75,13 +84,14 @@ class Reader:
 
     def resends(self) -> int:
         """Counts the requests to send events again."""
-        return int(self._query("SELECT value FROM meta WHERE name = 'resends'")[0][0])
+        found = self._query("SELECT value FROM meta WHERE name = 'resends'")
+        return int(found[0][0]) if found else 0
 
     def rows(self, condition: str, values: Sequence[object] = ()) -> list[Row]:
         """Events that fulfil an SQL condition of this package's own making."""
         found = self._query(f"SELECT {_COLUMNS} FROM events WHERE {condition}", values)  # noqa: S608
-        return [Row(*columns, replay=bool(replay)) for *columns, replay in found]
+        return [Row(*row) for row in found]
 
     def _query(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with self._lock:
-            return self._db.execute(query, values).fetchall()
+            return [] if self._db is None else self._db.execute(query, values).fetchall()

@@ -30,6 +30,8 @@ RETRY_S = (0.2, 2.0)
 LOG_EVERY_S = 60.0
 PURGE_EVERY_S = 10.0
 TURN_S = 1.0
+"""Longest rest of the thread, so that a watchdog sees it alive."""
+TURN_S = 1.0
 """The thread turns at least this often, for the watchdog."""
 
 _log = structlog.get_logger("inspector.events")
@@ -112,6 +114,7 @@ class Writer:
         self._stop_by: float | None = None
 
         self.turned_ns = time.monotonic_ns()
+        self.progress_ns = time.monotonic_ns()
         self._last_purge = time.monotonic()
         self._last_log = -LOG_EVERY_S
         self.thread = threading.Thread(target=self._run, name="outbox-writer", daemon=True)
