@@ -168,4 +168,3 @@ def decide(policy: Policy, state: PolicyState, verdict: Verdict, stream_epoch: i
         judged_in_window=len(window),
         accepted_in_row=accepted_in_row,
     )
-

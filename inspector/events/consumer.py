@@ -1,9 +1,9 @@
 """For Python programs that read the events: typed, each once, in order per camera.
 
-    from inspector.events.consumer import consume
+from inspector.events.consumer import consume
 
-    for event in consume(["broker1:9092"], ["inspection.rejects"], "line-7", state_file=path):
-        handle(event)            # a repeat of an event that was handled does not come again
+for event in consume(["broker1:9092"], ["inspection.rejects"], "line-7", state_file=path):
+    handle(event)            # a repeat of an event that was handled does not come again
 """
 
 from __future__ import annotations

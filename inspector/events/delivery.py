@@ -75,9 +75,7 @@ class Delivery:
         kafka_errors.KafkaError: the broker cannot be reached.
     """
 
-    def __init__(
-        self, kafka: Kafka, options: Mapping[str, Any], wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, kafka: Kafka, options: Mapping[str, Any], wake: Callable[[], None]) -> None:
         self._wake = wake
         self._lock = threading.Lock()
         self._answers: list[Answer] = []

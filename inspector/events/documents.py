@@ -129,9 +129,7 @@ def encode(document: Document) -> bytes:
     Raises:
         ValueError: it holds a number that JSON does not know.
     """
-    return json.dumps(
-        document, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    ).encode()
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 class Documents:
@@ -158,9 +156,7 @@ class Documents:
         self._topics = topics
         self._utc_ns = utc_ns
 
-    def frame_rejected(
-        self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]
-    ) -> Event:
+    def frame_rejected(self, frame: Frame, verdict: Verdict, **facts: Unpack[FrameFacts]) -> Event:
         """A frame that its policy rejects."""
         return self._of_frame(FRAME_REJECTED, frame, verdict, **facts)
 

@@ -17,7 +17,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 EventId = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"),
+    StringConstraints(
+        pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+    ),
 ]
 Outcome = Literal["accepted", "rejected", "uncertain", "unjudgeable"]
 
@@ -271,8 +273,7 @@ StationEvent = (
 )
 
 MODELS: dict[str, type[StationEvent]] = {
-    get_args(model.model_fields["type"].annotation)[0]: model
-    for model in get_args(StationEvent)
+    get_args(model.model_fields["type"].annotation)[0]: model for model in get_args(StationEvent)
 }
 """Event type to its model."""
 

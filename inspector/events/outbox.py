@@ -8,13 +8,12 @@ events one fsync carries.
 from __future__ import annotations
 
 import json
-import json
 import sqlite3
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from inspector.errors import EventsError
 from inspector.events.documents import Documents
@@ -187,15 +186,6 @@ class Outbox:
             parked_total=self._parked_total,
             shed_total=shed_total,
         )
-
-    def newest(self, most: int) -> list[dict[str, Any]]:
-        """The newest events on disk, newest first, as their documents."""
-        rows = self._reader.rows("1 ORDER BY seq DESC LIMIT ?", (most,))
-        return [json.loads(row.body) for row in rows]
-
-    def progress_ns(self) -> int:
-        """Monotonic time of the writer's last turn, for the watchdog."""
-        return self._writer.turned_ns
 
     def newest(self, most: int) -> list[Document]:
         """The documents of the newest events, newest first, sent or not; any thread."""

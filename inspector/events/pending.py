@@ -116,7 +116,9 @@ class Pending:
                 earlier = kept.pop()
                 item.states = {**earlier.states, **item.states}
                 earlier.future.set_exception(
-                    EventsError("a camera's state waited for the disk until a later one replaced it")
+                    EventsError(
+                        "a camera's state waited for the disk until a later one replaced it"
+                    )
                 )
             kept.append(item)
         self._items = kept

@@ -214,9 +214,7 @@ class Publisher:
         except (kafka_errors.KafkaError, OSError) as error:
             raise CannotConnectError(self._why(kafka, context, error)) from error
 
-    def _why(
-        self, kafka: Kafka, context: ssl.SSLContext | None, error: BaseException
-    ) -> Trouble:
+    def _why(self, kafka: Kafka, context: ssl.SSLContext | None, error: BaseException) -> Trouble:
         """The cause behind an error of the library, which often says only that time ran out."""
         servers = ", ".join(kafka.bootstrap_servers)
         return (

@@ -65,7 +65,9 @@ class Seen:
         if self._db is not None:
             row = self._db.execute("INSERT INTO seen (id) VALUES (?)", (event_id,)).lastrowid
             if forgotten:
-                self._db.execute("DELETE FROM seen WHERE number <= ?", ((row or 0) - self._remember,))
+                self._db.execute(
+                    "DELETE FROM seen WHERE number <= ?", ((row or 0) - self._remember,)
+                )
 
     def close(self) -> None:
         """Close the file."""

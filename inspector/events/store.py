@@ -234,10 +234,7 @@ class Store:
         self._db.executemany(
             "INSERT OR IGNORE INTO events (id, type, key, topic, document, size, rank, created_ms)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                (r.id, r.type, r.key, r.topic, r.body, r.size, r.rank, r.created_ms)
-                for r in records
-            ),
+            ((r.id, r.type, r.key, r.topic, r.body, r.size, r.rank, r.created_ms) for r in records),
         )
 
     def _set_states(self, states: Mapping[str, CameraState]) -> None:
@@ -328,4 +325,3 @@ def read_states(db: sqlite3.Connection) -> dict[str, CameraState]:
     """The stored state of every camera."""
     rows = db.execute("SELECT camera, stream_epoch, policy FROM cameras").fetchall()
     return {camera: CameraState(epoch, json.loads(policy)) for camera, epoch, policy in rows}
-

@@ -113,7 +113,6 @@ class Writer:
         self._urgent = False
         self._stop_by: float | None = None
 
-        self.turned_ns = time.monotonic_ns()
         self.progress_ns = time.monotonic_ns()
         self._last_purge = time.monotonic()
         self._last_log = -LOG_EVERY_S
@@ -171,7 +170,6 @@ class Writer:
     def _run(self) -> None:
         pause_s = RETRY_S[0]
         while True:
-            self.turned_ns = time.monotonic_ns()
             with self.changed:
                 self._wait()
                 items = self._pending.take(MAX_COMMIT)
@@ -190,18 +188,21 @@ class Writer:
                 pause_s = min(2 * pause_s, RETRY_S[1])
         self._store.close()
 
-    def _wait(self) -> None:
-        """Until there is something to write: at once for events, lazily for the rest."""
+    def _wait(self) -> bool:
+        """Until there is something to write: at once for events, lazily for the rest.
+
+        Returns:
+            False where there is nothing for a turn.
+        """
+        until = time.monotonic() + TURN_S
         while self._stop_by is None and not self._urgent:
-            self.turned_ns = time.monotonic_ns()
-            if self._since is None:
-                self.changed.wait(TURN_S)
-                self._purge_sometimes()
-                continue
-            left_s = self._since + LAZY_S - time.monotonic()
+            if self._since is not None:
+                until = self._since + LAZY_S
+            left_s = until - time.monotonic()
             if left_s <= 0:
-                return
+                return self._since is not None
             self.changed.wait(left_s)
+        return True
 
     def _gather(self, items: Sequence[Item]) -> Work:
         """With the lock held: everything that the next transaction does."""
@@ -248,7 +249,6 @@ class Writer:
             self._on_commit(
                 Commit(len(work.records), (ended - oldest) / 1e9, (ended - began) / 1e9)
             )
-        self._purge_sometimes()
 
     def _failed(self, items: Sequence[Item], work: Work, error: sqlite3.DatabaseError) -> None:
         """Keep everything for another try, and make the next try more likely to succeed."""
@@ -303,4 +303,3 @@ def _resolve(item: Item) -> None:
         item.future.set_exception(EventsError(msg))
     else:
         item.future.set_result(None)
-

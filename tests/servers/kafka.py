@@ -99,9 +99,18 @@ def fetch_jars() -> Path:
         shutil.rmtree(fetched, ignore_errors=True)
         (CACHE / "pom.xml").write_text(_POM)
         run = subprocess.run(
-            ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime",
-             f"-DoutputDirectory={fetched}"],
-            cwd=CACHE, capture_output=True, text=True, check=False,
+            [
+                "mvn",
+                "-q",
+                "-B",
+                "dependency:copy-dependencies",
+                "-DincludeScope=runtime",
+                f"-DoutputDirectory={fetched}",
+            ],
+            cwd=CACHE,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if run.returncode != 0:
             msg = f"Maven could not fetch Kafka {VERSION}:\n{run.stdout}{run.stderr}"
@@ -148,8 +157,13 @@ class Broker:
         self._properties = folder / "server.properties"
         self._properties.write_text(
             _PROPERTIES.format(
-                plain=plain, tls=tls, controller=controller, data=folder / "data",
-                keystore=keystore, username=self.username, password=self.password,
+                plain=plain,
+                tls=tls,
+                controller=controller,
+                data=folder / "data",
+                keystore=keystore,
+                username=self.username,
+                password=self.password,
             )
         )
         self._jars = fetch_jars()
@@ -169,9 +183,18 @@ class Broker:
         assert self._process is None, "the broker runs already"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._command(), "-Xmx512m", "-Xms128m", "-XX:+UseSerialGC",
-                 "-XX:TieredStopAtLevel=1", "kafka.Kafka", str(self._properties)],
-                stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                [
+                    *self._command(),
+                    "-Xmx512m",
+                    "-Xms128m",
+                    "-XX:+UseSerialGC",
+                    "-XX:TieredStopAtLevel=1",
+                    "kafka.Kafka",
+                    str(self._properties),
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
             )
         deadline = time.monotonic() + START_S
         while not self._answers():
@@ -212,7 +235,9 @@ class Broker:
     def _java(self, *arguments: str) -> None:
         run = subprocess.run(
             [*self._command(), "-Xmx256m", "-XX:TieredStopAtLevel=1", *arguments],
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if run.returncode != 0:
             msg = f"{arguments[0]} failed:\n{run.stdout}{run.stderr}"
