@@ -170,8 +170,11 @@ class Writer:
     def _run(self) -> None:
         pause_s = RETRY_S[0]
         while True:
+            self.progress_ns = time.monotonic_ns()
+            self._purge_sometimes()
             with self.changed:
-                self._wait()
+                if not self._wait():
+                    continue
                 items = self._pending.take(MAX_COMMIT)
                 work = self._gather(items)
                 stop_by = self._stop_by
