@@ -91,20 +91,20 @@ def _accuracy(measured: dict[str, Any]) -> float | None:
 
 def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
     table = Table(title=f"Engines in {where}", title_justify="left")
-    for column in ("engine", "version", "tiles", "files", "accuracy", "false-reject budget"):
-        table.add_column(column)
+    for column in ("engine", "version", "tiles", "files", "accuracy", "false rejects", "proven"):
+        table.add_column(column, overflow="fold")
     for row in rows:
         if "error" in row:
             continue
         accuracy = row["accuracy"]
-        proven = "proven" if row["budget_proven"] else "not proven"
         table.add_row(
             row["name"],
             row["version"],
-            f"{row['tiles_a_frame']} of {row['tile']}x{row['tile']}",
-            ", ".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
+            f"{row['tiles_a_frame']} of {row['tile']}²",
+            "\n".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
             "-" if accuracy is None else f"{accuracy:.3f}",
-            f"{row['false_reject_budget']:g}, {proven}",
+            f"{row['false_reject_budget']:.2%}",
+            "yes" if row["budget_proven"] else "no",
         )
     Console().print(table)
     for row in rows:
@@ -135,6 +135,8 @@ def verify(
             home = find_engine(one, where)
             checks += verify_engine(home, runtime=runtime, precision=precision)
             progress.advance(task)
+    if not checks:
+        print(f"inspector: no engines in {where}", file=sys.stderr)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:

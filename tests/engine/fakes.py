@@ -1,9 +1,9 @@
 """A runtime and a feed with behaviour: they do what the real ones promise, on the test's command.
 
 Pictures are flat: the blue value of a pixel is the column of the label that the fake runtime
-answers, the green value how sure it is, in percent. It reads the pixels as late as a runtime may, at the
-answer; and the feed overwrites a slot as soon as its frame has a verdict. So a slot that is handed
-back too early gives a wrong label.
+answers, the green value how sure it is, in percent. It reads the pixels as late as a runtime may,
+at the answer; and the feed overwrites a slot as soon as its frame has a verdict. So a slot that is
+handed back too early gives a wrong label.
 """
 
 from __future__ import annotations

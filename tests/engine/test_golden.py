@@ -70,10 +70,9 @@ def test_auto_says_why_no_precision_serves(tiny):
     with pytest.raises(EngineError) as caught:
         load_engine(tiny, threads=1)
     lines = str(caught.value).splitlines()
-    assert [f"({p}, " in line for p, line in zip(("int8", "fp32"), (lines[0], lines[-1]))] == [
-        True,
-        True,
-    ]
+    assert "(int8, " in lines[0]
+    assert "(fp32, " in lines[-1]
+    assert all("labels changed" in line for line in lines)
 
 
 @pytest.mark.parametrize(

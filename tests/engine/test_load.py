@@ -54,7 +54,7 @@ def test_tensorrt_falls_back_and_says_so(engines):
 
 
 def test_without_a_fallback_there_is_no_engine(engines):
-    with pytest.raises(EngineError, match="engine tiny: .*no tensorrt runtime"):
+    with pytest.raises(EngineError, match=r"engine tiny: .*no tensorrt runtime"):
         load_engine(engines / "tiny", runtime="tensorrt", fallback="none")
 
 

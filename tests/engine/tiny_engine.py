@@ -8,17 +8,20 @@ depend on every pixel, and each precision is a real one: fp16 weights, signed Q/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import yaml
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 CLASSES = ("bad_lighting", "fastfading", "gblur", "jp2k", "jpeg", "motion_blur", "refimgs", "wn")
 SIZE = 64
@@ -154,7 +157,7 @@ def _golden(home: Path, size: int, classes: tuple[str, ...]) -> Path:
 
 
 def _network(size: int, precision: str) -> onnx.ModelProto:
-    """Cast, NCHW, -1..1, a 3x3 mean of each colour, global mean, distance to the corners, softmax."""
+    """Cast, NCHW, -1..1, a 3x3 mean of each colour, global mean, nearness to corners, softmax."""
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
     kind = np.float16 if precision == "fp16" else np.float32

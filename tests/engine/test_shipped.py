@@ -1,0 +1,37 @@
+"""The engines that ship with the package: whole, right in every precision, and usable."""
+
+from __future__ import annotations
+
+import pytest
+
+from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
+from inspector.engine.verify import verify_engine
+
+FOLDER = shipped_engines_folder()
+NAMES = engine_names(FOLDER) if FOLDER.is_dir() else []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_precision_reproduces_the_golden_tiles(name):
+    checks = verify_engine(FOLDER / name)
+    assert [check.detail for check in checks if not check.ok] == []
+    assert {"fp32", "int8"} <= {check.precision for check in checks} or name != "simplenet"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_golden_tiles_leave_no_doubt(name):
+    from inspector.engine.golden import read_golden
+
+    manifest = read_manifest(FOLDER / name)
+    golden = read_golden(manifest)
+    first_two = -(-golden.expected).__array__()
+    first_two.sort(axis=1)
+    assert (first_two[:, -1] - first_two[:, -2]).min() >= 0.3
+    for label in manifest.classes:
+        assert golden.labels.count(label) >= 4, label
+
+
+def test_there_is_a_simplenet():
+    if not NAMES:
+        pytest.skip("no engine has been trained into this checkout yet")
+    assert "simplenet" in NAMES
