@@ -295,7 +295,9 @@ class Station:
         )
         for stage, engine in self._engines.items():
             info = engine.info
-            detail = engine.degraded or f"{info.name} {info.version}, {info.runtime} {info.precision}"
+            detail = (
+                engine.degraded or f"{info.name} {info.version}, {info.runtime} {info.precision}"
+            )
             yield Fact(f"engine {stage}", engine.degraded is None, detail)
         if self._publisher is None:
             yield Fact("broker", ok=True, detail="off: events stay in the outbox")

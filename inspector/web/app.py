@@ -62,16 +62,12 @@ def make_app(station: Served, *, token: str | None) -> FastAPI:
     Args:
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
-    app = FastAPI(
-        title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None
-    )
+    app = FastAPI(title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     if token is None:  # a page of another site must not reach us by a name that it made up
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_HOSTS)
 
     @app.middleware("http")
-    async def guard(
-        request: Request, go_on: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
+    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
         if token is not None and request.url.path not in _PROBES and not _knows(request, token):
             response: Response = PlainTextResponse(
                 "This station asks for its token: as a bearer token, or as the password of any "

@@ -87,9 +87,7 @@ def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
     server.stop()
 
 
-def test_probes_answer_200_and_503_with_reasons(
-    page: httpx.Client, station: SmallStation
-) -> None:
+def test_probes_answer_200_and_503_with_reasons(page: httpx.Client, station: SmallStation) -> None:
     assert page.get("/livez").status_code == 200
     station.health.step = "loading engine simplenet"
     for probe in ("/readyz", "/startupz"):
