@@ -74,7 +74,7 @@ $(BIN)/python:
 	@sh tools/make-venv.sh $(PYTHON) $(VENV)
 
 $(STAMPS)/run: requirements/run.txt tools/link-checkout.sh | $(BIN)/python
-	@echo "Installing what the station needs (about 100 MB)"
+	@echo "Installing what the station needs (a download of 180 MB)"
 	$(PIP) install --require-hashes --only-binary :all: --progress-bar on -r requirements/run.txt
 	@sh tools/link-checkout.sh $(VENV)
 	@mkdir -p $(STAMPS) && touch $@

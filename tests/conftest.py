@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import pytest
 
 # Their fixtures start the real counterparts: GStreamer's RTSP server, and an Apache Kafka broker.
-pytest_plugins = [
-    name
-    for name in ("tests.servers.rtsp", "tests.servers.kafka")
-    if importlib.util.find_spec("tests") and importlib.util.find_spec(name)
-]
+pytest_plugins = ["tests.servers.rtsp", "tests.servers.kafka"]
 
 
 @pytest.fixture(autouse=True)
