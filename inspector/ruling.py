@@ -16,7 +16,7 @@ from inspector.observe.narration import Narrator
 from inspector.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from inspector.config.station import Policy, Station
     from inspector.events.documents import Counters, Documents, Event
@@ -30,9 +30,6 @@ class Rulings:
     """Turns verdicts into policy states, events, metrics and log lines.
 
     `rule` is called by the judge's thread, `begin_epoch` by the capture's, the rest by any.
-
-    Args:
-        counters: a camera's frame counters (the loss counters of its events).
     """
 
     def __init__(
@@ -41,13 +38,11 @@ class Rulings:
         documents: Documents,
         outbox: Outbox,
         metrics: Metrics,
-        counters: Callable[[str], Counters],
     ) -> None:
         self._publish_verdicts = station.events.publish_verdicts
         self._documents = documents
         self._outbox = outbox
         self._metrics = metrics
-        self._counters = counters
         self._narrator = Narrator()
         self._policies: dict[str, Policy] = {n: station.policy_of(n) for n in station.cameras}
         self._lock = threading.Lock()  # states: two threads commit them, in the order they change
@@ -69,15 +64,29 @@ class Rulings:
             self._epochs[camera] = stream_epoch
             self._outbox.append([], {camera: self._state_of(camera)})
 
-    def rule(self, frame: Frame, verdict: Verdict) -> None:
-        """Decide on one frame. Returns as soon as its events are handed to the outbox."""
+    def rule(self, frame: Frame, verdict: Verdict, counters_of: Callable[[str], Counters]) -> None:
+        """Decide on one frame. Returns as soon as its events are handed to the outbox.
+
+        Args:
+            frame: the frame that was judged.
+            verdict: what was said of it.
+            counters_of: tells a camera's frame counters, for its events; asked only where there
+                are some.
+        """
         camera = frame.camera
         policy = self._policies[camera]
         with self._lock:
             decision = decide(policy, self._states[camera], verdict, frame.stream_epoch)
             self._states[camera] = decision.state
             decided_ns = time.monotonic_ns()
-            events = self._events(frame, verdict, policy, decision, decided_ns)
+            makers = list(self._makers(decision))
+            events = []
+            if makers:
+                quality, counters = decision.quality(policy), counters_of(camera)
+                events = [
+                    make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
+                    for make in makers
+                ]
             if events:
                 stored = self._outbox.append(events, {camera: self._state_of(camera)})
                 stored.add_done_callback(
@@ -100,26 +109,16 @@ class Rulings:
     def _state_of(self, camera: str) -> CameraState:
         return CameraState(self._epochs[camera], self._states[camera].to_json())
 
-    def _events(
-        self, frame: Frame, verdict: Verdict, policy: Policy, decision: Decision, decided_ns: int
-    ) -> list[Event]:
-        makers = []
+    def _makers(self, decision: Decision) -> Iterator[Callable[..., Event]]:
+        """What makes the events that a decision calls for, in the order they are sent."""
         if self._publish_verdicts:
-            makers.append(self._documents.frame_judged)
+            yield self._documents.frame_judged
         if decision.publish:
-            makers.append(self._documents.frame_rejected)
+            yield self._documents.frame_rejected
         if decision.transition == "degraded":
-            makers.append(self._documents.quality_degraded)
+            yield self._documents.quality_degraded
         elif decision.transition == "recovered":
-            makers.append(self._documents.quality_recovered)
-        if not makers:
-            return []
-        counters = self._counters(frame.camera)
-        quality = decision.quality(policy)
-        return [
-            make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
-            for make in makers
-        ]
+            yield self._documents.quality_recovered
 
     def _measure(self, frame: Frame, verdict: Verdict, decided_ns: int) -> None:
         metrics = self._metrics

@@ -36,12 +36,13 @@ from inspector.web.server import WebServer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from inspector.capture.status import CameraStatus, Counters
+    from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
     from inspector.engine.load import Engine
     from inspector.events.documents import Event
     from inspector.frame import Frame
+    from inspector.slots import Ring
     from inspector.verdict import Verdict
 
 _log = structlog.get_logger("inspector.station")
@@ -73,7 +74,6 @@ class Station:
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
         self._rulings: Rulings | None = None
-        self._camera_events: CameraEvents | None = None
         self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
         self._capture: Capture | None = None
@@ -115,9 +115,6 @@ class Station:
             mode=config.mode,
         )
         self._outbox = outbox
-        rulings = Rulings(config, self._documents, outbox, self.metrics, self._counters)
-        self._rulings = rulings
-        self._camera_events = CameraEvents(self._documents, lambda event: outbox.append([event]))
         if config.events.kafka is not None:
             self._publisher = Publisher(
                 outbox,
@@ -129,7 +126,7 @@ class Station:
             )
             self._publisher.start()
         self._engines = dict(self._load_engines())
-        self._connect(rulings, outbox)
+        self._connect(outbox)
         self._serve(Phase.SERVING, "serving")
         self._heart.start()
 
@@ -173,17 +170,32 @@ class Station:
                 _log.warning("engine degraded", stage=stage, reason=engine.degraded)
             yield stage, engine
 
-    def _connect(self, rulings: Rulings, outbox: Outbox) -> None:
+    def _connect(self, outbox: Outbox) -> None:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
         asked = self.config.engine
+        rulings = Rulings(self.config, self._documents, outbox, self.metrics)
+        camera_events = CameraEvents(self._documents, lambda event: outbox.append([event]))
+
+        def on_verdict(frame: Frame, verdict: Verdict) -> None:
+            try:
+                rulings.rule(frame, verdict, capture.counters)
+            finally:
+                capture.release(frame, result_of(verdict))
+
+        def on_ring(ring: Ring) -> None:
+            judge.map_ring(ring)
+
+        def on_ring_end(key: str) -> None:
+            judge.unmap_ring(key)
+
         capture = Capture(
             self.config.cameras,
             secrets=self._secrets,
             first_epochs=rulings.next_epochs(),
-            on_change=self._camera_changed,
+            on_change=camera_events.change,
             on_epoch=rulings.begin_epoch,
-            on_ring=lambda ring: judge.map_ring(ring),
-            on_ring_end=lambda key: judge.unmap_ring(key),
+            on_ring=on_ring,
+            on_ring_end=on_ring_end,
         )
         judge = Judge(
             capture,
@@ -192,16 +204,16 @@ class Station:
             max_batch=asked.max_batch,
             max_delay_s=asked.max_delay_ms / 1e3,
             confirm_within_s=asked.confirm_within_ms / 1e3,
-            on_verdict=self._judged,
+            on_verdict=on_verdict,
         )
-        self._capture, self._judge = capture, judge
+        self._rulings, self._capture, self._judge = rulings, capture, judge
         self.health.watch(
             [
                 Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
             ],
-            self._facts,
+            lambda: self._facts(outbox, capture),
         )
         judge.start()
         capture.start()
@@ -224,7 +236,7 @@ class Station:
         if self._capture is not None:
             self._capture.close()
         if self._outbox is not None:
-            self._outbox.append([self._heartbeat()])
+            self._outbox.append([self._heartbeat(self._outbox)])
         if self._publisher is not None:
             self._publisher.stop(left(2))
         if self._outbox is not None:
@@ -264,49 +276,27 @@ class Station:
         """The newest events, newest first, as CloudEvents documents."""
         return self._outbox.newest(limit) if self._outbox is not None else []
 
-    def _judged(self, frame: Frame, verdict: Verdict) -> None:
-        assert self._rulings is not None
-        assert self._capture is not None
-        try:
-            self._rulings.rule(frame, verdict)
-        finally:
-            self._capture.release(frame, result_of(verdict))
-
-    def _camera_changed(self, status: CameraStatus) -> None:
-        assert self._camera_events is not None
-        self._camera_events.change(status)
-
-    def _counters(self, camera: str) -> Counters:
-        assert self._capture is not None
-        return self._capture.counters(camera)
-
     def _quality(self, camera: str) -> dict[str, Any]:
-        assert self._rulings is not None
-        return {
-            "quality": self._rulings.quality(camera),
-            "last_verdict": self._rulings.last(camera),
-        }
+        rulings = self._rulings
+        if rulings is None:
+            return {"quality": "good", "last_verdict": None}
+        return {"quality": rulings.quality(camera), "last_verdict": rulings.last(camera)}
 
-    def _facts(self) -> Iterator[Fact]:
-        assert self._outbox is not None
-        stats = self._outbox.stats()
+    def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
+        stats = outbox.stats()
         yield Fact(
             "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
         )
         for stage, engine in self._engines.items():
             info = engine.info
-            detail = (
-                engine.degraded or f"{info.name} {info.version}, {info.runtime} {info.precision}"
-            )
-            yield Fact(f"engine {stage}", engine.degraded is None, detail)
+            detail = f"{info.name} {info.version}, {info.runtime} {info.precision}"
+            yield Fact(f"engine {stage}", engine.degraded is None, engine.degraded or detail)
         if self._publisher is None:
             yield Fact("broker", ok=True, detail="off: events stay in the outbox")
         else:
             broker = self._publisher.status()
-            connected = broker.state == "connected"
-            yield Fact("broker", connected, broker.reason or broker.state)
-        assert self._capture is not None
-        for name, camera in self._capture.status().items():
+            yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
+        for name, camera in capture.status().items():
             up = camera.state in {"running", "ended"}
             detail = ": ".join(part for part in (camera.state, camera.detail) if part)
             yield Fact(f"camera {name}", up, detail)
@@ -316,12 +306,10 @@ class Station:
         _log.info(step, station=self.config.station)
 
     def _beat(self) -> None:
-        assert self._outbox is not None
-        while not self._stopping.wait(self.config.events.heartbeat_s):
-            self._outbox.append([self._heartbeat()])
+        while self._outbox is not None and not self._stopping.wait(self.config.events.heartbeat_s):
+            self._outbox.append([self._heartbeat(self._outbox)])
 
-    def _heartbeat(self) -> Event:
-        assert self._outbox is not None
+    def _heartbeat(self, outbox: Outbox) -> Event:
         report = self.health.ready()
         cameras = self._capture.status() if self._capture is not None else {}
         screen = self._engines.get("screen")
@@ -335,12 +323,12 @@ class Station:
                 for name, camera in cameras.items()
             },
             engine=screen.info if screen is not None else None,
-            outbox=self._outbox.stats().to_json(),
+            outbox=outbox.stats().to_json(),
         )
 
 
 def state_folder(config: StationFile) -> Path:
-    """Where a station keeps its outbox: as written, else the service manager's folder, else here."""
+    """Where a station keeps its outbox: as written, else as systemd says, else here."""
     if config.state is not None:
         return config.state
     given = os.environ.get("STATE_DIRECTORY")

@@ -99,6 +99,8 @@ def outcome_of(
 
     Args:
         probabilities: C values in the order of `classes`, summing to 1.
+        classes: the engine's C labels.
+        thresholds: the engine's own.
 
     Returns:
         Outcome, label and reasons.

@@ -1,7 +1,7 @@
 """Prometheus metrics of the station, prefix `inspector_`, base units.
 
-Counts that a stage keeps itself (frames by result, reconnects, outbox) are read from the station's
-status document when Prometheus asks; only what has no other home (durations, verdicts) is kept here.
+Counts that a stage keeps itself (frames by result, reconnects, outbox) are read from the status
+document when Prometheus asks; only what has no other home (durations, verdicts) is kept here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Metrics:
     """
 
     def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
-        disable_created_metrics()  # a time stamp beside every histogram says nothing to anyone
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside every histogram says nothing to anyone
         self._registry = CollectorRegistry()
         self.frame_age_seconds = Histogram(
             "inspector_frame_age_seconds",

@@ -60,6 +60,7 @@ def make_app(station: Served, *, token: str | None) -> FastAPI:
     """The ASGI application.
 
     Args:
+        station: what is served.
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
     app = FastAPI(title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)

@@ -32,8 +32,9 @@ class WebServer:
                 timeout_graceful_shutdown=1,
             )
         )
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
+        self._address = ""
 
     def start(self) -> None:
         """Bind the address and begin to answer.
@@ -53,24 +54,23 @@ class WebServer:
                 "give another address under web: listen (port 0 takes a free one)"
             )
             raise UserError(msg) from error
+        host, port = listener.getsockname()[:2]
+        self._address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         self._socket = listener
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="web", daemon=True
+        )
         self._thread.start()
 
     @property
     def address(self) -> str:
-        """The page's address, such as http://127.0.0.1:8787/."""
-        assert self._socket is not None, "start comes first"
-        host, port = self._socket.getsockname()[:2]
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        """The page's address, such as http://127.0.0.1:8787/; empty before `start`."""
+        return self._address
 
     def stop(self) -> None:
         """Finish what is being answered (a second at most) and close. Idempotent."""
         self._server.should_exit = True
-        if self._thread.is_alive():
+        if self._thread is not None:
             self._thread.join(timeout=3)
         if self._socket is not None:
             self._socket.close()
-
-    def _run(self) -> None:
-        assert self._socket is not None
-        self._server.run(sockets=[self._socket])

@@ -1,4 +1,4 @@
-"""kill -9 of the station at any moment: what was decided is sent, once or again with the same id."""
+"""kill -9 of the station at any moment: what was decided is sent, and sent again by the same id."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""The main job on real parts: an RTSP camera in, verdicts by the shipped engine, events in Kafka."""
+"""The main job on real parts: an RTSP camera in, the shipped engine judging, events in Kafka."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -19,6 +18,7 @@ from tests.integration.station_process import StationProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
