@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 TURN_S = 0.25
 """Longest the worker waits for anything without a sign of life."""
 
+DEADLINE_SHARE = 0.9
+"""A read that took this share of its deadline came out of a stall."""
+
 DUE_SLACK_S = 0.002
 """A frame that comes this much before its time is due: clocks are read with jitter."""
 
@@ -138,7 +141,8 @@ class Worker:
         self._phase(READING)
         wire.send(self._end, {"t": "opened", "epoch": self._epoch, "fps": source.fps})
         lag = LagRule(float(self._settings["max_age_s"]))
-        gap = GapRule(float(self._settings["source"].get("read_timeout_s", 2.0)))
+        timeout_s = float(self._settings["source"].get("read_timeout_s", 2.0))
+        gap, read_limit_s = GapRule(timeout_s), timeout_s * DEADLINE_SHARE
         for picture in source.pictures(self):
             self._listen(0.0)
             arrival = picture.arrival
@@ -149,7 +153,8 @@ class Worker:
                     if arrival.pts_s is None
                     else lag.stale(arrived_s, arrival.pts_s)
                 )
-                if late:
+                # Whatever the clocks say, nothing that comes out of a read at its deadline is new.
+                if late or arrival.read_s >= read_limit_s:
                     self._page.words[STALE] += 1
                     continue
             if self._is_due(arrival):

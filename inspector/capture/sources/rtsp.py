@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 UNREACHABLE = {errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN}
 BROKEN = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN}
 
+DEADLINE_SHARE = 0.95
+"""A read that took this share of its deadline came out of a stall."""
+
 ADVICE = {
     "refused": "check address, port and network of the camera",
     "timeout": "check that the camera is on and reachable, or raise open_timeout_s",
@@ -38,6 +41,9 @@ ADVICE = {
 
 class RtspSource:
     """One camera's stream. Live.
+
+    FFmpeg's parser hands an H.264 or H.265 picture over when the first packet of the next one is
+    there: it arrives one frame interval after it was sent. Motion JPEG does not wait.
 
     Args:
         settings: the camera's branch of the station file.
@@ -61,7 +67,7 @@ class RtspSource:
 
     def open(self) -> None:
         """Connect and wait for the stream to begin. Raises SourceError."""
-        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_level(av.logging.WARNING)
         with av.logging.Capture(local=True) as log:
             try:
                 self._container = av.open(
@@ -92,11 +98,14 @@ class RtspSource:
                     if packet.size == 0:
                         break
                     pts = packet.pts
+                    took = time.monotonic() - asked
                     arrival = intake.arrive(
-                        float(pts * packet.time_base) if pts is not None else None,
-                        time.monotonic() - asked,
+                        float(pts * packet.time_base) if pts is not None else None, took
                     )
                     yield from decoder.feed(packet, arrival)
+                    if took >= self._read_s * DEADLINE_SHARE:
+                        # Not a frame that came: what FFmpeg's parser had kept when time ran out.
+                        raise self._error("stalled", f"sent nothing for {self._read_s:g} s")
                     asked = time.monotonic()
             except (av.error.FFmpegError, OSError) as error:
                 raise self._failure(error, [], "read") from None
@@ -177,10 +186,13 @@ def cause_of(error: Exception, log: list[str], *, tls: bool, phase: str) -> str:
         return "authentication"
     if isinstance(error, av.error.HTTPClientError):
         return "not_found"
-    if isinstance(error, (av.error.TimeoutError, av.error.ExitError)) or number in {
-        errno.ETIMEDOUT,
-        errno.EAGAIN,
-    }:
+    # Of an answer that did not come FFmpeg says "invalid data", and only its log says why.
+    said = " ".join(line for line in log if "Failed reading RTSP data" in line)
+    if (
+        isinstance(error, (av.error.TimeoutError, av.error.ExitError))
+        or number in {errno.ETIMEDOUT, errno.EAGAIN}
+        or any(word in said for word in ("Immediate exit", "timed out", "temporarily"))
+    ):
         return "timeout" if phase == "open" else "stalled"
     if number in UNREACHABLE:
         return "refused"
@@ -188,7 +200,7 @@ def cause_of(error: Exception, log: list[str], *, tls: bool, phase: str) -> str:
         return "codec" if isinstance(error, av.error.InvalidDataError) else "ended"
     if tls and any("ertificate" in text or "TLS" in text or "tls" in text for text in log):
         return "tls"
-    if number in BROKEN or isinstance(error, (av.error.EOFError, av.error.HTTPServerError)):
+    if said or number in BROKEN or isinstance(error, (av.error.EOFError, av.error.HTTPServerError)):
         return "ended"
     if number == errno.EIO:
         return "tls" if tls else "refused"

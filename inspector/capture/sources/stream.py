@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 import av.logging
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from av.packet import Packet
-    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
     from inspector.capture.sources.base import Intake
 
-SPARE_DELAY = 3
-"""Packets beyond the stated reordering after which one without a picture is given up."""
+MOST_DELAY = 18
+"""Packets after which one without a picture is given up: the most that any codec reorders, and 2."""
 
 HARMLESS = re.compile(r"SEI|mmco|co located|VUI|vui|deprecated|[Cc]olou?r", re.ASCII)
 """Decoder errors that leave the pixels as they were sent."""
@@ -51,7 +50,7 @@ class StreamDecoder:
     def __init__(self, stream: VideoStream, intake: Intake) -> None:
         self._stream = stream
         self._intake = intake
-        self._context = cast("VideoCodecContext", stream.codec_context)
+        self._context = stream.codec_context
         self._context.thread_type = ThreadType.SLICE
         self._context.thread_count = 1
         self._context.copy_opaque = True
@@ -74,7 +73,7 @@ class StreamDecoder:
         self._intake.lose(len(self._waiting))
         self._waiting.clear()
 
-    def feed(self, packet: Packet, arrival: Arrival) -> Iterator[Picture]:
+    def feed(self, packet: Packet[VideoStream], arrival: Arrival) -> Iterator[Picture]:
         """Decode one frame's packet; yields what came whole or damaged of this and earlier ones."""
         self._waiting.append(arrival)
         loss = next((text for _, _, text in self._log if LOSS.search(text)), None)
@@ -84,18 +83,20 @@ class StreamDecoder:
             self._spoil(arrival.sequence, loss or "packet marked as corrupt", reach=1)
         packet.opaque = arrival
         yield from self._decode(packet, arrival.sequence)
-        depth = self._context.has_b_frames + SPARE_DELAY
-        while self._waiting and arrival.sequence - self._waiting[0].sequence > depth:
-            yield Picture(self._waiting.popleft(), damage="decode: the decoder gave no picture")
+        yield from self._give_up(arrival.sequence - MOST_DELAY)
 
     def flush(self) -> Iterator[Picture]:
         """What the decoder still holds at the end of a file."""
         last = self._waiting[-1].sequence if self._waiting else 0
         yield from self._decode(None, last)
-        while self._waiting:
+        yield from self._give_up(last + 1)
+
+    def _give_up(self, before: int) -> Iterator[Picture]:
+        """Frames that arrived before this one and never came out of the decoder."""
+        while self._waiting and self._waiting[0].sequence < before:
             yield Picture(self._waiting.popleft(), damage="decode: the decoder gave no picture")
 
-    def _decode(self, packet: Packet | None, sequence: int) -> Iterator[Picture]:
+    def _decode(self, packet: Packet[VideoStream] | None, sequence: int) -> Iterator[Picture]:
         try:
             frames = self._context.decode(packet)
         except av.error.FFmpegError as error:
@@ -108,6 +109,9 @@ class StreamDecoder:
                 break
         self._log.clear()
         for frame in frames:
+            if frame.key_frame and isinstance(frame.opaque, Arrival):
+                # No decoder gives a picture from before a key frame after it.
+                yield from self._give_up(frame.opaque.sequence)
             picture = self._picture(frame)
             if picture is not None:
                 yield picture
