@@ -12,13 +12,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from inspector import __version__
-from inspector.errors import UserError
+from inspector.errors import InspectorError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EXIT_FAULT = 1
-"""The work was done, and something in it failed."""
+"""Something in the work failed: a picture, an engine, the broker."""
 EXIT_USER = 2
 """The user's mistake: a file, an option, a name."""
 EXIT_BUG = 70
@@ -114,10 +114,12 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     try:
         _group.main(args=None if arguments is None else list(arguments), prog_name="inspector")
     except SystemExit as end:
+        if isinstance(end.code, str):
+            print(f"inspector: {end.code}", file=sys.stderr)
         return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
-    except UserError as error:
+    except InspectorError as error:
         print(f"inspector: {error}", file=sys.stderr)
-        return EXIT_USER
+        return EXIT_USER if isinstance(error, UserError) else EXIT_FAULT
     except BrokenPipeError:
         return _pipe_gone()
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inspector import cli
-from inspector.errors import UserError
+from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +92,18 @@ def test_a_user_error_is_one_message_on_stderr(monkeypatch, capsys):
     _as_check(monkeypatch, UserError("the engine x is not known"))
     assert cli.status_of(["check", "x"]) == 2
     assert capsys.readouterr() == ("", "inspector: the engine x is not known\n")
+
+
+def test_a_failure_of_a_stage_is_one_message_and_status_1(monkeypatch, capsys):
+    _as_check(monkeypatch, EngineError("model.onnx: its digest differs"))
+    assert cli.status_of(["check", "x"]) == 1
+    assert capsys.readouterr() == ("", "inspector: model.onnx: its digest differs\n")
+
+
+def test_an_end_with_a_message_says_it(monkeypatch, capsys):
+    _as_check(monkeypatch, SystemExit("no"))
+    assert cli.status_of(["check", "x"]) == 1
+    assert capsys.readouterr().err == "inspector: no\n"
 
 
 def test_a_fault_of_the_program_shows_its_trace(monkeypatch, capsys):
