@@ -154,6 +154,7 @@ class Outbox:
             msg = f"events {[e.type for e in events]} cannot be written as JSON: {error}"
             raise EventsError(msg) from error
         item = Item(records, dict(states or {}), Future(), time.monotonic_ns())
+        item.future.set_running_or_notify_cancel()  # what is asked for cannot be taken back
         self._writer.put(item)
         with self._totals_lock:
             self._appended_total += len(records)

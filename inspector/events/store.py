@@ -29,6 +29,8 @@ BUSY_S = 5.0
 """Longest wait for another process's short write."""
 CHUNK = 200
 """Rows looked at in one step of making room."""
+GAP_BYTES = 4096
+"""Room for the event that tells of a gap."""
 
 _SCHEMA = f"""
 CREATE TABLE events (
@@ -266,6 +268,7 @@ class Store:
         excess = self.tally().size() - self._limit
         if excess <= 0:
             return 0
+        excess += GAP_BYTES
         shed = Gap("outbox_full")
         sources = (
             ("state = 1", "changed_ms", False),

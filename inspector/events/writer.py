@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 import time
@@ -183,7 +184,7 @@ class Writer:
             try:
                 self._commit(items, work)
                 pause_s = RETRY_S[0]
-            except sqlite3.DatabaseError as error:
+            except Exception as error:  # noqa: BLE001 - the edge of a thread that must live
                 self._failed(items, work, error)
                 if stop_by is not None and time.monotonic() + pause_s > stop_by:
                     break
@@ -249,11 +250,11 @@ class Writer:
             _resolve(item)
         if work.records and self._on_commit is not None:
             oldest = min(item.asked_ns for item in items if item.records)
-            self._on_commit(
-                Commit(len(work.records), (ended - oldest) / 1e9, (ended - began) / 1e9)
-            )
+            commit = Commit(len(work.records), (ended - oldest) / 1e9, (ended - began) / 1e9)
+            with contextlib.suppress(Exception):  # a metric; what is written is written
+                self._on_commit(commit)
 
-    def _failed(self, items: Sequence[Item], work: Work, error: sqlite3.DatabaseError) -> None:
+    def _failed(self, items: Sequence[Item], work: Work, error: Exception) -> None:
         """Keep everything for another try, and make the next try more likely to succeed."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         with self.changed:

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from inspector.events import schemas
+from inspector.events.documents import EVENTS_DROPPED, FRAME_JUDGED, FRAME_REJECTED
+from inspector.events.reading import Reader
+from inspector.events.store import FILE
+from tests.events.making import open_outbox
+from tests.events.test_outbox import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from inspector.events.documents import Event
+    from inspector.events.outbox import Outbox
+    from tests.events.making import Maker
+
+MB = 1_000_000
+
+
+def kept(folder: Path) -> list[str]:
+    reader = Reader(folder / FILE)
+    try:
+        return [row.id for row in reader.rows("state = 0 ORDER BY seq")]
+    finally:
+        reader.close()
+
+
+def gaps(folder: Path) -> list[dict[str, Any]]:
+    reader = Reader(folder / FILE)
+    try:
+        documents = [
+            json.loads(row.body) for row in reader.rows(f"type = '{EVENTS_DROPPED}' ORDER BY seq")
+        ]
+    finally:
+        reader.close()
+    for document in documents:
+        schemas.check(document)
+    return [document["data"] for document in documents]
+
+
+def fill(box: Outbox, events: list[Event], at_once: int = 50) -> None:
+    for start in range(0, len(events), at_once):
+        box.append(events[start : start + at_once]).result(30)
+
+
+def test_judged_go_first_then_the_oldest_rejected_and_the_gap_is_told(
+    folder: Path, make: Maker
+) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    degraded = make("quality_degraded")
+    judged = make.many(200, "frame_judged")
+    fill(box, [degraded, *judged])
+    assert gaps(folder) == []
+    rejected = make.many(500)
+    fill(box, rejected)
+    box.close()
+
+    left = set(kept(folder))
+    assert degraded.id in left
+    assert not left & {event.id for event in judged}
+    here = [event.id in left for event in rejected]
+    first_kept = here.index(True)
+    assert 0 < first_kept < 500
+    assert all(here[first_kept:]), "the oldest went, the newest stayed"
+    (gap,) = gaps(folder)
+    assert gap["cause"] == "outbox_full"
+    assert gap["count"] == 200 + first_kept
+    assert gap["types"] == {FRAME_JUDGED: 200, FRAME_REJECTED: first_kept}
+    assert gap["keys"] == {degraded.key: 200 + first_kept}
+    assert gap["first_id"] == judged[0].id
+    assert gap["last_id"] == rejected[first_kept - 1].id
+
+
+def test_judged_are_shed_only_as_far_as_needed(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    fill(box, make.many(200, "frame_judged"))
+    rejected = make.many(250)
+    fill(box, rejected)
+    stats = box.stats()
+    box.close()
+    left = set(kept(folder))
+    assert {event.id for event in rejected} <= left
+    assert 0 < stats.shed_total < 200
+    assert stats.bytes <= stats.max_bytes
+
+
+def test_sent_events_go_before_any_that_waits_and_are_no_gap(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    fill(box, make.many(300))
+    box.mark_sent([row.seq for row in box.hand_out(0, 300)])
+    wait_until(lambda: box.stats().waiting == 0)
+    later = make.many(300)
+    fill(box, later)
+    assert box.stats().waiting == 300
+    box.close()
+    assert kept(folder) == [event.id for event in later]
+    assert gaps(folder) == []
+
+
+def test_transitions_are_never_shed(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    transitions = make.many(300, "quality_degraded")
+    fill(box, [*transitions, *make.many(300), *make.many(300, "quality_recovered")])
+    box.close()
+    assert {event.id for event in transitions} <= set(kept(folder))
+    assert sum(gap["count"] for gap in gaps(folder)) == 300
+
+
+def test_what_the_publisher_has_on_its_way_is_not_shed(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    fill(box, make.many(50))
+    on_the_way = {row.id for row in box.hand_out(0, 20)}
+    fill(box, make.many(800))
+    box.close()
+    assert on_the_way <= set(kept(folder))
+
+
+def test_a_gap_that_was_handed_out_is_not_changed_any_more(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=MB)
+    fill(box, make.many(600))
+    (first,) = gaps(folder)
+    assert any(row.type == EVENTS_DROPPED for row in box.hand_out(0, 2000))
+    box.take_back(list(range(2000)))
+    fill(box, make.many(200))
+    told = gaps(folder)
+    box.close()
+    assert told[0] == first
+    assert len(told) == 2
+    assert sum(gap["count"] for gap in told) == 800 - (len(kept(folder)) - 2)
+
+
+def test_the_file_stays_within_its_bound(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder, max_bytes=2 * MB)
+    for turn in range(6):
+        fill(box, make.many(300, "frame_judged") + make.many(200) + make.many(5, "quality_degraded"))
+        if turn % 2:
+            box.mark_sent([row.seq for row in box.hand_out(0, 100)])
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    box.close()
+    assert size <= 2 * MB * 1.05
+
+
+def test_of_heartbeats_only_the_newest_waits(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder)
+    beats = [make("station_status") for _ in range(3)]
+    reject = make()
+    for event in (beats[0], reject, beats[1], beats[2]):
+        box.append([event]).result(10)
+    assert kept(folder) == [reject.id, beats[2].id]
+    assert gaps(folder) == []
+    assert Counter(row.type for row in box.hand_out(0, 9)).total() == 2
+    last = make("station_status")
+    box.append([last]).result(10)
+    box.close()
+    # The one on its way may have arrived already: it is not taken from under the publisher.
+    assert kept(folder) == [reject.id, beats[2].id, last.id]

@@ -1,0 +1,223 @@
+"""The disk takes nothing, or gives back something else than was written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from inspector.errors import EventsError
+from inspector.events.documents import EVENTS_DROPPED
+from inspector.events.pending import Pending
+from inspector.events.reading import Reader
+from inspector.events.records import CameraState
+from inspector.events.store import FILE
+from tests.events.making import Maker, open_outbox
+from tests.events.test_outbox import ids_of, wait_until
+from tests.events.test_outbox_bounds import gaps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from inspector.events.outbox import Outbox
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    at = tmp_path / "disk"
+    at.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("to make a small disk takes the right to mount one")
+    yield at
+    subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def occupy(disk: Path) -> Path:
+    """Fill what is left of a disk with a file that is not ours."""
+    path = disk / "somebody-elses"
+    with path.open("ab", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    return path
+
+
+def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: Maker) -> None:
+    folder = small_disk / "state"
+    box = open_outbox(folder)
+    before, during = make.many(20), make.many(1500)
+    box.append(before).result(10)
+    hog = occupy(small_disk)
+    with capture_logs() as logs:
+        futures = [box.append([event], {"infeed": CameraState(3)}) for event in during]
+        wait_until(lambda: box.stats().fault is not None)
+        time.sleep(0.5)
+    assert "disk" in (box.stats().fault or "")
+    assert box.stats().in_memory > 0
+    assert len([log for log in logs if log["log_level"] == "error"]) == 1, "told once, then at times"
+    hog.unlink()
+    for future in futures:
+        future.result(20)
+    wait_until(lambda: box.stats().fault is None)
+    assert box.stats().shed_total == 0
+    assert box.close()
+    assert ids_of(folder) == [event.id for event in before + during]
+
+
+def test_what_memory_cannot_hold_is_shed_in_order_and_told(small_disk: Path, make: Maker) -> None:
+    folder = small_disk / "state"
+    box = open_outbox(folder, pending=Pending(max_records=100))
+    box.append(make.many(20)).result(10)
+    hog = occupy(small_disk)
+    # The station gives up its own log's space to write on; somebody else takes that as well.
+    for _ in range(1000):
+        box.append([make()])
+        occupy(small_disk)
+        time.sleep(0.01)
+        if box.stats().in_memory >= 90:
+            break
+    assert box.stats().fault
+    judged, degraded = make.many(30, "frame_judged"), make("quality_degraded")
+    futures = [box.append([event]) for event in [*judged, degraded, *make.many(200)]]
+    shed = box.stats().shed_total
+    assert shed >= 30
+    hog.unlink()
+    futures[-1].result(20)
+    futures[30].result(20)
+    with pytest.raises(EventsError, match="given up: the disk took nothing"):
+        futures[0].result(20)
+    wait_until(lambda: bool(gaps(folder)))
+    box.close()
+    assert degraded.id in ids_of(folder)
+    assert not set(ids_of(folder)) & {event.id for event in judged}
+    told = gaps(folder)
+    assert sum(gap["count"] for gap in told) == shed == box.stats().shed_total
+    assert {gap["cause"] for gap in told} == {"memory_full"}
+
+
+def test_a_stop_with_a_full_disk_ends_and_says_what_was_lost(
+    small_disk: Path, make: Maker
+) -> None:
+    box = open_outbox(small_disk / "state")
+    occupy(small_disk)
+    for event in make.many(1500):
+        box.append([event])
+    wait_until(lambda: box.stats().fault is not None)
+    with capture_logs() as logs:
+        assert not box.close(0.5)
+    (lost,) = [log for log in logs if "lost" in log["event"]]
+    assert lost["events"] > 0
+
+
+@pytest.mark.parametrize("damage", ["garbage", "torn"])
+def test_a_broken_file_is_kept_aside_and_a_new_one_begun(
+    folder: Path, make: Maker, damage: str
+) -> None:
+    box = open_outbox(folder)
+    box.append(make.many(300), {"infeed": CameraState(6)}).result(10)
+    box.close()
+    path = folder / FILE
+    if damage == "garbage":
+        path.write_bytes(os.urandom(50_000))
+    else:
+        with path.open("r+b") as file:
+            file.seek(8192 * 12)
+            file.write(b"\xff" * 8192 * 20)
+    with capture_logs() as logs:
+        box = open_outbox(folder)
+    (aside,) = folder.glob("outbox.corrupt-*.db")
+    (log,) = [log for log in logs if log["log_level"] == "error"]
+    assert log["kept_as"] == str(aside)
+    assert log["fault"]
+    event = make()
+    box.append([event]).result(10)
+    box.close()
+    (gap,) = gaps(folder)
+    assert (gap["cause"], gap["count"]) == ("outbox_corrupt", None)
+    assert event.id in ids_of(folder)
+
+
+def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(
+    folder: Path, make: Maker
+) -> None:
+    box = open_outbox(folder)
+    box.append([], {"infeed": CameraState(6, {"degraded": True})}).result(10)
+    for _ in range(20):
+        box.append(make.many(100)).result(10)
+    box.close()
+    with (folder / FILE).open("r+b") as file:
+        file.seek(8192 * 100)
+        file.write(b"\xff" * 8192 * 50)
+    box = open_outbox(folder)
+    assert box.states() == {"infeed": CameraState(6, {"degraded": True})}
+    box.close()
+
+
+def test_a_file_that_breaks_under_a_running_station_is_replaced(
+    folder: Path, make: Maker
+) -> None:
+    box = open_outbox(folder)
+    box.append(make.many(50)).result(10)
+    real = box._writer._store.write
+
+    def broken_once(*args: object, **kwargs: object) -> object:
+        import sqlite3
+
+        box._writer._store.write = real  # type: ignore[method-assign]
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    box._writer._store.write = broken_once  # type: ignore[method-assign,assignment]
+    event = make()
+    box.append([event]).result(20)
+    assert [row.id for row in box.hand_out(0, 99) if row.type != EVENTS_DROPPED] == [event.id]
+    box.close()
+    assert list(folder.glob("outbox.corrupt-*.db"))
+
+
+def test_another_process_reads_while_the_station_writes(
+    outbox: Outbox, folder: Path, make: Maker
+) -> None:
+    """The command line's reader sees whole transactions and never stops the writer."""
+    code = (
+        "import sys, json; from pathlib import Path\n"
+        "from inspector.events.reading import Reader\n"
+        "reader = Reader(Path(sys.argv[1])); counts = []\n"
+        "while not counts or counts[-1] < 500:\n"
+        "    counts.append(len(reader.rows('state = 0')))\n"
+        "print(json.dumps(counts))\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder / FILE)], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(50):
+        outbox.append(make.many(10)).result(10)
+    output, _ = child.communicate(timeout=60)
+    assert all(count % 10 == 0 for count in json.loads(output))
+
+
+def test_the_writer_outlives_a_hook_that_raises(folder: Path, make: Maker) -> None:
+    def hook(commit: object) -> None:
+        raise RuntimeError(commit)
+
+    box = open_outbox(folder, on_commit=hook)
+    for _ in range(3):
+        box.append([make()]).result(10)
+    assert box.close()
+    reader = Reader(folder / FILE)
+    assert len(reader.rows("state = 0")) == 3
+    reader.close()
