@@ -125,7 +125,7 @@ class Outbox:
         self._writer = Writer(
             store,
             begin_anew=self._begin_anew,
-            pending=pending or Pending(),
+            pending=Pending() if pending is None else pending,
             keep_s=keep_s,
             handing=self._handing,
             on_durable=self.arrived.set,
