@@ -32,6 +32,17 @@ class Item:
     asked_ns: int
     shed: int = 0
 
+    def settle(self, *, replaced: bool = False) -> None:
+        """Resolve the future: on disk, or not and why."""
+        if self.shed:
+            msg = f"{self.shed} event(s) were given up: the disk took nothing and memory was full"
+        elif replaced:
+            msg = "a camera's state waited for the disk until a later one replaced it"
+        else:
+            self.future.set_result(None)
+            return
+        self.future.set_exception(EventsError(msg))
+
 
 @dataclass(slots=True)
 class Pending:
@@ -115,11 +126,7 @@ class Pending:
             if kept and all(record.shed for record in kept[-1].records):
                 earlier = kept.pop()
                 item.states = {**earlier.states, **item.states}
-                earlier.future.set_exception(
-                    EventsError(
-                        "a camera's state waited for the disk until a later one replaced it"
-                    )
-                )
+                earlier.settle(replaced=True)
             kept.append(item)
         self._items = kept
 

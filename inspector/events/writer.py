@@ -247,7 +247,7 @@ class Writer:
             _log.info("the outbox can be written again")
         self._on_durable()
         for item in items:
-            _resolve(item)
+            item.settle()
         if work.records and self._on_commit is not None:
             oldest = min(item.asked_ns for item in items if item.records)
             commit = Commit(len(work.records), (ended - oldest) / 1e9, (ended - began) / 1e9)
@@ -300,10 +300,3 @@ class Writer:
         if self._on_step is not None:
             self._on_step(name)
 
-
-def _resolve(item: Item) -> None:
-    if item.shed:
-        msg = f"{item.shed} event(s) were given up: the disk took nothing and memory was full"
-        item.future.set_exception(EventsError(msg))
-    else:
-        item.future.set_result(None)
