@@ -302,7 +302,7 @@ def test_frames_behind_one_that_is_confirmed_wait_for_it(bench):
 def test_of_a_live_camera_only_the_newest_waits_for_confirmation(bench):
     b = bench(confirm=True, slots=20)
     b.confirm.hold()
-    b.start("a", "b")
+    b.start("a", "b", "c")
     b.feed.put("a", BAD)
     b.confirm.wait_submitted(1)
     for number in range(2, 5):  # one after the other, so that none is superseded
@@ -311,8 +311,10 @@ def test_of_a_live_camera_only_the_newest_waits_for_confirmation(bench):
         b.feed.wait_taken(number)
     b.feed.put("b", BAD)
     b.screen.wait_submitted(5)
+    b.feed.put("c", GOOD)
+    assert b.verdicts(1) == [("c", 0, "accepted", GOOD)]  # so all before it have been screened
     b.confirm.let_go()
-    came = {(f.camera, f.sequence): v for f, v in b.feed.wait_verdicts(5)}
+    came = {(f.camera, f.sequence): v for f, v in b.feed.wait_verdicts(6)}
     assert [came["a", n].confirmed for n in range(4)] == [True, False, False, True]
     assert "a newer frame of this camera took its place" in came["a", 1].reasons[-1]
     assert came["b", 0].confirmed is True
