@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +64,8 @@ class Rig:
             self.capture.wait(0.05)
             for frame in self.capture.take(8):
                 self.notes.append(self.look(frame))
-                self.frames.append(frame)
+                # Without its ring: whoever keeps a frame keeps the ring's memory.
+                self.frames.append(replace(frame, ring=None))
                 self.capture.release(frame, "judged")
 
     def status(self, name: str = "a") -> CameraStatus:

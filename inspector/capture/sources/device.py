@@ -53,7 +53,7 @@ class DeviceSource:
         os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(limit)
         import cv2  # noqa: PLC0415 - reads the variable when it is loaded
 
-        cv2.setLogLevel(0)
+        cv2.utils.logging.setLogLevel(0)
         return cv2.VideoCapture(path, cv2.CAP_V4L2)
 
     def open(self) -> None:

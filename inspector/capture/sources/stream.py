@@ -30,6 +30,9 @@ MOST_DELAY = 18
 HARMLESS = re.compile(r"SEI|mmco|co located|VUI|vui|deprecated|[Cc]olou?r", re.ASCII)
 """Decoder errors that leave the pixels as they were sent."""
 
+GAP = re.compile(r"[Ff]rame num gap|[Mm]issing reference|Could not find ref", re.ASCII)
+"""Decoder messages of any level that mean that a frame before this one never came."""
+
 LOSS = re.compile(r"missed \d+ packets|dropping old packet|[Cc]orrupt|PES packet size", re.ASCII)
 """Demuxer messages that mean that a part of the stream is gone."""
 
@@ -97,14 +100,20 @@ class StreamDecoder:
             yield Picture(self._waiting.popleft(), damage="decode: the decoder gave no picture")
 
     def _decode(self, packet: Packet[VideoStream] | None, sequence: int) -> Iterator[Picture]:
+        # A frame that is missing as a whole is told at the lowest level only.
+        av.logging.set_level(av.logging.DEBUG)
         try:
             frames = self._context.decode(packet)
         except av.error.FFmpegError as error:
             frames = []
             self._spoil(sequence, error.strerror or type(error).__name__)
+        finally:
+            av.logging.set_level(av.logging.WARNING)
         name = self._context.name
         for level, source, text in self._log:
-            if level <= av.logging.ERROR and source == name and not HARMLESS.search(text):
+            if source != name:
+                continue
+            if GAP.search(text) or (level <= av.logging.ERROR and not HARMLESS.search(text)):
                 self._spoil(sequence, text.strip())
                 break
         self._log.clear()

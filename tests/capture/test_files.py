@@ -1,0 +1,274 @@
+"""Folders of pictures and video files: first in, first out, nothing lost, damage named."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.capture.test_pictures import png_of_zeros
+
+
+def images(folder, **more):
+    source = {"kind": "images", "folder": str(folder)}
+    for key in ("watch", "loop", "every_s"):
+        if key in more:
+            source[key] = more.pop(key)
+    return {"source": source, **more}
+
+
+def tone(value, height=48, width=64):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def fill(folder, count, start=0):
+    for i in range(start, start + count):
+        cv2.imwrite(str(folder / f"{i:03}.png"), tone(i))
+
+
+def test_a_folder_is_judged_in_order_and_ends(tmp_path, rig):
+    fill(tmp_path, 20)
+    rig = rig({"a": images(tmp_path, slots=3)})
+    rig.look = lambda frame: int(frame.picture()[0, 0, 0])
+    rig.start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until(lambda: len(rig.notes) == 20, "all pictures")
+    assert rig.notes == list(range(20))
+    assert [f.origin for f in rig.frames] == [f"{i:03}.png" for i in range(20)]
+    assert [f.sequence for f in rig.frames] == list(range(20))
+    assert rig.frames[0].fifo
+    assert rig.status().state == "ended"
+    counters = rig.status().counters
+    assert counters.judged == counters.frames_in == 20
+
+
+def test_a_slow_judge_loses_no_picture(tmp_path, rig):
+    fill(tmp_path, 12)
+    rig = rig({"a": images(tmp_path, slots=2)}).start(judge=False)
+    seen = []
+    while len(seen) < 12:
+        assert rig.capture.wait(30)
+        held = rig.capture.take(2)
+        seen += [f.origin for f in held]
+        for frame in held:
+            rig.capture.release(frame, "judged")
+    assert seen == [f"{i:03}.png" for i in range(12)]
+    rig.until(lambda: rig.capture.ended, "the end")
+
+
+def test_pictures_of_any_size_share_an_epoch(tmp_path, rig):
+    for i, (height, width) in enumerate([(48, 64), (1, 1), (300, 200), (48, 64)]):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), tone(9, height, width))
+    rig = rig({"a": images(tmp_path)}).start()
+    rig.until_frames(4)
+    assert [(f.height, f.width) for f in rig.frames] == [(48, 64), (1, 1), (300, 200), (48, 64)]
+    assert rig.epochs == [("a", 0)]
+
+
+def test_damaged_files_are_unjudgeable_and_the_rest_goes_on(tmp_path, rig):
+    fill(tmp_path, 1)
+    whole = (tmp_path / "000.png").read_bytes()
+    (tmp_path / "001.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "002.png").write_bytes(b"")
+    (tmp_path / "003.jpg").write_bytes(b"not a picture")
+    (tmp_path / "004.png").write_bytes(png_of_zeros(2000, 2000))
+    fill(tmp_path, 1, start=5)
+    rig = rig({"a": images(tmp_path, max_megapixels=1.0)}).start()
+    rig.until_frames(6)
+    damage = {f.origin: (f.damage or "whole").split(":")[0] for f in rig.frames}
+    assert damage == {
+        "000.png": "whole",
+        "001.png": "decode",
+        "002.png": "decode",
+        "003.jpg": "decode",
+        "004.png": "too_large",
+        "005.png": "whole",
+    }
+    assert all(f.slot == -1 and f.height == 0 for f in rig.frames if f.damage)
+    assert rig.status().counters.judged == 6
+
+
+def test_a_region_of_a_large_picture(tmp_path, rig):
+    (tmp_path / "a.png").write_bytes(png_of_zeros(2000, 2000))
+    region = {"x": 1900, "y": 1950, "width": 100, "height": 50}
+    rig = rig({"a": images(tmp_path, max_megapixels=1.0, region=region)}).start()
+    rig.until_frames(1)
+    assert (rig.frames[0].height, rig.frames[0].width, rig.frames[0].damage) == (50, 100, None)
+
+
+def test_a_watched_folder_waits_until_files_are_complete(tmp_path, rig):
+    fill(tmp_path, 1)
+    rig = rig({"a": images(tmp_path, watch=True)})
+    rig.look = lambda frame: int(frame.picture()[0, 0, 0]) if frame.slot >= 0 else frame.damage
+    rig.start()
+    rig.until(lambda: rig.notes == [0], "the picture that was there")
+    whole = cv2.imencode(".png", np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8))[1]
+    data = whole.tobytes()
+    with (tmp_path / "001.png").open("wb") as file:
+        for at in range(0, len(data), 1500):  # slower than the folder is looked at
+            file.write(data[at : at + 1500])
+            file.flush()
+            time.sleep(0.1)
+    rig.until_frames(2)
+    fill(tmp_path, 1, start=2)
+    (tmp_path / ".003.png").write_bytes(data[:100])  # a temporary name
+    (tmp_path / "003.txt").write_text("not a picture")
+    hidden = tmp_path / ".004.part"
+    hidden.write_bytes((tmp_path / "002.png").read_bytes())
+    rig.until_frames(3)
+    hidden.rename(tmp_path / "004.png")
+    rig.until_frames(4)
+    assert [f.origin for f in rig.frames] == ["000.png", "001.png", "002.png", "004.png"]
+    assert all(f.damage is None for f in rig.frames)
+    assert rig.status().state == "running"
+
+
+def test_a_replaced_file_is_new(tmp_path, rig):
+    fill(tmp_path, 1)
+    rig = rig({"a": images(tmp_path, watch=True)})
+    rig.look = lambda frame: int(frame.picture()[0, 0, 0])
+    rig.start()
+    rig.until(lambda: rig.notes == [0], "the first")
+    cv2.imwrite(str(tmp_path / ".new.png"), tone(77))
+    (tmp_path / ".new.png").rename(tmp_path / "000.png")
+    rig.until(lambda: rig.notes == [0, 77], "the one that replaced it")
+
+
+def test_a_folder_loops(tmp_path, rig):
+    fill(tmp_path, 3)
+    rig = rig({"a": images(tmp_path, loop=True)}).start()
+    rig.until_frames(8)
+    assert [f.origin for f in rig.frames[:7]] == [f"{i % 3:03}.png" for i in range(7)]
+    assert [f.sequence for f in rig.frames[:7]] == list(range(7))
+
+
+def test_a_folder_that_is_missing_is_waited_for(tmp_path, rig):
+    folder = tmp_path / "later"
+    rig = rig({"a": images(folder, watch=True)}).start()
+    status = rig.until_state("lost", cause="not_found")
+    assert "later" in status.detail
+    folder.mkdir()
+    fill(folder, 1)
+    rig.until_frames(1)
+
+
+def film(path, frames, size=(96, 128), gop=10, codec="libx264", **options):
+    """A clip whose frame k is a moving texture, brighter by k."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        stream.gop_size = gop
+        stream.options = {"crf": "12", "bf": "0", "threads": "1"} | options
+        texture = np.random.default_rng(2).integers(0, 80, (*size, 3), np.uint8)
+        for k in range(frames):
+            picture = np.roll(texture, 3 * k, axis=1) + np.uint8(k * 3)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def video(path, **more):
+    source = {"kind": "video", "path": str(path), "pace": "fast"}
+    for key in ("loop", "pace"):
+        if key in more:
+            source[key] = more.pop(key)
+    return {"source": source, **more}
+
+
+@pytest.mark.parametrize("bframes", ["0", "2"])
+def test_a_clip_gives_each_frame_once_in_order(tmp_path, rig, bframes):
+    path = film(tmp_path / "clip.mp4", 30, bf=bframes)
+    rig = rig({"a": video(path)})
+    rig.look = lambda frame: float(frame.picture().mean())
+    rig.start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until_frames(30)
+    assert len(rig.frames) == 30
+    steps = np.diff(rig.notes)
+    assert (steps > 1).all(), "each a little brighter than the one before"
+    assert [f.sequence for f in rig.frames] == list(range(30))
+    assert np.allclose(np.diff([f.pts_s for f in rig.frames]), 0.04, atol=1e-3)
+
+
+def test_a_clip_loops(tmp_path, rig):
+    path = film(tmp_path / "clip.mp4", 6)
+    rig = rig({"a": video(path, loop=True)})
+    rig.look = lambda frame: float(frame.picture().mean())
+    rig.start()
+    rig.until_frames(15)
+    assert np.allclose(rig.notes[0:6], rig.notes[6:12], atol=0.1)
+    assert rig.epochs == [("a", 0)]
+
+
+def test_a_clip_at_its_own_pace_takes_its_time(tmp_path, rig):
+    path = film(tmp_path / "clip.mp4", 26)
+    rig = rig({"a": video(path, pace="own")}).start()
+    rig.until_frames(26)
+    first, last = rig.frames[0].arrived_ns, rig.frames[-1].arrived_ns
+    assert last - first >= 0.95e9, "26 frames of 25 a second"
+
+
+def test_a_lost_packet_damages_all_up_to_the_next_key_frame(tmp_path, rig):
+    path = film(tmp_path / "clip.mp4", 30, gop=10)
+    holed = tmp_path / "holed.mp4"
+    with av.open(str(path)) as source, av.open(str(holed), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for k, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if k != 13:
+                packet.stream = stream
+                target.mux(packet)
+    rig = rig({"a": video(holed)}).start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until_frames(29)
+    damaged = [f.sequence for f in rig.frames if f.damage]
+    assert damaged == list(range(13, 19)), "the rest of the second group of pictures"
+    assert all(f.damage.startswith("decode: ") for f in rig.frames if f.damage)
+
+
+def test_a_truncated_clip(tmp_path, rig):
+    data = film(tmp_path / "clip.ts", 30).read_bytes()
+    (tmp_path / "cut.ts").write_bytes(data[: len(data) // 2])
+    rig = rig({"a": video(tmp_path / "cut.ts")}).start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    counters = rig.status().counters
+    rig.until_frames(counters.frames_in)
+    assert 5 < len(rig.good()) < 25
+
+
+def test_a_change_of_picture_size_begins_a_new_epoch_and_ring(tmp_path, rig):
+    parts = [film(tmp_path / "a.ts", 6), film(tmp_path / "b.ts", 6, size=(64, 96))]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    rig = rig({"a": video(path)}).start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until_frames(12)
+    assert {(f.stream_epoch, f.height, f.width) for f in rig.good()} == {(0, 96, 128), (1, 64, 96)}
+    assert [f.sequence for f in rig.good() if f.stream_epoch == 1][0] == 0
+    assert rig.epochs == [("a", 0), ("a", 1)]
+    assert rig.rings == ["a/0", "a/1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "cause"),
+    [("none.mp4", None, "not_found"), ("text.mp4", b"not a video" * 50, "codec")],
+)
+def test_what_is_no_clip(tmp_path, rig, name, data, cause):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    rig = rig({"a": video(tmp_path / name)}).start()
+    status = rig.until_state("lost", cause=cause)
+    assert name in status.detail
+
+
+def test_capture_ends_only_when_all_cameras_have(tmp_path, rig):
+    fill(tmp_path, 2)
+    rig = rig({"a": images(tmp_path), "b": {"source": {"kind": "pattern", "width": 64, "height": 64}}})
+    rig.start()
+    rig.until_state("ended", "a")
+    assert not rig.capture.ended
+    assert os.listdir(tmp_path)

@@ -1,0 +1,182 @@
+"""Every picture format of the table of bad input: its stated conversion, or its named cause."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.capture.sources.pictures import PictureError, read_picture, stated_size
+from inspector.errors import CaptureError
+
+
+@pytest.fixture
+def bgr(scene):
+    return np.ascontiguousarray(scene[:64, :80])
+
+
+def write(path, data):
+    path.write_bytes(data)
+    return path
+
+
+def coded(suffix, picture, *options):
+    ok, data = cv2.imencode(suffix, picture, list(options))
+    assert ok
+    return data.tobytes()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".ppm"])
+def test_lossless_formats_keep_every_pixel(tmp_path, bgr, suffix):
+    got = read_picture(write(tmp_path / f"a{suffix}", coded(suffix, bgr)))
+    assert got.dtype == np.uint8
+    assert (got == bgr).all()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".jp2"])
+def test_lossy_formats(tmp_path, bgr, suffix):
+    got = read_picture(write(tmp_path / f"a{suffix}", coded(suffix, bgr)))
+    assert got.shape == bgr.shape
+    assert np.abs(got.astype(int) - bgr.astype(int)).mean() < 12
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bits_are_divided_by_257(tmp_path, bgr, suffix):
+    deep = bgr.astype(np.uint16) * 257
+    deep[0, 0] = 65535
+    deep[0, 1] = 128  # rounds to 0
+    deep[0, 2] = 129  # rounds to 1
+    got = read_picture(write(tmp_path / f"a{suffix}", coded(suffix, deep)))
+    assert got[0, :3, 0].tolist() == [255, 0, 1]
+    assert (got[1:] == bgr[1:]).all()
+
+
+def test_grey_becomes_three_equal_channels(tmp_path, bgr):
+    grey = bgr[:, :, 1]
+    got = read_picture(write(tmp_path / "a.png", coded(".png", grey)))
+    assert got.shape == (64, 80, 3)
+    assert (got == grey[:, :, None]).all()
+
+
+def test_grey_16_bits(tmp_path, bgr):
+    grey = bgr[:, :, 1].astype(np.uint16) * 257
+    got = read_picture(write(tmp_path / "a.png", coded(".png", grey)))
+    assert (got == bgr[:, :, 1][:, :, None]).all()
+
+
+def test_alpha_is_dropped(tmp_path, bgr):
+    alpha = np.dstack([bgr, np.zeros(bgr.shape[:2], np.uint8)])
+    got = read_picture(write(tmp_path / "a.png", coded(".png", alpha)))
+    assert (got == bgr).all()
+
+
+def test_1_by_1_passes_on(tmp_path):
+    got = read_picture(write(tmp_path / "a.png", coded(".png", np.full((1, 1, 3), 7, np.uint8))))
+    assert got.tolist() == [[[7, 7, 7]]]
+
+
+def test_orientation_tag_is_ignored(tmp_path, bgr):
+    data = coded(".jpg", bgr)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    turned = data[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + data[2:]
+    assert read_picture(write(tmp_path / "a.jpg", turned)).shape == bgr.shape
+
+
+def cmyk_jpeg():
+    """16x16 baseline JPEG of four components, all of one value (ITU T.81; Adobe transform 0)."""
+    table = bytes([1] * 64)
+    quantise = b"\xff\xdb" + struct.pack(">HB", 67, 0) + table
+    frame = b"\xff\xc0" + struct.pack(">HBHHB", 20, 8, 16, 16, 4)
+    frame += b"".join(bytes([i, 0x11, 0]) for i in (1, 2, 3, 4))
+    # One code a table: DC category 7 is "0", AC end-of-block is "0".
+    dc = b"\xff\xc4" + struct.pack(">HB", 20, 0x00) + bytes([1] + [0] * 15) + bytes([0])
+    ac = b"\xff\xc4" + struct.pack(">HB", 20, 0x10) + bytes([1] + [0] * 15) + bytes([0])
+    adobe = b"\xff\xee" + struct.pack(">H", 14) + b"Adobe" + struct.pack(">HHHB", 100, 0, 0, 0)
+    scan = b"\xff\xda" + struct.pack(">HB", 14, 4)
+    scan += b"".join(bytes([i, 0]) for i in (1, 2, 3, 4)) + bytes([0, 63, 0])
+    # 4 blocks of 4 components, each DC difference 0 and end of block: 32 zero bits.
+    return b"\xff\xd8" + adobe + quantise + frame + dc + ac + scan + bytes(4) + b"\xff\xd9"
+
+
+def test_cmyk_jpeg_is_converted(tmp_path):
+    got = read_picture(write(tmp_path / "a.jpg", cmyk_jpeg()))
+    assert got.shape == (16, 16, 3)
+    # Adobe stores ink inverted: 128 everywhere is half ink of each colour over half black.
+    assert np.abs(got.astype(int) - 64).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".tif", ".webp", ".jp2"])
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.97])
+def test_truncated_files_are_damaged(tmp_path, bgr, suffix, share):
+    data = coded(suffix, bgr)
+    with pytest.raises(PictureError) as failure:
+        read_picture(write(tmp_path / f"a{suffix}", data[: int(len(data) * share)]))
+    assert failure.value.cause == "decode"
+    assert f"a{suffix}" in str(failure.value)
+
+
+def test_damaged_png_is_noticed(tmp_path, bgr):
+    data = bytearray(coded(".png", bgr))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(PictureError):
+        read_picture(write(tmp_path / "a.png", bytes(data)))
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", bytes(1000), b"\xff\xd8\xff\xe0 no"])
+def test_what_is_no_picture_is_damaged(tmp_path, data):
+    with pytest.raises(CaptureError) as failure:
+        read_picture(write(tmp_path / "a.jpg", data))
+    assert failure.value.cause == "decode"
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(PictureError, match=r"a\.png cannot be read: No such file"):
+        read_picture(tmp_path / "a.png")
+
+
+def test_float_pictures_are_refused(tmp_path, bgr):
+    data = coded(".tif", bgr.astype(np.float32) / 255)
+    with pytest.raises(PictureError, match="float32, expected 8 or 16 bits"):
+        read_picture(write(tmp_path / "a.tif", data))
+
+
+def png_of_zeros(height, width):
+    """A valid grey PNG that compresses to almost nothing."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((width + 1) * height), 1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def test_100_megapixels_are_too_large(tmp_path):
+    path = write(tmp_path / "a.png", png_of_zeros(10_000, 10_000))
+    with pytest.raises(PictureError, match="100.0 megapixels") as failure:
+        read_picture(path, most_pixels=16_000_000)
+    assert failure.value.cause == "too_large"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+def test_size_is_read_from_the_header(bgr, suffix):
+    assert stated_size(coded(suffix, bgr)) == (64, 80)
+
+
+def test_several_pictures_in_one_file_are_refused(tmp_path, bgr):
+    path = tmp_path / "a.tif"
+    assert cv2.imwritemulti(str(path), [bgr, bgr])
+    with pytest.raises(PictureError, match="several pictures"):
+        read_picture(path)
+
+
+def test_animated_gif_is_refused(tmp_path):
+    header = b"GIF89a" + struct.pack("<HHBBB", 2, 2, 0x80, 0, 0) + bytes([0, 0, 0, 255, 255, 255])
+    image = b"," + struct.pack("<HHHHB", 0, 0, 2, 2, 0) + b"\x02\x03\x84\x51\x05\x00"
+    control = b"!\xf9\x04\x00\x0a\x00\x00\x00"
+    path = write(tmp_path / "a.gif", header + (control + image) * 2 + b";")
+    with pytest.raises(PictureError):
+        read_picture(path)
