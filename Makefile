@@ -80,7 +80,7 @@ $(STAMPS)/run: requirements/run.txt tools/link-checkout.sh | $(BIN)/python
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
-	@echo "Installing what tests and training need (about 500 MB)"
+	@echo "Installing what tests and training need (a download of about 3 GB, most of it PyTorch)"
 	$(PIP) install --require-hashes --progress-bar on -r requirements/dev.txt
 	@touch $@
 
