@@ -1,4 +1,4 @@
-"""The counters a worker shares with the main process: they outlive it, so a killed worker breaks no sum.
+"""Counters a worker shares with the main process: they outlive it, and a killed one breaks no sum.
 
 One memfd page of 64-bit words with one writer, the worker. A frame is counted in `ARRIVED` before
 anything else happens to it, and in one of the drop words when the worker lets it go; the frames it
@@ -13,12 +13,12 @@ import os
 import numpy as np
 
 ARRIVED, NOT_DUE, STALE, NO_SLOT, LOST, BEAT_NS, PHASE, LAST_ARRIVAL_NS = range(8)
-"""Words of the page. LOST: arrived, but the connection ended before a picture came of it."""
+"""Words of the page. LOST: arrived, but the connection ended before a picture came."""
 
 DROP_WORDS = {"not_due": NOT_DUE, "stale": STALE, "no_slot": NO_SLOT, "worker_lost": LOST}
 
 IDLE, OPENING, READING, WAITING = range(4)
-"""Phases: told to do nothing; opening its source; reading it; pausing or waiting for a free slot."""
+"""Phases: nothing to do; opening its source; reading it; pausing or waiting for a free slot."""
 
 
 class CounterPage:

@@ -42,7 +42,7 @@ class LagRule:
 
 
 class GapRule:
-    """For sources without time stamps: what comes out of a stalled read is old, and what follows it.
+    """For sources without time stamps: what a stalled read gives is old, and what follows it.
 
     Args:
         timeout_s: read deadline of the source.

@@ -74,7 +74,7 @@ class CameraLink:
         hooks: Hooks,
         pace: Pace,
         rng: random.Random,
-        lock: Any,  # noqa: ANN401 - threading.Condition and Lock share no public type
+        lock: Any,
     ) -> None:
         self.name = name
         self.camera = camera
@@ -403,9 +403,7 @@ class CameraLink:
         process.kill()
         process.reap(1.0)
         with self._lock:
-            self._last_arrival_ns = max(
-                self._last_arrival_ns, process.page.read(LAST_ARRIVAL_NS)
-            )
+            self._last_arrival_ns = max(self._last_arrival_ns, process.page.read(LAST_ARRIVAL_NS))
             self.audit.close("shutdown" if stopping else "worker_lost")
             self.process = None
             # Its slots may be half written: a ring never serves two workers.

@@ -16,7 +16,15 @@ slowly; ended: a file or folder came to its end. A camera stays stalled, lost or
 runs again."""
 
 Cause = Literal[
-    "refused", "timeout", "authentication", "tls", "not_found", "codec", "stalled", "ended", "crashed"
+    "refused",
+    "timeout",
+    "authentication",
+    "tls",
+    "not_found",
+    "codec",
+    "stalled",
+    "ended",
+    "crashed",
 ]
 """Why a camera is not running."""
 

@@ -1,6 +1,6 @@
 """The supervisor of all cameras: the capture stage's door.
 
-One thread of its own listens to all workers' sockets, starts and ends workers, and tells of changes.
+One thread of its own listens to all workers' sockets, starts and ends workers, tells of changes.
 Frames wait in mailboxes until they are taken, and come back by `release`.
 """
 
@@ -18,13 +18,12 @@ import structlog
 from inspector.capture import wire
 from inspector.capture.backoff import Pace
 from inspector.capture.link import CameraLink, Hooks
-from inspector.capture.status import CameraStatus, Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inspector.capture.process import WorkerProcess
-    from inspector.capture.status import Result
+    from inspector.capture.status import CameraStatus, Counters, Result
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
     from inspector.frame import Frame
@@ -74,7 +73,7 @@ class Capture:
         self._pace = pace or Pace()
         self._ready = threading.Condition(threading.RLock())
         hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end)
-        rng = random.Random()  # noqa: S311 - jitter
+        rng = random.Random()
         self._links = {
             name: CameraLink(
                 name,
@@ -151,7 +150,7 @@ class Capture:
             return self._links[camera].audit.counters()
 
     def progress_ns(self) -> int:
-        """Monotonic time of the capture thread's last turn, for the watchdog; 0 before the first."""
+        """Monotonic time of the thread's last turn, for the watchdog; 0 before the first."""
         return self._turned_ns
 
     @property
@@ -211,7 +210,7 @@ class Capture:
         """The supervisor outlives any error: it is logged, and the camera's worker starts anew."""
         try:
             step()
-        except Exception:
+        except Exception:  # noqa: BLE001 - any
             _log.exception("capture.fault", camera=link.name if link else None)
             if link is not None and link.process is not None:
                 link.process.kill()

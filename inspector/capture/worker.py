@@ -1,4 +1,4 @@
-"""One camera's worker: a process of its own that reads the source and writes due pictures into slots.
+"""One camera's worker: a process that reads the source and writes due pictures into slots.
 
 Started as `python -m inspector.capture.worker SOCKET PAGE` with two inherited descriptors: one end
 of the supervisor's socket pair and the counter page. All else, credentials included, comes over the
@@ -222,7 +222,7 @@ class Worker:
         )
 
     def _part(self, picture: Picture) -> tuple[int, int, int, int]:
-        """Top, left, height and width of what is inspected. Raises SourceError if not in the picture."""
+        """Top, left, height, width of what is inspected; SourceError if outside the picture."""
         region = self._settings.get("region")
         if region is None:
             return 0, 0, picture.height, picture.width
@@ -247,7 +247,7 @@ class Worker:
         self._size = (height, width)
         wire.send(self._end, {"t": "size", "epoch": self._epoch, "h": height, "w": width})
 
-    def _has_room(self, damaged: bool, *, live: bool) -> bool:  # noqa: FBT001 - a fact of the frame
+    def _has_room(self, damaged: bool, *, live: bool) -> bool:
         """Whether a slot is free; frames that wait for one another wait for it here."""
         slots = self._ring.slots if self._ring else 0
         while True:

@@ -186,7 +186,7 @@ def test_unknown_stream_of_a_real_server(rtsp_server, rig, scene):
 
 
 def test_deadlines_hold_against_a_black_hole(rtsp_fault):
-    """The self-test of PyAV's and FFmpeg's deadlines: a renamed option would be ignored silently."""
+    """The self-test of PyAV's and FFmpeg's deadlines: a renamed option would be ignored."""
     from inspector.capture.sources.base import SourceError
     from inspector.capture.sources.rtsp import RtspSource
 
@@ -194,7 +194,7 @@ def test_deadlines_hold_against_a_black_hole(rtsp_fault):
     settings["source"] |= {"transport": "tcp"}
     source = RtspSource(settings, None, None)
     began = time.monotonic()
-    with pytest.raises(SourceError, match="did not answer within 0.7 s") as failure:
+    with pytest.raises(SourceError, match=r"did not answer within 0\.7 s") as failure:
         source.open()
     took = time.monotonic() - began
     assert failure.value.cause == "timeout"

@@ -1,4 +1,4 @@
-"""The rules that need no process: lateness, back-off, books, mailbox, leases, sources by themselves."""
+"""What needs no process: lateness, back-off, books, mailbox, leases, sources by themselves."""
 
 from __future__ import annotations
 
@@ -119,7 +119,13 @@ def test_jitter_spreads_cameras():
 
 def test_restart_budget():
     backoff = Backoff(Pace(crashes=3, crashes_within_s=60), random.Random(1))
-    assert [backoff.crashed(t) for t in (0, 100, 130, 150, 155)] == [False, False, False, True, True]
+    assert [backoff.crashed(t) for t in (0, 100, 130, 150, 155)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 # -- books ---------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Workers that are killed, that hang or that crash: the other cameras and the books do not notice."""
+"""Workers that are killed, hang or crash: the other cameras and the books do not notice."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -60,15 +61,10 @@ def test_a_worker_that_hangs_before_it_says_hello_is_killed(rig, monkeypatch):
 def test_a_worker_that_sends_garbage_is_replaced(rig):
     rig = rig({"a": pattern(), "b": pattern()}).start()
     rig.until_frames(3, "a")
-    end = next(
-        f"/proc/{rig.pid('a')}/fd/{fd}"
-        for fd in os.listdir(f"/proc/{rig.pid('a')}/fd")
-        if os.readlink(f"/proc/{rig.pid('a')}/fd/{fd}").startswith("socket:")
-    )
-    assert end
+    folder = Path(f"/proc/{rig.pid('a')}/fd")
+    number = next(int(fd.name) for fd in folder.iterdir() if "socket:" in str(fd.readlink()))
     # As the worker's own end cannot be opened from outside, its descriptor is duplicated.
     pidfd = os.pidfd_open(rig.pid("a"))
-    number = int(end.rsplit("/", 1)[1])
     stolen = _getfd(pidfd, number)
     os.close(pidfd)
     os.write(stolen, b"\x00\xff not a message")
@@ -88,7 +84,9 @@ def _getfd(pidfd: int, number: int) -> int:
 
 
 def test_books_balance_after_kills_at_random_instants(rig):
-    rig = rig({"a": pattern(slots=2), "b": pattern()}, pace=Pace(first_s=0.01, most_s=0.02, slow_s=0.05))
+    rig = rig(
+        {"a": pattern(slots=2), "b": pattern()}, pace=Pace(first_s=0.01, most_s=0.02, slow_s=0.05)
+    )
     rig.start()
     chance = random.Random(5)
     for kill in range(8):
@@ -106,12 +104,15 @@ def test_books_balance_after_kills_at_random_instants(rig):
 
 def test_reconnects_leak_neither_descriptors_nor_rings():
     names = ["a", "b"]
-    rig = Rig({n: pattern() for n in names}, pace=Pace(first_s=0.01, most_s=0.02, slow_s=0.02, crashes=1000))
+    rig = Rig(
+        {n: pattern() for n in names},
+        pace=Pace(first_s=0.01, most_s=0.02, slow_s=0.02, crashes=1000),
+    )
     try:
         rig.start()
         for name in names:
             rig.until_frames(1, name)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
         for cycle in range(22):
             name = names[cycle % 2]
             last = rig.status(name).stream_epoch
@@ -126,7 +127,7 @@ def test_reconnects_leak_neither_descriptors_nor_rings():
                 "its frames",
             )
         rig.until(lambda: len(rig.rings) - len(rig.rings_ended) == 2, "old rings to be given back")
-        assert len(os.listdir("/proc/self/fd")) <= before
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
         assert all(len(rig.capture._links[n].leases) == 1 for n in names)
     finally:
         rig.close()
@@ -185,7 +186,7 @@ def test_without_a_free_slot_new_frames_are_dropped(rig):
 def test_cameras_take_turns(rig):
     rig = rig({name: pattern() for name in "abc"}).start(judge=False)
     rig.until(lambda: all(s.counters.in_flight for s in rig.capture.status().values()), "frames")
-    rig.until(lambda: len([1 for l in rig.capture._links.values() if len(l.mailbox)]) == 3, "all")
+    rig.until(lambda: all(len(link.mailbox) for link in rig.capture._links.values()), "all")
     frames = rig.capture.take(3)
     assert sorted(f.camera for f in frames) == ["a", "b", "c"]
     for frame in frames:
@@ -197,7 +198,7 @@ def test_only_due_frames_are_given(rig):
     rig = rig({"a": pattern(inspect={"every_s": 0.2})}).start()
     rig.until_frames(5)
     times = [f.pts_s for f in rig.good()]
-    assert all(b - a >= 0.19 for a, b in zip(times, times[1:], strict=False))
+    assert all(b - a >= 0.19 for a, b in itertools.pairwise(times))
     assert rig.status().counters.dropped["not_due"] > 0
 
 
@@ -229,7 +230,10 @@ def test_workers_end_with_their_parent(tmp_path):
     )
     root = Path(__file__).parents[2]
     station = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
     )
     worker = int(station.stdout.readline())
     station.kill()

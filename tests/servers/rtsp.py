@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import subprocess
@@ -182,7 +182,7 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     from cryptography.x509.oid import NameOID
 
     folder = tmp_path_factory.mktemp("certificates")
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
 
     def build(name: str, issuer: x509.Name | None, key, signer, *, ca: bool):
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -192,8 +192,8 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             .issuer_name(issuer or subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
+            .not_valid_before(now - dt.timedelta(hours=1))
+            .not_valid_after(now + dt.timedelta(days=2))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if not ca:
@@ -222,9 +222,7 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
         write("server.pem", certificate.public_bytes(pem)),
         write(
             "server.key",
-            key.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         ),
         write("other-ca.pem", other.public_bytes(pem)),
     )

@@ -13,7 +13,8 @@ import threading
 import time
 
 ANSWERS = {
-    "unauthorized": b'RTSP/1.0 401 Unauthorized\r\nCSeq: %d\r\nWWW-Authenticate: Digest realm="cam", nonce="1"\r\n\r\n',
+    "unauthorized": b"RTSP/1.0 401 Unauthorized\r\nCSeq: %d\r\n"
+    b'WWW-Authenticate: Digest realm="cam", nonce="1"\r\n\r\n',
     "forbidden": b"RTSP/1.0 403 Forbidden\r\nCSeq: %d\r\n\r\n",
     "missing": b"RTSP/1.0 404 Not Found\r\nCSeq: %d\r\n\r\n",
     "broken": b"RTSP/1.0 500 Internal Server Error\r\nCSeq: %d\r\n\r\n",

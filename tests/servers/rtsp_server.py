@@ -12,6 +12,7 @@ object a line (`{"port": 8554}` once it listens), and takes commands on its stan
 
 import argparse
 import json
+import pathlib
 import sys
 import threading
 
@@ -93,7 +94,11 @@ def commands(feed, server, loop):
         elif word == "go":
             feed.stalled = False
         elif word == "drop":
-            GLib.idle_add(lambda: server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE) and False)
+            GLib.idle_add(
+                lambda: (
+                    server.client_filter(lambda *_: GstRtspServer.RTSPFilterResult.REMOVE) and False
+                )
+            )
         elif word == "quit":
             break
         say(done=line.strip(), number=feed.number)
@@ -113,7 +118,7 @@ def secure(server, factory, options):
     permissions.add_permission_for_role(role, "media.factory.construct", True)
     factory.set_permissions(permissions)
     if options.user:
-        from gi.repository import GstRtsp  # noqa: PLC0415
+        from gi.repository import GstRtsp
 
         auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
         auth.add_digest(options.user, options.password, token)
@@ -147,8 +152,7 @@ def main():
     pictures = {}
     for item in options.pictures:
         name, _, path = item.partition("=")
-        with open(path, "rb") as file:
-            pictures[name] = file.read()
+        pictures[name] = pathlib.Path(path).read_bytes()
         if len(pictures[name]) != options.width * options.height * 3:
             sys.exit(f"{path} has {len(pictures[name])} bytes, expected a raw BGR picture")
     Gst.init(None)

@@ -1,4 +1,4 @@
-"""Picture sources: one module a kind. A kind's libraries are imported with its module, on demand."""
+"""Picture sources: one module a kind, imported with its libraries on demand."""
 
 from __future__ import annotations
 

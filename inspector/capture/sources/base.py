@@ -34,7 +34,7 @@ class SourceError(CaptureError):
         self.cause = cause
 
 
-class DamagedPicture(CaptureError):
+class DamagedPicture(CaptureError):  # noqa: N818 - a fact of the picture
     """A picture that cannot be given whole.
 
     Attributes:
@@ -62,7 +62,6 @@ class Arrival:
     arrived_utc_ns: int
     pts_s: float | None = None
     read_s: float = 0.0
-
 
 
 @dataclass(frozen=True, slots=True)

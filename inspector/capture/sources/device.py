@@ -51,10 +51,11 @@ class DeviceSource:
         # OpenCV waits 10 s for a picture unless told otherwise, in whole seconds.
         limit = max(1, math.ceil(float(self._wanted["read_timeout_s"])))
         os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(limit)
-        import cv2  # noqa: PLC0415 - reads the variable when it is loaded
+        import cv2
 
         cv2.utils.logging.setLogLevel(0)
-        return cv2.VideoCapture(path, cv2.CAP_V4L2)
+        capture: Grabber = cv2.VideoCapture(path, cv2.CAP_V4L2)
+        return capture
 
     def open(self) -> None:
         """Open the device and ask for size, rate and pixel format. Raises SourceError."""

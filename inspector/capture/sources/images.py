@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from inspector.capture.sources.base import Arrival, Intake, Settings
 
 POLL_S = 0.2
-"""A watched folder is looked at this often; a file is complete when it did not change in between."""
+"""A folder is looked at this often; a file is complete when it did not change in between."""
 
 Version = tuple[int, int, int]
 

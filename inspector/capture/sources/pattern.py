@@ -6,8 +6,8 @@ it. So a frame costs a copy, and the same seed gives the same frames.
 
 The surface is made of what makes pictures look natural to a quality network: pieces of all sizes
 that hide one another, sharp at their edges (the "dead leaves" model: Lee, Mumford, Huang,
-"Occlusion models for natural images", 2001), with a fine grain whose amplitude falls as one over the
-frequency.
+"Occlusion models for natural images", 2001), with a fine grain whose amplitude falls as one over
+the frequency.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class PatternSource:
 
 
 def paint_belt(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    """A belt with parts: (height, loop + width, 3) uint8 BGR; its last `width` columns repeat its first."""
+    """A belt with parts: (height, loop + width, 3) uint8 BGR; its end repeats its beginning."""
     rng = np.random.default_rng(seed)
     loop = -(-max(width, 640) // SPEED_PX) * SPEED_PX
     scene = np.full((height, loop, 3), 70, np.uint8)
@@ -183,7 +183,12 @@ def spoil(
         label: `gblur motion_blur wn jpeg bad_lighting`.
         severity: 1 to 5.
     """
-    return _FAULTS[label](belt, severity - 1, rng)
+    spoiled: NDArray[np.uint8] = _FAULTS[label](belt, severity - 1, rng)
+    return spoiled
+
+
+def _as_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def _gblur(belt: NDArray[np.uint8], level: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -201,7 +206,7 @@ def _motion_blur(
 
 def _wn(belt: NDArray[np.uint8], level: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     noise = rng.standard_normal(belt.shape, dtype=np.float32) * NOISE_SIGMA[level]
-    return np.clip(np.rint(belt + noise), 0, 255).astype(np.uint8)
+    return _as_bytes(belt + noise)
 
 
 def _jpeg(belt: NDArray[np.uint8], level: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -216,14 +221,11 @@ def _bad_lighting(
     """Too little light, and the photon noise that comes with it."""
     light = (belt.astype(np.float32) / 255) ** 2.2 * 2.0 ** -DARK_STOPS[level] * 10_000.0
     light += np.sqrt(light + 36.0) * rng.standard_normal(belt.shape, dtype=np.float32)
-    return np.clip(np.rint((np.maximum(light, 0) / 10_000.0) ** (1 / 2.2) * 255), 0, 255).astype(
-        np.uint8
-    )
+    coded = (np.maximum(light, 0) / 10_000.0) ** (1 / 2.2) * 255
+    return _as_bytes(coded)
 
 
-_FAULTS: dict[
-    str, Callable[[NDArray[np.uint8], int, np.random.Generator], NDArray[np.uint8]]
-] = {
+_FAULTS: dict[str, Callable[[NDArray[np.uint8], int, np.random.Generator], NDArray[np.uint8]]] = {
     "gblur": _gblur,
     "motion_blur": _motion_blur,
     "wn": _wn,

@@ -34,6 +34,8 @@ MOST_PIXELS = 200_000_000
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG markers that are followed by the size."""
 
 
 class PictureError(CaptureError):
@@ -143,7 +145,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         if marker == 0xFF:  # noqa: PLR2004 - fill byte
             at += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
+        if marker in START_OF_FRAME:
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             return height, width
         at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])

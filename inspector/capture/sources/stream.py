@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import av
 import av.logging
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from inspector.capture.sources.base import Intake
 
 MOST_DELAY = 18
-"""Packets after which one without a picture is given up: the most that any codec reorders, and 2."""
+"""Packets after which one without a picture is given up: the most a codec reorders, and 2."""
 
 HARMLESS = re.compile(r"SEI|mmco|co located|VUI|vui|deprecated|[Cc]olou?r", re.ASCII)
 """Decoder errors that leave the pixels as they were sent."""
@@ -65,7 +65,7 @@ class StreamDecoder:
         self._capture = av.logging.Capture(local=True)
         self._log: list[tuple[int, str, str]] = []
 
-    def __enter__(self) -> StreamDecoder:
+    def __enter__(self) -> Self:
         av.logging.set_skip_repeated(False)
         av.logging.set_level(av.logging.WARNING)
         self._log = self._capture.__enter__()
@@ -138,9 +138,7 @@ class StreamDecoder:
         own = frame.opaque if isinstance(frame.opaque, Arrival) else self._waiting[0]
         first = self._waiting.popleft()
         # Reordered pictures keep rising sequence numbers, and each the time its own packet came.
-        arrival = Arrival(
-            first.sequence, own.arrived_ns, own.arrived_utc_ns, own.pts_s, own.read_s
-        )
+        arrival = Arrival(first.sequence, own.arrived_ns, own.arrived_utc_ns, own.pts_s, own.read_s)
         if frame.is_corrupt:
             self._spoil(own.sequence, "the decoder marked the frame as corrupt")
         elif self._bad_from is not None and frame.key_frame and own.sequence > self._bad_through:
