@@ -58,7 +58,8 @@ class Judge:
         max_delay_s: longest wait for more frames to fill a batch.
         confirm_within_s: longest wait for the confirming engine.
         on_verdict: called on the judge's thread exactly once for each frame taken, in order per
-            camera. Until then the frame's slot is read; from then on it may be handed back.
+            camera. Until then the frame's slot is read; from then on it may be handed back. It must
+            not raise: that ends the judge's thread, and with it the progress.
     """
 
     def __init__(
@@ -111,6 +112,8 @@ class Judge:
         by_ns = time.monotonic_ns() + round(deadline_s * 1e9)
         self._stopping.set()
         if self._intake.ident is None:
+            if self._cascade:
+                self._cascade.close()
             return
         self._intake.join(deadline_s)
         self._finish_by_ns = by_ns
