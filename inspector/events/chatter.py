@@ -4,7 +4,7 @@ The library tells the cause of a failed connection only to its logger (a wrong p
 caller as "Unable to bootstrap"), and there it repeats it several times a second. While a publisher
 runs, the records that the library writes in the publisher's threads are looked at for exceptions
 and go no further; the station says itself what is wrong, once and then at intervals. Records of
-other users of the library in the same process, and uncaught errors, pass untouched.
+other users of the library in the same process, and errors that are no fault of the network, pass.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Chatter(logging.Filter):
         if not ours:
             return True
         args = record.args if isinstance(record.args, tuple) else ()
-        for value in args:
+        uncaught = record.exc_info[1] if record.exc_info else None
+        for value in (*args, uncaught):
             if isinstance(value, BaseException):
                 self._on_error(value)
-        return bool(record.exc_info)
+        return uncaught is not None and not isinstance(uncaught, OSError)

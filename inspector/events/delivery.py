@@ -43,6 +43,22 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # the library has no type
             super().flush(timeout)
 
 
+def _make(**options: Any) -> _Producer:
+    """A producer; one whose constructor fails leaves no sockets behind, which it would by itself."""
+    clients = []
+
+    def client(**given: Any) -> Any:
+        clients.append(KafkaProducer.DEFAULT_CONFIG["kafka_client"](**given))
+        return clients[-1]
+
+    try:
+        return _Producer(**options, kafka_client=client)
+    except BaseException:
+        for made in clients:
+            made.close()
+        raise
+
+
 @dataclass(slots=True)
 class _Sent:
     row: Row
@@ -83,7 +99,7 @@ class Delivery:
         self.failure: BaseException | None = None
         """What ended the producer; set in its network thread."""
         self.last_ack = time.monotonic()
-        self._producer = _Producer(
+        self._producer = _make(
             **options,
             acks="all",
             enable_idempotence=True,
