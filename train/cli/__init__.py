@@ -5,8 +5,10 @@ import sys
 import typer
 
 from inspector.errors import EngineError, UserError
+from train.cli.calibrate import calibrate
 from train.cli.evaluate import evaluate
 from train.cli.export import export
+from train.cli.finetune import finetune
 from train.cli.fit import fit
 from train.cli.generate import generate
 from train.cli.report import report
@@ -18,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make data sets, fit networks, measure them, and export engines.",
 )
-for command in (generate, fit, evaluate, report, export):
+for command in (generate, fit, evaluate, report, calibrate, export, finetune):
     app.command()(command)
 
 

@@ -16,7 +16,7 @@ from train.measure.calibration import DEFAULT_BUDGET
 from train.predict import Sampling
 from train.provenance import code_version
 
-_INT8_TILES = 256
+_INT8_TILES = 128
 
 
 def export(
@@ -32,6 +32,8 @@ def export(
     join: Annotated[str, typer.Option(help="mean or worst.")] = "mean",
     budget: Annotated[float, typer.Option(help="Good frames that may be rejected.")] = DEFAULT_BUDGET,
     stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
+    least_golden: Annotated[int, typer.Option(min=1, help="Golden tiles a label.")] = 4,
+    golden_candidates: Annotated[int, typer.Option(min=1, help="Tiles to choose from.")] = 48,
     seed: Seed = 1,
 ) -> None:
     """Fold, calibrate, measure, quantise, choose golden tiles, and write the engine folder."""
@@ -49,6 +51,8 @@ def export(
         join=cast("Join", join),
         budget=budget,
         stride=stride,
+        least_golden=least_golden,
+        golden_candidates=golden_candidates,
     )
     training: dict[str, Any] = {
         "data": "crops distorted on the fly from the train split of the references",

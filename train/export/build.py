@@ -20,7 +20,7 @@ from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
 from train.errors import TrainingError
 from train.export.folder import EngineFacts, write_engine
-from train.export.golden import Candidate, may_ship
+from train.export.golden import TILES_A_LABEL, Candidate, may_ship
 from train.export.graph import to_onnx
 from train.export.precision import to_fp16, to_int8
 from train.generate import read_provenance
@@ -32,7 +32,6 @@ from train.predict import Sampling, by_openvino
 LARGEST_INT8_LOSS = 0.005
 """Accuracy that int8 may cost; more is refused where at least this many tiles were compared:"""
 INT8_TILES = 5000
-_CANDIDATES_A_LABEL = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,9 @@ class BuildSettings:
     false_reject_set_on: str = "val split"
     stride: int = 1
     """Only every n-th frame of the sets is judged; 1 for an engine that ships."""
+    least_golden: int = TILES_A_LABEL
+    golden_candidates: int = 48
+    """Tiles a label among which the golden ones are chosen."""
 
 
 def build_engine(
@@ -121,8 +123,10 @@ def build_engine(
         training,
         measured,
     )
-    candidates = golden_candidates((sets.val, sets.test), settings.labels, side)
-    write_engine(folder, models, facts, candidates)
+    candidates = golden_candidates(
+        (sets.val, sets.test), settings.labels, side, settings.golden_candidates
+    )
+    write_engine(folder, models, facts, candidates, least_golden=settings.least_golden)
     return measured
 
 
@@ -174,9 +178,9 @@ def _int8_loss(
 
 
 def golden_candidates(
-    folders: Sequence[Path], labels: Sequence[str], side: int
+    folders: Sequence[Path], labels: Sequence[str], side: int, each: int
 ) -> list[Candidate]:
-    """One tile, the middle one, of each frame whose reference may ship; some a label, drawn evenly."""
+    """The middle tile of frames whose references may ship, `each` a label, drawn evenly."""
     rows = [
         (folder, row, known)
         for folder in folders
@@ -187,7 +191,7 @@ def golden_candidates(
     candidates = []
     for label in labels:
         mine = [entry for entry in rows if entry[1]["label"] == label]
-        for index in rng.permutation(len(mine))[:_CANDIDATES_A_LABEL]:
+        for index in rng.permutation(len(mine))[:each]:
             folder, row, known = mine[index]
             picture = read_picture(folder / row["file"], side)
             tiles = tiles_of(*picture.shape[:2], size=side, count=1, where="centre")

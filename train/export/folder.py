@@ -47,6 +47,8 @@ def write_engine(
     models: Mapping[str, ModelProto],
     facts: EngineFacts,
     candidates: Sequence[golden.Candidate],
+    *,
+    least_golden: int = golden.TILES_A_LABEL,
 ) -> Path:
     """Write an engine folder, replacing the one that is there.
 
@@ -55,6 +57,7 @@ def write_engine(
         models: By precision: fp32, fp16, int8.
         facts: The rest of the manifest.
         candidates: Tiles to choose the golden ones from.
+        least_golden: Fewest golden tiles that a label may have.
 
     Returns:
         The manifest.
@@ -68,7 +71,7 @@ def write_engine(
         place = Path(made) / folder.name
         place.mkdir()
         files = {key: _write_model(place / FILES[key], model) for key, model in models.items()}
-        listing = _write_golden(place, models, facts.labels, candidates)
+        listing = _write_golden(place, models, facts.labels, candidates, least_golden)
         document = _document(facts, files, listing)
         (place / "manifest.yaml").write_text(
             yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100),
@@ -94,10 +97,11 @@ def _write_golden(
     models: Mapping[str, ModelProto],
     labels: Sequence[str],
     candidates: Sequence[golden.Candidate],
+    least: int,
 ) -> Path:
     tiles = np.stack([candidate.tile for candidate in candidates])
     expected, others = answers_everywhere(models, tiles)
-    chosen = golden.choose(candidates, labels, expected, others)
+    chosen = golden.choose(candidates, labels, expected, others, least=least)
     (place / "NOTICE").write_text(golden.notice(candidates, chosen), encoding="utf-8")
     return golden.write(place / "golden", candidates, chosen, expected)
 

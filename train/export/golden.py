@@ -58,6 +58,7 @@ def choose(
     others: Mapping[str, Sequence[NDArray[np.float32]]],
     *,
     each: int = TILES_A_LABEL,
+    least: int = TILES_A_LABEL,
 ) -> list[int]:
     """Choose golden tiles: right by a margin, alike everywhere, of many references, small files.
 
@@ -67,6 +68,7 @@ def choose(
         expected: (N, C) fp32 answers.
         others: By precision, the answers of other runtimes and files.
         each: Tiles a label.
+        least: Fewest that a label may have.
 
     Returns:
         Numbers of the chosen candidates, label by label.
@@ -79,9 +81,9 @@ def choose(
     for label in labels:
         mine = [i for i in np.flatnonzero(fit) if candidates[i].label == label]
         picked = _spread(mine, candidates, each)
-        if len(picked) < each:
+        if len(picked) < least:
             raise DataError(
-                f"only {len(picked)} of {each} golden tiles for {label}: {len(mine)} candidates"
+                f"only {len(picked)} of {least} golden tiles for {label}: {len(mine)} candidates"
                 f" are right by {LEAST_MARGIN} and alike in all precisions"
             )
         chosen += picked

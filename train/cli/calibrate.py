@@ -1,0 +1,60 @@
+"""`calibrate`: set the thresholds of an engine again, on other frames or for another budget."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import onnx
+import typer
+import yaml
+
+from inspector.engine.manifest import read_manifest
+from train.cli.options import Engine, TestSet, ValSet
+from train.cli.progress import bar
+from train.data.labelled import read_set
+from train.measure.answers import ask
+from train.measure.calibration import DEFAULT_BUDGET, set_thresholds
+from train.predict import Sampling, by_openvino
+
+
+def calibrate(
+    engine: Engine,
+    val_set: ValSet,
+    test_set: TestSet,
+    set_on: Annotated[str, typer.Option(help="The data, in words, for the manifest.")],
+    budget: Annotated[float, typer.Option(help="Good frames that may be rejected.")] = DEFAULT_BUDGET,
+) -> None:
+    """Set thresholds on one set, bound their false rejects on another, write the manifest.
+
+    The files and the temperature inside them stay as they are.
+    """
+    manifest = read_manifest(engine)
+    sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
+    predictor = by_openvino(onnx.load_from_string(manifest.read_model("fp32")))
+    answers = []
+    for folder in (val_set, test_set):
+        frames = read_set(folder, manifest.classes)
+        with bar(folder.name) as on_progress:
+            answers.append(ask(predictor, frames, manifest.classes, sampling, folder, on_progress))
+    setting, checking = answers
+    thresholds = set_thresholds(
+        setting,
+        checking,
+        manifest.sampling.join,
+        budget=budget,
+        set_on=set_on,
+        independent=len(set(checking.source.tolist())),
+    )
+    path = engine / "manifest.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document["thresholds"] = asdict(thresholds)
+    partial = path.with_suffix(".part")
+    partial.write_text(
+        yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100),
+        encoding="utf-8",
+    )
+    partial.rename(path)
+    typer.echo(
+        f"accept {thresholds.accept}, reject {thresholds.reject}; at most"
+        f" {thresholds.false_reject_upper_95:.2%} of good frames rejected (95 %),"
+        f" budget proven: {thresholds.budget_proven}"
+    )

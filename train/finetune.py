@@ -1,0 +1,276 @@
+"""Fine-tuning on site: an engine's own last layers, on pictures that the site has labelled.
+
+The convolutions stay as they are, so that each tile goes through them once and the dense layers
+are then fitted in seconds on what came out. What the engine knew is kept by three means: the
+weights are pulled towards the old ones (Li, Grandvalet, Davoine, "Explicit inductive bias for
+transfer learning with convolutional networks", ICML 2018), the old golden tiles are fitted along,
+and the report names every golden tile whose label changes.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from inspector.engine.golden import read_golden
+from inspector.engine.manifest import Manifest, read_manifest
+from inspector.engine.tiling import cut, tiles_of
+from train.data.frame import Frame
+from train.data.labelled import pictures_of, read_labelled_folder
+from train.errors import DataError, TrainingError
+from train.export.folder import EngineFacts, write_engine
+from train.export.golden import Candidate
+from train.export.graph import to_onnx
+from train.export.precision import to_fp16, to_int8
+from train.fit import to_input
+from train.measure.answers import Answers
+from train.measure.calibration import fit_temperature, set_thresholds
+from train.measure.figures import measure
+from train.models.from_onnx import simplenet_from
+from train.models.simplenet import SimpleNet
+from train.predict import Sampling, by_openvino
+from train.provenance import code_version
+
+_HELD_BACK = 0.25
+_STEPS = 400
+_RATE = 5e-4
+_PULL = 0.05
+_BATCH = 128
+_MIRRORED = (False, True)
+_LEAST_FRAMES = 2
+_INT8_TILES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What came of it.
+
+    Attributes:
+        before: Accuracy of the old engine on the frames that were kept apart.
+        after: The same of the new one.
+        changed: A sentence for each old golden tile whose label changed.
+        figures: All figures of the new engine on the frames kept apart.
+    """
+
+    before: float
+    after: float
+    changed: tuple[str, ...]
+    figures: dict[str, Any]
+
+
+def finetune(
+    old: Path,
+    data: Path,
+    out: Path,
+    *,
+    version: str,
+    licence: str,
+    author: str,
+    seed: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> Tuned:
+    """Tune an engine on a labelled folder and write a new engine folder.
+
+    Args:
+        old: Engine to start from; SimpleNet only.
+        data: `LABEL/*.png`; labels of the engine, not necessarily all.
+        out: The new engine folder.
+        version: Of the new engine.
+        licence: Under which the site's pictures may be handed on, for the manifest and NOTICE.
+        author: Whom to name for them.
+        seed: Splits the frames and orders the fit.
+        say: Called with what is being done.
+
+    Raises:
+        DataError: Data that cannot be used, or a label with fewer than two frames.
+        TrainingError: The engine is not SimpleNet, or `out` is `old`.
+    """
+    manifest = read_manifest(old)
+    if manifest.architecture != "SimpleNet":
+        raise TrainingError(f"only SimpleNet is tuned on site, not {manifest.architecture}")
+    if out.resolve() == old.resolve():
+        raise TrainingError(f"{out} is the engine to start from; choose another folder")
+    network, temperature = simplenet_from(
+        onnx.load_from_string(manifest.read_model("fp32")), len(manifest.classes)
+    )
+    say("read the labelled frames")
+    kept, apart = _split(read_labelled_folder(data, manifest.classes), seed)
+    tiles, truth, _ = _tiles_of(kept, manifest, data)
+    test_tiles, test_truth, test_frames = _tiles_of(apart, manifest, data)
+    golden = read_golden(manifest)
+    golden_truth = np.array([manifest.classes.index(label) for label in golden.labels])
+    say(f"fit the dense layers on {len(tiles)} tiles of {len(kept)} frames")
+    count = manifest.sampling.count
+    tuned = _fit_head(
+        network,
+        np.concatenate([tiles, golden.tiles]),
+        np.concatenate([truth.repeat(count), golden_truth]),
+        seed,
+    )
+    say("calibrate and export")
+    shape = (len(apart), count, -1)
+    before = by_openvino(to_onnx(network, manifest.sampling.tile, temperature))(test_tiles)
+    plain = by_openvino(to_onnx(tuned, manifest.sampling.tile))(test_tiles).reshape(shape)
+    answers = _answers(manifest, plain, test_truth, test_frames)
+    how = manifest.sampling.join
+    new_temperature = fit_temperature(answers, how)
+    answers = answers.at_temperature(new_temperature)
+    model = to_onnx(tuned, manifest.sampling.tile, new_temperature)
+    figures = measure(answers, how)
+    was = replace(answers, tiles=before.reshape(shape)).joined(how)
+    changed = _changed(by_openvino(model)(golden.tiles), golden.files, golden.labels, manifest)
+    thresholds = set_thresholds(
+        answers,
+        answers,
+        how,
+        budget=manifest.thresholds.false_reject_budget,
+        set_on=f"{len(apart)} frames of {data.name} that were kept apart, also used for the bound",
+        independent=0,
+    )
+    facts = EngineFacts(
+        out.name,
+        manifest.architecture,
+        version,
+        tuple(manifest.classes),
+        Sampling(manifest.sampling.tile, count, manifest.sampling.where),
+        how,
+        thresholds,
+        {
+            "data": f"{len(kept)} labelled frames of {data.name}",
+            "licences": [licence],
+            "recipe": "dense layers tuned on site, convolutions as they were",
+            "started_from": f"{manifest.name} {manifest.version}",
+            "before": dict(manifest.training),
+            "seed": seed,
+            "code_version": code_version(),
+        },
+        {**figures, "golden_labels_changed": list(changed)},
+    )
+    models = {
+        "fp32": model,
+        "fp16": to_fp16(model),
+        "int8": to_int8(model, np.concatenate([golden.tiles, tiles[:_INT8_TILES]])),
+    }
+    old_notice = (old / "NOTICE").read_text(encoding="utf-8") if (old / "NOTICE").is_file() else ""
+    own = [
+        Candidate(tile, manifest.classes[i], 0, frame.path.name, author, licence)
+        for tile, i, frame in zip(test_tiles[::count], test_truth, test_frames, strict=True)
+    ]
+    inherited = [
+        Candidate(tile, label, 0, f"{manifest.name}/{file}", "see below", "see below")
+        for tile, label, file in zip(golden.tiles, golden.labels, golden.files, strict=True)
+    ]
+    write_engine(out, models, facts, own + inherited, least_golden=1)
+    if old_notice:
+        with (out / "NOTICE").open("a", encoding="utf-8") as file:
+            file.write(f"\nOf {manifest.name} {manifest.version}:\n\n{old_notice}")
+    accuracy = float((was.argmax(axis=1) == test_truth).mean())
+    return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures)
+
+
+def _split(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
+    """Of every label a quarter is kept apart, at least one frame."""
+    rng = np.random.default_rng(seed)
+    kept: list[Frame] = []
+    apart: list[Frame] = []
+    for label in sorted({frame.label for frame in frames}):
+        mine = [frame for frame in frames if frame.label == label]
+        if len(mine) < _LEAST_FRAMES:
+            raise DataError(f"{label}: {len(mine)} frame, but at least {_LEAST_FRAMES} are needed")
+        order = rng.permutation(len(mine))
+        held = max(1, round(_HELD_BACK * len(mine)))
+        apart += [mine[i] for i in sorted(order[:held])]
+        kept += [mine[i] for i in sorted(order[held:])]
+    return kept, apart
+
+
+def _tiles_of(
+    frames: Sequence[Frame], manifest: Manifest, folder: Path
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[Frame]]:
+    """All tiles, frame by frame; each frame's column; and the frames that could be used."""
+    sampling = manifest.sampling
+    tiles, truth, used = [], [], []
+    for frame, picture in pictures_of(frames, sampling.tile, folder):
+        chosen = tiles_of(
+            *picture.shape[:2],
+            size=sampling.tile,
+            count=sampling.count,
+            where=sampling.where,
+            picture=picture,
+        )
+        tiles.append(cut(picture, chosen))
+        truth.append(manifest.classes.index(frame.label))
+        used.append(frame)
+    return np.concatenate(tiles), np.array(truth), used
+
+
+def _fit_head(
+    network: SimpleNet, tiles: NDArray[np.uint8], truth: NDArray[np.int64], seed: int
+) -> SimpleNet:
+    """A copy whose dense layers were fitted, pulled towards the old ones."""
+    tuned = copy.deepcopy(network)
+    features = _features(tuned, tiles)
+    answers = torch.from_numpy(truth.astype(np.int64)).repeat(len(_MIRRORED))
+    share = 1 / torch.bincount(answers, minlength=int(answers.max()) + 1).clamp(min=1).float()
+    chance = torch.Generator().manual_seed(seed)
+    old = [p.detach().clone() for p in tuned.head.parameters()]
+    optimizer = torch.optim.Adam(tuned.head.parameters(), lr=_RATE)
+    tuned.head.train()
+    for _ in range(_STEPS):
+        batch = torch.multinomial(share[answers], _BATCH, replacement=True, generator=chance)
+        loss = functional.cross_entropy(tuned.head(features[batch]), answers[batch])
+        pull = sum(
+            ((p - o) ** 2).sum() for p, o in zip(tuned.head.parameters(), old, strict=True)
+        )
+        optimizer.zero_grad()
+        (loss + _PULL * pull).backward()
+        optimizer.step()
+    return tuned.eval()
+
+
+@torch.no_grad()
+def _features(network: SimpleNet, tiles: NDArray[np.uint8]) -> Tensor:
+    """(N * views, 256, 4, 4) float32: every tile as it is, then every tile mirrored."""
+    parts = []
+    for mirrored in _MIRRORED:
+        seen = tiles[:, :, ::-1] if mirrored else tiles
+        for start in range(0, len(tiles), 16):
+            pictures = torch.from_numpy(np.ascontiguousarray(seen[start : start + 16]))
+            parts.append(network.features(to_input(pictures) - 0.5))
+    return torch.cat(parts).contiguous()
+
+
+def _answers(
+    manifest: Manifest,
+    tiles: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    frames: Sequence[Frame],
+) -> Answers:
+    return Answers(
+        tuple(manifest.classes),
+        tiles,
+        truth,
+        np.zeros(len(truth), dtype=np.int64),
+        np.array([frame.source for frame in frames]),
+        np.zeros(len(truth), dtype=np.int64),
+        np.array([str(frame.path) for frame in frames]),
+    )
+
+
+def _changed(
+    came: NDArray[np.float32], files: Sequence[str], labels: Sequence[str], manifest: Manifest
+) -> tuple[str, ...]:
+    guessed = [manifest.classes[i] for i in came.argmax(axis=1)]
+    return tuple(
+        f"{file}: {label} became {new}"
+        for file, label, new in zip(files, labels, guessed, strict=True)
+        if label != new
+    )
