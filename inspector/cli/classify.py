@@ -36,7 +36,7 @@ _COLOURS = {
 }
 
 
-def classify(  # noqa: PLR0917 - typer's options
+def classify(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, folders, videos.")],
     engine: Annotated[str, typer.Option(help="Engine that judges.")] = "simplenet",
     folder: Folder = None,

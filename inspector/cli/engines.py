@@ -170,7 +170,7 @@ _BENCH_COLUMNS = (
 
 
 @app.command()
-def bench(  # noqa: PLR0917 - typer's options
+def bench(
     name: Annotated[str, typer.Argument(help="Engine to measure.")],
     folder: Folder = None,
     precision: Annotated[

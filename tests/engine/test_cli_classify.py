@@ -171,7 +171,7 @@ def test_large_and_small_pictures_share_the_way(classify, tmp_path):
         (["--folder", "nowhere", "x.txt"], "no folder of engines at nowhere"),
     ],
 )
-def test_a_users_mistake_is_one_message_and_status_2(  # noqa: PLR0917 - fixtures
+def test_a_users_mistake_is_one_message_and_status_2(
     engines, tmp_path, monkeypatch, capfd, arguments, says
 ):
     monkeypatch.chdir(tmp_path)
