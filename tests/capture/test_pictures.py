@@ -118,6 +118,32 @@ def test_truncated_files_are_damaged(tmp_path, bgr, suffix, share):
     assert f"a{suffix}" in str(failure.value)
 
 
+def test_jpeg_damaged_inside_is_noticed(tmp_path, scene):
+    data = bytearray(coded(".jpg", scene, cv2.IMWRITE_JPEG_QUALITY, 92))
+    middle = len(data) // 2
+    data[middle : middle + 2000] = (
+        np.random.default_rng(1).integers(0, 255, 2000, np.uint8).tobytes()
+    )
+    with pytest.raises(PictureError, match="damaged inside"):
+        read_picture(write(tmp_path / "a.jpg", bytes(data)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+        [cv2.IMWRITE_JPEG_OPTIMIZE, 1],
+        [cv2.IMWRITE_JPEG_RST_INTERVAL, 4],
+        [cv2.IMWRITE_JPEG_QUALITY, 3],
+        [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440],
+        [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444],
+    ],
+)
+def test_whole_jpegs_of_every_kind_pass(tmp_path, scene, options):
+    for picture in (scene, scene[:37, :53], scene[:, :, 0]):
+        read_picture(write(tmp_path / "a.jpg", coded(".jpg", picture, *options)))
+
+
 def test_damaged_png_is_noticed(tmp_path, bgr):
     data = bytearray(coded(".png", bgr))
     data[len(data) // 2] ^= 0xFF

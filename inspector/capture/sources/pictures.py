@@ -8,6 +8,8 @@ pictures in one file, and numbers that are no integers, are refused.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,10 @@ PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that are followed by the size."""
+
+
+BROKEN_SCAN = re.compile(r"^(error y=|overread|error dc|.*bad vlc)", re.ASCII)
+"""What FFmpeg says of coded data that is none."""
 
 
 class PictureError(CaptureError):
@@ -95,6 +101,8 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
         msg = f"{path.name} is no picture that can be decoded ({len(data)} bytes)"
         raise PictureError(msg)
     _check_size(path.name, raw.shape[0], raw.shape[1], most_pixels)
+    if data.startswith(JPEG):
+        _check_scan(path.name, data)
     return to_bgr8(path.name, raw)
 
 
@@ -178,6 +186,32 @@ def _check_whole(name: str, data: bytes) -> None:
     if cut:
         msg = f"{name} is truncated: it ends after {len(data)} bytes, within the picture"
         raise PictureError(msg)
+
+
+def _check_scan(name: str, data: bytes) -> None:
+    """Refuse JPEGs whose coded data breaks off within a block; OpenCV paints over it silently.
+
+    Only what cannot be meant otherwise counts: FFmpeg does not know every kind of JPEG. A change
+    that happens to read as valid code is found by nobody.
+    """
+    import av
+    import av.logging
+    from av.codec.context import ThreadType
+
+    context = av.CodecContext.create("mjpeg", "r")
+    context.thread_type = ThreadType.SLICE  # the log is kept by thread
+    context.thread_count = 1
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=True) as log, contextlib.suppress(av.error.FFmpegError):
+            context.decode(av.Packet(data))
+    finally:
+        av.logging.set_level(level)
+    for _, _, text in log:
+        if BROKEN_SCAN.search(text):
+            msg = f"{name} is damaged inside its coded data ({text.strip()})"
+            raise PictureError(msg)
 
 
 def _check_single(path: Path, data: bytes) -> None:
