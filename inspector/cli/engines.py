@@ -92,7 +92,7 @@ def _accuracy(measured: dict[str, Any]) -> float | None:
 def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
     table = Table(title=f"Engines in {where}", title_justify="left")
     for column in ("engine", "version", "tiles", "files", "accuracy", "false rejects", "proven"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=column == "files")
     for row in rows:
         if "error" in row:
             continue
