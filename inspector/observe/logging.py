@@ -62,7 +62,9 @@ def configure(
         last = [
             structlog.processors.format_exc_info,
             mask_secrets,
-            structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=0),
+            _without_own_name,
+            # Fields in the order in which they were given: the camera comes first.
+            structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False, pad_event_to=24),
         ]
     else:
         last = [
@@ -108,6 +110,15 @@ def mask_secrets(
 ) -> MutableMapping[str, Any]:
     """Take out what looks like a secret: the last line of defence, not the first."""
     return {key: _masked(key, value) for key, value in event.items()}
+
+
+def _without_own_name(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Leave the logger's name out where a person reads, unless a library speaks."""
+    if str(event.get("logger", "")).startswith("inspector"):
+        event.pop("logger")
+    return event
 
 
 def mask(text: str) -> str:
