@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,8 @@ app = typer.Typer(
 )
 
 TAIL_S = 0.2
+PIPE_COLUMNS = 240
+"""Width of a table that goes into a file or another program."""
 _STATES = ("waiting", "sent", "parked")
 
 StationFile = Annotated[
@@ -230,10 +233,11 @@ def _show(rows: list[Row], *, as_json: bool, why: bool = False) -> None:
         table.add_row(
             _time(row), _short(row), row.key, told, _STATES[row.state], row.id, style=None
         )
-    console = Console()
+    # Ids are there to be copied: folded where they must be, never cut short.
+    for column in table.columns:
+        column.overflow = "fold"
+    console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
     if rows:
-        # Ids are there to be copied: never cut short.
-        table.columns[-1].no_wrap = True
         console.print(table)
     else:
         console.print("no events")
