@@ -125,6 +125,8 @@ class Rulings:
         metrics.verdicts_total.labels(
             frame.camera, verdict.outcome.value, verdict.label or verdict.cause or ""
         ).inc()
+        if verdict.confirmed is False:
+            metrics.unconfirmed_total.labels(frame.camera).inc()
         metrics.stage_seconds.labels("decode").observe((frame.decoded_ns - frame.arrived_ns) / 1e9)
         if verdict.outcome is Outcome.UNJUDGEABLE:
             return

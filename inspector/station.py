@@ -23,7 +23,7 @@ from inspector.capture.supervisor import Capture
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, UserError
+from inspector.errors import EngineError, EventsError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
@@ -179,6 +179,8 @@ class Station:
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
             try:
                 rulings.rule(frame, verdict, capture.counters)
+            except EventsError as error:  # the judge must go on with the next frame
+                _log.error("verdict without its events", camera=frame.camera, fault=str(error))
             finally:
                 capture.release(frame, result_of(verdict))
 

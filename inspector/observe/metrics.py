@@ -58,6 +58,12 @@ class Metrics:
             ["camera", "verdict", "label"],
             registry=self._registry,
         )
+        self.unconfirmed_total = Counter(
+            "inspector_unconfirmed_total",
+            "Verdicts of the screen that stand since the confirming engine gave none in time",
+            ["camera"],
+            registry=self._registry,
+        )
         self.publish_seconds = Histogram(
             "inspector_publish_seconds",
             "From handing a record to the broker's client to its acknowledgement",
