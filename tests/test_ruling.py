@@ -1,0 +1,143 @@
+"""From verdicts to events and stored states, over a real outbox."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from inspector.capture.status import DROP_CAUSES, Counters
+from inspector.config.station import Station
+from inspector.events.documents import Documents
+from inspector.events.outbox import Outbox
+from inspector.frame import Frame
+from inspector.observe.metrics import Metrics
+from inspector.ruling import Rulings, result_of
+from inspector.verdict import Cause, EngineInfo, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INFO = EngineInfo("simplenet", "1.0.0", "ab" * 32, "openvino", "int8")
+
+
+def config(*, publish_verdicts: bool = False, emit: str = "rejects") -> Station:
+    return Station.model_validate(
+        {
+            "version": 1,
+            "station": "packing-07",
+            "cameras": {"infeed": {"source": {"kind": "pattern"}}},
+            "policies": {"default": {"needed": 2, "window": 3, "recover_after": 2, "emit": emit}},
+            "events": {"publish_verdicts": publish_verdicts},
+        }
+    )
+
+
+def frame(sequence: int, stream_epoch: int = 1) -> Frame:
+    now = time.monotonic_ns()
+    return Frame("infeed", stream_epoch, sequence, 4, 4, now, time.time_ns(), now)
+
+
+def verdict(outcome: Outcome, label: str | None = None) -> Verdict:
+    now = time.monotonic_ns()
+    p = {label: 0.97, "wn": 0.03} if label else {}
+    return Verdict(outcome, label, p, ("because",), None, INFO, None, now, now)
+
+
+BAD = (Outcome.REJECTED, "gblur")
+GOOD = (Outcome.ACCEPTED, "refimgs")
+
+
+class Desk:
+    """Rulings with the outbox behind them; `again` is a restart."""
+
+    def __init__(self, folder: Path, station: Station) -> None:
+        self.folder, self.station = folder, station
+        self.metrics = Metrics(dict)
+        self.again()
+
+    def again(self) -> None:
+        topics = self.station.events.topics
+        self.outbox = Outbox(
+            self.folder, max_bytes=10**7, keep_s=60, topics=topics, source="/stations/packing-07"
+        )
+        documents = Documents("packing-07", "inspect", topics)
+        self.rulings = Rulings(self.station, documents, self.outbox, self.metrics)
+
+    def rule(self, *verdicts: tuple[Outcome, str | None], stream_epoch: int = 1) -> None:
+        none = Counters(1, 1, dict.fromkeys(DROP_CAUSES, 0), 0)
+        for i, (outcome, label) in enumerate(verdicts):
+            self.rulings.rule(frame(i, stream_epoch), verdict(outcome, label), lambda _: none)
+
+    def events(self) -> list[str]:
+        """Types of all events, oldest first; ends the outbox."""
+        self.outbox.append([]).result(5)
+        found = [event["type"] for event in reversed(self.outbox.newest(100))]
+        self.outbox.close()
+        return [name.removeprefix("inspector.").removesuffix(".v1") for name in found]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path, config())
+
+
+def test_each_reject_is_an_event_and_transitions_follow_their_frame(desk: Desk) -> None:
+    desk.rule(GOOD, BAD, BAD, GOOD, GOOD)
+    assert desk.rulings.quality("infeed") == "good"
+    assert desk.events() == [
+        "frame.rejected",
+        "frame.rejected",
+        "quality.degraded",
+        "quality.recovered",
+    ]
+
+
+def test_transitions_alone_where_the_policy_says_so(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, config(emit="transitions"))
+    desk.rule(BAD, BAD, GOOD, GOOD)
+    assert desk.events() == ["quality.degraded", "quality.recovered"]
+
+
+def test_every_verdict_where_asked_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, config(publish_verdicts=True))
+    desk.rule(GOOD, (Outcome.UNCERTAIN, "gblur"), (Outcome.UNJUDGEABLE, None))
+    assert desk.events() == ["frame.judged"] * 3
+
+
+def test_a_restart_neither_repeats_degraded_nor_forgets_recovered(desk: Desk) -> None:
+    desk.rulings.begin_epoch("infeed", 4)
+    desk.rule(BAD, BAD, stream_epoch=4)
+    desk.events()
+    desk.again()
+    assert desk.rulings.next_epochs() == {"infeed": 5}
+    assert desk.rulings.quality("infeed") == "degraded"
+    desk.rulings.begin_epoch("infeed", 5)
+    desk.rule(BAD, BAD, GOOD, GOOD, stream_epoch=5)
+    assert desk.events()[3:] == ["frame.rejected", "frame.rejected", "quality.recovered"]
+
+
+def test_an_epoch_without_events_is_not_used_again(desk: Desk) -> None:
+    desk.rulings.begin_epoch("infeed", 9)
+    desk.events()
+    desk.again()
+    assert desk.rulings.next_epochs() == {"infeed": 10}
+    desk.outbox.close()
+
+
+def test_the_newest_verdict_is_shown_and_counted(desk: Desk) -> None:
+    desk.rule(GOOD, BAD)
+    shown = desk.rulings.last("infeed")
+    assert shown is not None
+    assert (shown["verdict"], shown["label"], shown["sequence"]) == ("rejected", "gblur", 1)
+    assert shown["probabilities"] == {"gblur": 0.97, "wn": 0.03}
+    counted = desk.metrics.verdicts_total.labels("infeed", "rejected", "gblur")
+    assert counted._value.get() == 1
+    desk.outbox.close()
+
+
+def test_what_the_engine_could_not_judge_is_no_judged_frame() -> None:
+    failed = Verdict(Outcome.UNJUDGEABLE, cause=Cause.ENGINE_ERROR)
+    assert result_of(failed) == "engine_error"
+    assert result_of(Verdict(Outcome.UNJUDGEABLE, cause=Cause.DECODE)) == "judged"
