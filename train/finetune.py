@@ -30,12 +30,12 @@ from train.export.folder import EngineFacts, write_engine
 from train.export.golden import Candidate
 from train.export.graph import to_onnx
 from train.export.precision import to_fp16, to_int8
-from train.fit import to_input
 from train.measure.answers import Answers
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
 from train.models.from_onnx import simplenet_from
-from train.models.simplenet import SimpleNet
+from train.models.simplenet import ZERO, SimpleNet
+from train.pixels import to_input
 from train.predict import Sampling, by_openvino
 from train.provenance import code_version
 
@@ -244,7 +244,7 @@ def _features(network: SimpleNet, tiles: NDArray[np.uint8]) -> Tensor:
         seen = tiles[:, :, ::-1] if mirrored else tiles
         for start in range(0, len(tiles), 16):
             pictures = torch.from_numpy(np.ascontiguousarray(seen[start : start + 16]))
-            parts.append(network.features(to_input(pictures) - 0.5))
+            parts.append(network.features(to_input(pictures) - ZERO))
     return torch.cat(parts).contiguous()
 
 

@@ -1,7 +1,4 @@
 """Fitting, on Lightning: mixed precision, resume to the same data order, early stop, logs.
-
-The network sees uint8 BGR crops as the exported graph will; the change to RGB in [0, 1] is made
-here in one place, `to_input`, which the export repeats inside the graph.
 """
 
 from collections.abc import Sequence
@@ -23,6 +20,7 @@ from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import WeightsError
 from train.models import build
+from train.pixels import to_input
 from train.schedule import Budget, rate_at
 
 _WARM_UP_STEPS = 200
@@ -47,11 +45,6 @@ class FitSettings:
     workers: int = 1
     precision: str = "bf16-mixed"
     seed: int = 1
-
-
-def to_input(pictures_bgr: Tensor) -> Tensor:
-    """(N, H, W, 3) uint8 BGR to (N, 3, H, W) float32 RGB in [0, 1], channels last in memory."""
-    return pictures_bgr.flip(3).permute(0, 3, 1, 2).float().mul(1 / 255)
 
 
 class Fit(L.LightningModule):

@@ -19,6 +19,7 @@ from train.data.frame import Frame
 from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
 from train.errors import TrainingError
+from train.export.equalise import equalised
 from train.export.folder import EngineFacts, write_engine
 from train.export.golden import TILES_A_LABEL, Candidate, may_ship
 from train.export.graph import to_onnx
@@ -27,11 +28,13 @@ from train.generate import read_provenance
 from train.measure.answers import Answers, ask
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
+from train.models.simplenet import SimpleNet
 from train.predict import Sampling, by_openvino
 
 LARGEST_INT8_LOSS = 0.005
 """Accuracy that int8 may cost; more is refused where at least this many tiles were compared:"""
 INT8_TILES = 5000
+_RANGE_TILES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ def build_engine(
     """
     side = settings.sampling.tile
     say("export fp32")
+    if isinstance(network, SimpleNet):
+        network = equalised(network, calibration_tiles[:_RANGE_TILES])
     plain = to_onnx(network, side)
     val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
     say(f"judge {len(val_frames)} val frames")

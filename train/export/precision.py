@@ -24,6 +24,7 @@ from onnxruntime.quantization import (
 from train.export.graph import INPUT
 
 _CALIBRATION_BATCH = 8
+_PIXEL_STEP_CLOSE = 0.02
 
 
 def body_of(model: ModelProto) -> tuple[int, int]:
@@ -81,6 +82,20 @@ def _input_cast_first(model: ModelProto) -> None:
     model.graph.node.extend(nodes)
 
 
+def _pixels_exactly(model: ModelProto) -> None:
+    """Give the first quantiser the pixels' own step, where its range is that of the pixels.
+
+    What enters it is (code - 128) / 255: at a step of 1/255 int8 holds every code exactly.
+    """
+    first = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
+    for tensor in model.graph.initializer:
+        if tensor.name == first.input[1]:
+            step = numpy_helper.to_array(tensor)
+            if step.ndim == 0 and abs(float(step) * 255 - 1) < _PIXEL_STEP_CLOSE:
+                exact = np.array(1 / 255, dtype=np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(exact, tensor.name))
+
+
 class _Tiles(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not annotated
     """Hands the calibration tiles out in small batches."""
 
@@ -130,5 +145,6 @@ def to_int8(
         )
         quantised = onnx.load(str(target))
     _input_cast_first(quantised)
+    _pixels_exactly(quantised)
     onnx.checker.check_model(quantised, full_check=True)
     return quantised

@@ -27,6 +27,9 @@ PAPER_DROPOUT = (0.2, 0.2, 0.3, 0.3, 0.4, 0.4)
 PAPER_HEAD_DROPOUT = 0.4
 """Dropout before the output, as the paper gives it."""
 
+ZERO = 128 / 255
+"""What is taken off the pixels: so that code 128 becomes 0, and int8 holds every pixel exactly."""
+
 INPUT_SIDE = 256
 """Pixels a side the dense head is made for: six pools leave 4x4."""
 
@@ -118,7 +121,7 @@ class SimpleNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] to (N, classes) logits."""
-        logits: Tensor = self.head(self.features(pictures - 0.5))
+        logits: Tensor = self.head(self.features(pictures - ZERO))
         return logits
 
 
