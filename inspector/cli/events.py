@@ -140,15 +140,14 @@ def _path(file: Path | None, state: Path | None) -> Path:
     """
     from inspector.events.store import FILE
 
-    if (file is None) == (state is None):
-        msg = "name the station: give its station file, or its state folder with --state"
-        raise UserError(msg)
-    if file is not None:
+    if file is not None and state is None:
         from inspector.config.load import load_station
         from inspector.station import state_folder
 
         state = state_folder(load_station(file))
-    assert state is not None
+    elif state is None or file is not None:
+        msg = "name the station: give its station file, or its state folder with --state"
+        raise UserError(msg)
     path = state / FILE
     if not path.is_file():
         msg = f"no outbox in {state}: {FILE} is not there; has the station run with this folder?"

@@ -44,7 +44,7 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # the library has no type
 
 
 def _make(**options: Any) -> _Producer:
-    """A producer; one whose constructor fails leaves no sockets behind, which it would by itself."""
+    """A producer; one whose constructor fails leaves no sockets behind, as it would by itself."""
     clients = []
 
     def client(**given: Any) -> Any:

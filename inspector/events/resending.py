@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.errors import EventsError
-from inspector.events.records import State
 from inspector.events.store import connect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from inspector.events.records import State
 
 CHUNK = 500
 """Rows of one transaction: the station's writer waits for it."""

@@ -32,7 +32,7 @@ CHUNK = 200
 GAP_BYTES = 4096
 """Room for the event that tells of a gap."""
 
-_SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -75,7 +75,6 @@ CREATE TRIGGER changed AFTER UPDATE OF state, size ON events BEGIN
     INSERT INTO tally VALUES (new.state, new.rank, 1, new.size)
     ON CONFLICT DO UPDATE SET events = events + 1, bytes = bytes + excluded.bytes;
 END;
-PRAGMA user_version = {FORMAT};
 """
 
 
@@ -154,7 +153,7 @@ class Store:
             error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise error
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
 
     @property
     def version(self) -> int:

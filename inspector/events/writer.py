@@ -299,4 +299,3 @@ class Writer:
     def _step(self, name: str) -> None:
         if self._on_step is not None:
             self._on_step(name)
-

@@ -1,6 +1,6 @@
 """How fast events become durable, with the broker down: `python -m tests.bench.bench_outbox`.
 
-Measures, on the disk of FOLDER (the working folder's by default; a memory file system says nothing):
+Measures, on the disk of FOLDER (the working folder by default; one in memory says nothing):
 - events a second that become durable when they are appended as fast as they can be,
 - the time of one `append` call, at a steady pace of `--rate` events a second,
 - the time from `append` until the event is durable, at that pace.

@@ -34,9 +34,7 @@ def records(bootstrap: str, topic: str) -> list[Found]:
     """All records of a topic, in order per partition."""
     consumer = KafkaConsumer(bootstrap_servers=[bootstrap], auto_offset_reset="earliest")
     try:
-        partitions = [
-            TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()
-        ]
+        partitions = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(partitions)
         ends = consumer.end_offsets(partitions)
         found = []

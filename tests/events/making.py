@@ -41,9 +41,7 @@ class Counted:
 def frame(sequence: int = 0, camera: str = "infeed", epoch: int = 0, **other: Any) -> Frame:
     now = time.monotonic_ns()
     given = {"height": 720, "width": 1280, "arrived_ns": now, "decoded_ns": now + 4_000_000}
-    return Frame(
-        camera, epoch, sequence, arrived_utc_ns=time.time_ns(), **(given | other)
-    )
+    return Frame(camera, epoch, sequence, arrived_utc_ns=time.time_ns(), **(given | other))
 
 
 def rejected(label: str = "gblur", **other: Any) -> Verdict:

@@ -126,7 +126,11 @@ class Test:
         file = tmp_path / "handled.db"
         for group, expected in (("one", 10), ("another", 0)):
             got = consume(
-                [broker.bootstrap], [topics.rejects], f"{topics.rejects}.{group}", state_file=file, idle_s=2
+                [broker.bootstrap],
+                [topics.rejects],
+                f"{topics.rejects}.{group}",
+                state_file=file,
+                idle_s=2,
             )
             assert len(list(got)) == expected
 
@@ -139,7 +143,11 @@ class Test:
 
         def read(member: str) -> None:
             for event in consume(
-                [broker.bootstrap], [topics.rejects], topics.rejects, member=member, stop=stop.is_set
+                [broker.bootstrap],
+                [topics.rejects],
+                topics.rejects,
+                member=member,
+                stop=stop.is_set,
             ):
                 got[member].append(event.id)
 
@@ -173,7 +181,7 @@ def test_only_the_newest_ids_are_remembered(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EventsError, match="file of handled events .* cannot be used"):
+    with pytest.raises(EventsError, match=r"file of handled events .* cannot be used"):
         Seen(tmp_path / "no" / "seen.db")
     (tmp_path / "junk").write_bytes(b"junk" * 5000)
     with pytest.raises(EventsError, match="cannot be used"):

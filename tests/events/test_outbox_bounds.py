@@ -136,7 +136,9 @@ def test_a_gap_that_was_handed_out_is_not_changed_any_more(folder: Path, make: M
 def test_the_file_stays_within_its_bound(folder: Path, make: Maker) -> None:
     box = open_outbox(folder, max_bytes=2 * MB)
     for turn in range(6):
-        fill(box, make.many(300, "frame_judged") + make.many(200) + make.many(5, "quality_degraded"))
+        fill(
+            box, make.many(300, "frame_judged") + make.many(200) + make.many(5, "quality_degraded")
+        )
         if turn % 2:
             box.mark_sent([row.seq for row in box.hand_out(0, 100)])
     size = sum(path.stat().st_size for path in folder.iterdir())

@@ -35,7 +35,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     at = tmp_path / "disk"
     at.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)],
+        check=False,
+        capture_output=True,
     )
     if mounted.returncode != 0:
         pytest.skip("to make a small disk takes the right to mount one")
@@ -67,7 +69,9 @@ def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: M
         time.sleep(0.5)
     assert "disk" in (box.stats().fault or "")
     assert box.stats().in_memory > 0
-    assert len([log for log in logs if log["log_level"] == "error"]) == 1, "told once, then at times"
+    assert len([log for log in logs if log["log_level"] == "error"]) == 1, (
+        "told once, then at times"
+    )
     hog.unlink()
     for future in futures:
         future.result(20)
@@ -108,9 +112,7 @@ def test_what_memory_cannot_hold_is_shed_in_order_and_told(small_disk: Path, mak
     assert {gap["cause"] for gap in told} == {"memory_full"}
 
 
-def test_a_stop_with_a_full_disk_ends_and_says_what_was_lost(
-    small_disk: Path, make: Maker
-) -> None:
+def test_a_stop_with_a_full_disk_ends_and_says_what_was_lost(small_disk: Path, make: Maker) -> None:
     box = open_outbox(small_disk / "state")
     occupy(small_disk)
     for event in make.many(1500):
@@ -150,9 +152,7 @@ def test_a_broken_file_is_kept_aside_and_a_new_one_begun(
     assert event.id in ids_of(folder)
 
 
-def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(
-    folder: Path, make: Maker
-) -> None:
+def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(folder: Path, make: Maker) -> None:
     box = open_outbox(folder)
     box.append([], {"infeed": CameraState(6, {"degraded": True})}).result(10)
     for _ in range(20):
@@ -166,9 +166,7 @@ def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(
     box.close()
 
 
-def test_a_file_that_breaks_under_a_running_station_is_replaced(
-    folder: Path, make: Maker
-) -> None:
+def test_a_file_that_breaks_under_a_running_station_is_replaced(folder: Path, make: Maker) -> None:
     box = open_outbox(folder)
     box.append(make.many(50)).result(10)
     real = box._writer._store.write

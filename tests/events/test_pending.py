@@ -80,9 +80,7 @@ def test_states_that_pile_up_become_one_and_their_futures_say_so() -> None:
     st.lists(st.tuples(st.sampled_from(Rank), st.booleans(), st.booleans()), max_size=120),
     st.integers(1, 12),
 )
-def test_the_counts_hold_whatever_happens(
-    steps: list[tuple[Rank, bool, bool]], most: int
-) -> None:
+def test_the_counts_hold_whatever_happens(steps: list[tuple[Rank, bool, bool]], most: int) -> None:
     pending = Pending(max_records=most, max_bytes=10_000_000)
     for number, (rank, take, fails) in enumerate(steps):
         pending.put(item(record(rank, str(number))))

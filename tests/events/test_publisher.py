@@ -391,7 +391,8 @@ from inspector.events.publisher import Publisher
 from tests.events.making import Maker, open_outbox
 make = Maker()
 box = open_outbox(Path({str(tmp_path / "state")!r}))
-publisher = Publisher(box, Kafka(bootstrap_servers=({broker.tls_bootstrap!r},)), make.topics, Secrets())
+kafka = Kafka(bootstrap_servers=({broker.tls_bootstrap!r},))
+publisher = Publisher(box, kafka, make.topics, Secrets())
 publisher.start()
 box.append([make()]).result(10)
 while publisher.status().state == "connecting":
