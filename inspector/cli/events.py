@@ -187,7 +187,7 @@ def _selection(
 
 def _type(name: str) -> str:
     """The full name of a type, of which `frame.rejected` is enough."""
-    from inspector.events.documents import TYPES
+    from inspector.events.kinds import TYPES
 
     for known in TYPES:
         if name in {known, known.removesuffix(".v1"), known[len("inspector.") : -len(".v1")]}:

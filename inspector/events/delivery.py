@@ -99,6 +99,8 @@ class Delivery:
         self.failure: BaseException | None = None
         """What ended the producer; set in its network thread."""
         self.last_ack = time.monotonic()
+        self.unsettled: set[int] = set()
+        """Rows that were sent and whose answers nobody has taken; the caller's thread."""
         self._producer = _make(
             **options,
             acks="all",
@@ -133,6 +135,7 @@ class Delivery:
             kafka_errors.KafkaError: it did not take the record.
         """
         sent = _Sent(row, time.monotonic_ns())
+        self.unsettled.add(row.seq)
         with self._lock:
             self._in_flight[row.seq] = sent
         try:
@@ -142,6 +145,7 @@ class Delivery:
         except BaseException:
             with self._lock:
                 self._in_flight.pop(row.seq, None)
+            self.unsettled.discard(row.seq)
             raise
         future.add_callback(lambda _: self._answered(sent, None))
         future.add_errback(lambda error: self._answered(sent, error))
@@ -150,6 +154,7 @@ class Delivery:
         """The answers since the last call, in the order in which they came."""
         with self._lock:
             answers, self._answers = self._answers, []
+        self.unsettled.difference_update(answer.row.seq for answer in answers)
         return answers
 
     def close(self, timeout_s: float) -> None:

@@ -11,9 +11,21 @@ import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
 from inspector.events.ids import new_id
+from inspector.events.kinds import (
+    CAMERA_LOST,
+    CAMERA_RESTORED,
+    EVENTS_DROPPED,
+    FRAME_JUDGED,
+    FRAME_REJECTED,
+    QUALITY_DEGRADED,
+    QUALITY_RECOVERED,
+    STATION_STATUS,
+    schema_uri,
+    topic_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,26 +33,6 @@ if TYPE_CHECKING:
     from inspector.config.events import Topics
     from inspector.frame import Frame
     from inspector.verdict import EngineInfo, Verdict
-
-FRAME_REJECTED: Final = "inspector.frame.rejected.v1"
-FRAME_JUDGED: Final = "inspector.frame.judged.v1"
-QUALITY_DEGRADED: Final = "inspector.quality.degraded.v1"
-QUALITY_RECOVERED: Final = "inspector.quality.recovered.v1"
-CAMERA_LOST: Final = "inspector.camera.lost.v1"
-CAMERA_RESTORED: Final = "inspector.camera.restored.v1"
-STATION_STATUS: Final = "inspector.station.status.v1"
-EVENTS_DROPPED: Final = "inspector.events.dropped.v1"
-
-TYPES: Final = (
-    FRAME_REJECTED,
-    FRAME_JUDGED,
-    QUALITY_DEGRADED,
-    QUALITY_RECOVERED,
-    CAMERA_LOST,
-    CAMERA_RESTORED,
-    STATION_STATUS,
-    EVENTS_DROPPED,
-)
 
 Mode = Literal["inspect", "observe"]
 Document = dict[str, Any]
@@ -95,22 +87,6 @@ class Event:
     key: str
     topic: str
     document: Document
-
-
-def topic_of(event_type: str, topics: Topics) -> str:
-    """The topic that events of a type go to.
-
-    Raises:
-        ValueError: there is no such type.
-    """
-    if event_type in {FRAME_REJECTED, QUALITY_DEGRADED, QUALITY_RECOVERED}:
-        return topics.rejects
-    if event_type == FRAME_JUDGED:
-        return topics.verdicts
-    if event_type in {CAMERA_LOST, CAMERA_RESTORED, STATION_STATUS, EVENTS_DROPPED}:
-        return topics.status
-    msg = f"unknown event type {event_type!r}, known: {', '.join(TYPES)}"
-    raise ValueError(msg)
 
 
 def rfc3339(utc_ns: int) -> str:
@@ -346,11 +322,6 @@ class Documents:
         }
         key = self._station if camera is None else f"{self._station}/{camera}"
         return Event(event_id, event_type, key, topic_of(event_type, self._topics), document)
-
-
-def schema_uri(event_type: str) -> str:
-    """The `dataschema` of a type: where in which schema its data is described."""
-    return f"urn:inspector:schema:{event_type}#/properties/data"
 
 
 def _durations(frame: Frame, verdict: Verdict, decided_ns: int) -> dict[str, float | None]:

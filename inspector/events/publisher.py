@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from kafka import errors as kafka_errors
 
-from inspector.events.broker import (
-    CannotConnectError,
-    Latest,
-    State,
-    Trouble,
-    client_options,
-    probe,
-    tls_context,
-    trouble_of,
-)
-from inspector.events.chatter import Chatter
+from inspector.events.broker import CannotConnectError, Trouble
 from inspector.events.delivery import REFUSALS, Delivery
-from inspector.events.topics import missing_topics
+from inspector.events.link import Link
+from inspector.events.standing import PublisherStatus, Standing
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from inspector.config.events import Kafka, Topics
@@ -51,28 +42,8 @@ DENIED_S = 30.0
 """Pause after a topic was denied to us."""
 TOPICS_S = 10.0
 """Pause between two looks at topics that could not be used."""
-LOG_EVERY_S = 60.0
 
 _log = structlog.get_logger("inspector.events")
-
-
-@dataclass(frozen=True, slots=True)
-class PublisherStatus:
-    """How the publisher fares.
-
-    Attributes:
-        state: one word; `connected` when records flow.
-        reason: a sentence for a person, without secrets; None if all is well.
-        since_utc_ns: when the state began.
-        in_flight: records sent and not yet acknowledged.
-        blocked: topics that cannot be used, each with a sentence why; the others flow.
-    """
-
-    state: State
-    reason: str | None
-    since_utc_ns: int
-    in_flight: int
-    blocked: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,24 +80,13 @@ class Publisher:
         on_step: Callable[[str], None] | None = None,
     ) -> None:
         self._outbox = outbox
-        self._kafka = kafka
+        self._link = None if kafka is None else Link(kafka, secrets, client_id)
         self._topics = (topics.rejects, topics.verdicts, topics.status)
-        self._secrets = secrets
-        self._client_id = client_id
         self._on_published = on_published
         self._on_step = on_step or (lambda _: None)
-        self._latest = Latest()
-        server = ", ".join(kafka.bootstrap_servers) if kafka else ""
-        self._chatter = Chatter(client_id, lambda error: self._latest.note(error, server))
-
-        self._lock = threading.Lock()
-        self._state: State = "off" if kafka is None else "connecting"
-        self._reason: str | None = None
-        self._since_utc_ns = time.time_ns()
-        self._in_flight = 0
-        self._blocked: dict[str, str] = {}
-        self._next_log = 0.0
-
+        self._standing = Standing(
+            "off" if kafka is None else "connecting", lambda: outbox.stats().waiting
+        )
         self._stopping = threading.Event()
         self._stop_by = 0.0
         self._cursor = 0
@@ -138,7 +98,7 @@ class Publisher:
 
     def start(self) -> None:
         """Begin; returns at once, also without a broker."""
-        if self._kafka is not None:
+        if self._link is not None:
             self._thread.start()
 
     def stop(self, deadline_s: float) -> None:
@@ -151,26 +111,24 @@ class Publisher:
 
     def status(self) -> PublisherStatus:
         """How it fares at this moment; any thread."""
-        with self._lock:
-            return PublisherStatus(
-                self._state, self._reason, self._since_utc_ns, self._in_flight, dict(self._blocked)
-            )
+        return self._standing.status()
 
     def _run(self) -> None:
-        assert self._kafka is not None  # noqa: S101 - start() saw to it
-        self._chatter.listen()
+        assert self._link is not None  # noqa: S101 - start() saw to it
+        self._link.chatter.listen()
         locked_out_s = LOCKED_OUT_S[0]
         try:
             while not self._stopping.is_set():
                 try:
-                    self._one_life(self._kafka)
+                    self._one_life(self._link)
+                    locked_out_s = LOCKED_OUT_S[0]
                     continue
                 except CannotConnectError as error:
                     trouble = error.trouble
                 except Exception as error:  # noqa: BLE001 - the edge of a thread that must live
                     trouble = Trouble("failed", f"sending failed: {type(error).__name__}: {error}")
                     _log.exception("the publisher begins again")
-                self._set(trouble.state, trouble.reason)
+                self._standing.set(trouble.state, trouble.reason)
                 if trouble.state in {"authentication", "authorization"}:
                     self._stopping.wait(locked_out_s)
                     locked_out_s = min(2 * locked_out_s, LOCKED_OUT_S[1])
@@ -178,98 +136,65 @@ class Publisher:
                     locked_out_s = LOCKED_OUT_S[0]
                     self._stopping.wait(RETRY_S)
         finally:
-            self._chatter.leave()
+            self._link.chatter.leave()
 
-    def _one_life(self, kafka: Kafka) -> None:
+    def _one_life(self, link: Link) -> None:
         """From connecting to the first failure.
 
         Raises:
             CannotConnectError: the broker cannot be used.
         """
-        context = tls_context(kafka, self._secrets)
-        delivery, options = self._connect(kafka, context)
+        delivery = link.open(self._outbox.arrived.set)
         try:
-            self._look_after_topics(kafka, options)
-            self._set("connected", None)
-            self._pump(kafka, context, delivery, options)
+            self._look_after_topics(link)
+            self._standing.set("connected")
+            self._pump(link, delivery)
         except kafka_errors.KafkaError as error:
-            raise CannotConnectError(self._why(kafka, context, error)) from error
+            raise link.cannot(error) from error
         finally:
             delivery.close(0.0 if len(delivery) else CLOSE_S)
             self._settle(delivery)
-            self._outbox.take_back(delivery.rows())
+            self._outbox.take_back(list(delivery.unsettled))
             self._cursor = 0
-            self._count(0)
+            self._standing.count(0)
 
-    def _connect(
-        self, kafka: Kafka, context: ssl.SSLContext | None
-    ) -> tuple[Delivery, dict[str, Any]]:
-        trouble = probe(kafka.bootstrap_servers, context)
-        if trouble is not None:
-            raise CannotConnectError(trouble)
-        options = client_options(kafka, self._secrets, context, self._client_id)
-        self._latest.take()
-        try:
-            return Delivery(kafka, options, self._outbox.arrived.set), options
-        except (kafka_errors.KafkaError, OSError) as error:
-            raise CannotConnectError(self._why(kafka, context, error)) from error
-
-    def _why(self, kafka: Kafka, context: ssl.SSLContext | None, error: BaseException) -> Trouble:
-        """The cause behind an error of the library, which often says only that time ran out."""
-        servers = ", ".join(kafka.bootstrap_servers)
-        return (
-            trouble_of(error, servers)
-            or self._latest.take()
-            or probe(kafka.bootstrap_servers, context)
-            or Trouble(
-                "timeout",
-                f"{servers} takes connections but does not answer as a Kafka broker that is"
-                f" reached by {kafka.security_protocol}: {str(error) or type(error).__name__};"
-                " check events.kafka.security_protocol and the broker's advertised listeners",
-            )
-        )
-
-    def _look_after_topics(self, kafka: Kafka, options: dict[str, Any]) -> None:
+    def _look_after_topics(self, link: Link) -> None:
         now = time.monotonic()
         self._denied = {t: denied for t, denied in self._denied.items() if denied[1] > now}
-        blocked = missing_topics(options, self._topics, create=kafka.create_topics)
+        blocked = link.missing_topics(self._topics)
         blocked |= {topic: reason for topic, (reason, _) in self._denied.items()}
-        for topic in blocked.keys() - self._blocked.keys():
-            _log.warning("a topic cannot be used; its events wait", reason=blocked[topic])
-        if self._blocked.keys() - blocked.keys():
+        if self._standing.block(blocked):
             self._cursor = 0
-        with self._lock:
-            self._blocked = blocked
         self._next_topics = time.monotonic() + TOPICS_S
 
-    def _pump(
-        self,
-        kafka: Kafka,
-        context: ssl.SSLContext | None,
-        delivery: Delivery,
-        options: dict[str, Any],
-    ) -> None:
-        """Send and take answers until a failure or the stop; returns for a new producer."""
+    def _pump(self, link: Link, delivery: Delivery) -> None:
+        """Send and take answers until the stop, or until a new producer is due.
+
+        Raises:
+            CannotConnectError: a failure that a new producer would meet too.
+        """
         looked = time.monotonic()
         while True:
             self._outbox.arrived.clear()
             self._settle(delivery)
             if delivery.failure is not None:
-                self._after_failure(kafka, context, delivery.failure)
-                return
+                passing = (*REFUSALS, kafka_errors.TopicAuthorizationFailedError)
+                if isinstance(delivery.failure, passing):
+                    return  # one record or one topic: a new producer goes on at once
+                raise link.cannot(delivery.failure)
             now = time.monotonic()
             if self._stopping.is_set():
-                if now >= self._stop_by or self._state != "connected":
+                if now >= self._stop_by or not self._standing.connected:
                     return
                 if not self._send(delivery) and not len(delivery):
                     return
             else:
                 self._send(delivery)
-            self._count(len(delivery))
-            if self._blocked and now >= self._next_topics:
-                self._look_after_topics(kafka, options)
+            self._standing.count(len(delivery))
+            if self._standing.blocked and now >= self._next_topics:
+                self._look_after_topics(link)
             silent_s = min(delivery.oldest_s(), now - delivery.last_ack)
-            if now - looked >= TICK_S and self._look(kafka, context, silent_s):
+            if now - looked >= TICK_S and self._look(link, silent_s):
                 return
             if now - looked >= TICK_S:
                 looked = now
@@ -288,7 +213,7 @@ class Publisher:
         room = (1 if self._alone_until else IN_FLIGHT) - len(delivery)
         if room <= 0:
             return 0
-        rows = self._outbox.hand_out(self._cursor, room, list(self._blocked))
+        rows = self._outbox.hand_out(self._cursor, room, list(self._standing.blocked))
         if not rows and not len(delivery):
             self._alone_until = 0
         for number, row in enumerate(rows):
@@ -312,13 +237,14 @@ class Publisher:
             return
         self._on_step("after_ack")
         self._outbox.mark_sent([answer.row.seq for answer in good])
-        if self._state != "connected" and not self._stopping.is_set():
-            self._set("connected", None)
+        if not self._standing.connected and not self._stopping.is_set():
+            self._standing.set("connected")
         if self._on_published is not None:
             now = time.time()
             for answer in good:
                 total_s = max(0.0, now - answer.row.created_ms / 1000)
-                self._on_published(Published(answer.row.type, answer.waited_s, total_s))
+                with contextlib.suppress(Exception):  # a metric; what is sent is sent
+                    self._on_published(Published(answer.row.type, answer.waited_s, total_s))
 
     def _is_good(self, answer: Answer, delivery: Delivery) -> bool:
         row, error = answer.row, answer.error
@@ -335,18 +261,6 @@ class Publisher:
             self._denied[row.topic] = (reason, time.monotonic() + DENIED_S)
         return False
 
-    def _after_failure(
-        self, kafka: Kafka, context: ssl.SSLContext | None, failure: BaseException
-    ) -> None:
-        """Go on at once after a refused record or topic; say why after anything else.
-
-        Raises:
-            CannotConnectError: the failure was of another kind.
-        """
-        passing = (*REFUSALS, kafka_errors.TopicAuthorizationFailedError)
-        if not isinstance(failure, passing):
-            raise CannotConnectError(self._why(kafka, context, failure)) from failure
-
     def _park(self, row: Row, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"
         self._outbox.park(row.seq, reason)
@@ -359,39 +273,17 @@ class Publisher:
             reason=reason,
         )
 
-    def _look(self, kafka: Kafka, context: ssl.SSLContext | None, silent_s: float) -> bool:
+    def _look(self, link: Link, silent_s: float) -> bool:
         """Look at a connection that complains or is silent; True if a new producer is due."""
-        suspicious, certain = self._latest.suspicious(), self._latest.take()
+        suspicious, certain = link.complaints()
         if certain is not None:
-            self._set(certain.state, certain.reason)
+            self._standing.set(certain.state, certain.reason)
             return silent_s > STALL_S
-        if self._state == "connected" and not suspicious and silent_s < STALL_S:
+        if self._standing.connected and not suspicious and silent_s < STALL_S:
             return False
-        trouble = probe(kafka.bootstrap_servers, context)
+        trouble = link.probe()
         if trouble is not None:
-            self._set(trouble.state, trouble.reason)
-        elif self._state != "connected" and not suspicious and silent_s == 0:
-            self._set("connected", None)
+            self._standing.set(trouble.state, trouble.reason)
+        elif not self._standing.connected and not suspicious and silent_s == 0:
+            self._standing.set("connected")
         return trouble is None and silent_s > RENEW_S
-
-    def _set(self, state: State, reason: str | None) -> None:
-        """Change the state, and log it: a new one at once, an old one at intervals."""
-        now = time.monotonic()
-        with self._lock:
-            changed = state != self._state
-            if changed:
-                self._since_utc_ns = time.time_ns()
-            self._state, self._reason = state, reason
-        if not changed and now < self._next_log:
-            return
-        self._next_log = now + LOG_EVERY_S
-        if state == "connected":
-            if changed:
-                _log.info("connected to Kafka", client_id=self._client_id)
-        else:
-            waiting = self._outbox.stats().waiting
-            _log.warning("Kafka cannot be used", state=state, reason=reason, waiting=waiting)
-
-    def _count(self, in_flight: int) -> None:
-        with self._lock:
-            self._in_flight = in_flight

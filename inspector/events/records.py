@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
-from inspector.events.documents import FRAME_JUDGED, FRAME_REJECTED, STATION_STATUS, encode
+from inspector.events.documents import encode
+from inspector.events.kinds import FRAME_JUDGED, FRAME_REJECTED, STATION_STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

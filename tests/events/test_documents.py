@@ -8,7 +8,8 @@ import pytest
 from inspector.config.events import Topics
 from inspector.errors import EventsError
 from inspector.events import model, schemas
-from inspector.events.documents import TYPES, Documents, encode, rfc3339, topic_of
+from inspector.events.documents import Documents, encode, rfc3339
+from inspector.events.kinds import TYPES, topic_of
 from inspector.events.schemas import making
 from inspector.verdict import Cause, Outcome, Verdict
 from tests.events.making import ENGINE, QUALITY, STATION, Counted, Maker, frame, rejected

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from inspector.events import schemas
-from inspector.events.documents import EVENTS_DROPPED, FRAME_JUDGED, FRAME_REJECTED
+from inspector.events.kinds import EVENTS_DROPPED, FRAME_JUDGED, FRAME_REJECTED
 from inspector.events.reading import Reader
 from inspector.events.store import FILE
 from tests.events.making import open_outbox

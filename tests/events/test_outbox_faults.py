@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from inspector.errors import EventsError
-from inspector.events.documents import EVENTS_DROPPED
+from inspector.events.kinds import EVENTS_DROPPED
 from inspector.events.pending import Pending
 from inspector.events.reading import Reader
 from inspector.events.records import CameraState

@@ -1,0 +1,100 @@
+"""The link to one broker: makes producers, looks after topics, and knows why something fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kafka import errors as kafka_errors
+
+from inspector.events.broker import (
+    CannotConnectError,
+    Latest,
+    Trouble,
+    client_options,
+    probe,
+    tls_context,
+    trouble_of,
+)
+from inspector.events.chatter import Chatter
+from inspector.events.delivery import Delivery
+from inspector.events.topics import missing_topics
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Collection
+
+    from inspector.config.events import Kafka
+    from inspector.events.broker import SecretsLike
+
+
+class Link:
+    """Belongs to the publisher's thread.
+
+    Args:
+        kafka: the broker.
+        secrets: gives user name, password and key password by name, at each connection.
+        client_id: how the station calls itself at the broker.
+    """
+
+    def __init__(self, kafka: Kafka, secrets: SecretsLike, client_id: str) -> None:
+        self._kafka = kafka
+        self._secrets = secrets
+        self._client_id = client_id
+        self._servers = ", ".join(kafka.bootstrap_servers)
+        self._latest = Latest()
+        self._context: ssl.SSLContext | None = None
+        self._options: dict[str, Any] = {}
+        self.chatter = Chatter(client_id, lambda error: self._latest.note(error, self._servers))
+        """Listens to the library; to be begun and ended by the thread."""
+
+    def open(self, wake: Callable[[], None]) -> Delivery:
+        """Connect.
+
+        Args:
+            wake: called in the library's thread when there are answers.
+
+        Raises:
+            CannotConnectError: the broker cannot be used; says why.
+        """
+        self._context = tls_context(self._kafka, self._secrets)
+        trouble = self.probe()
+        if trouble is not None:
+            raise CannotConnectError(trouble)
+        self._options = client_options(self._kafka, self._secrets, self._context, self._client_id)
+        self._latest.take()
+        try:
+            return Delivery(self._kafka, self._options, wake)
+        except (kafka_errors.KafkaError, OSError) as error:
+            raise self.cannot(error) from error
+
+    def probe(self) -> Trouble | None:
+        """Look with our own eyes whether the broker takes connections."""
+        return probe(self._kafka.bootstrap_servers, self._context)
+
+    def complaints(self) -> tuple[bool, Trouble | None]:
+        """Whether the library met any error since the last call, and what one says for certain."""
+        return self._latest.suspicious(), self._latest.take()
+
+    def cannot(self, error: BaseException) -> CannotConnectError:
+        """The cause behind an error of the library, which often says only that time ran out."""
+        trouble = (
+            trouble_of(error, self._servers)
+            or self._latest.take()
+            or self.probe()
+            or Trouble(
+                "timeout",
+                f"{self._servers} takes connections but does not answer as a Kafka broker that is"
+                f" reached by {self._kafka.security_protocol}:"
+                f" {str(error) or type(error).__name__};"
+                " check events.kafka.security_protocol and the broker's advertised listeners",
+            )
+        )
+        return CannotConnectError(trouble)
+
+    def missing_topics(self, wanted: Collection[str]) -> dict[str, str]:
+        """Make the topics that are missing; those that cannot be used, each with a sentence why.
+
+        Raises:
+            kafka_errors.KafkaError: the broker cannot be reached.
+        """
+        return missing_topics(self._options, wanted, create=self._kafka.create_topics)

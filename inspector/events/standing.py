@@ -1,0 +1,105 @@
+"""How a publisher stands with its broker: kept for whoever asks, and told to the log in measure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.events.broker import State
+
+LOG_EVERY_S = 60.0
+
+_log = structlog.get_logger("inspector.events")
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherStatus:
+    """How the publisher fares.
+
+    Attributes:
+        state: one word; `connected` when records flow.
+        reason: a sentence for a person, without secrets; None if all is well.
+        since_utc_ns: when the state began.
+        in_flight: records sent and not yet acknowledged.
+        blocked: topics that cannot be used, each with a sentence why; the others flow.
+    """
+
+    state: State
+    reason: str | None
+    since_utc_ns: int
+    in_flight: int
+    blocked: dict[str, str]
+
+
+class Standing:
+    """Written by the publisher's thread, read by any.
+
+    Args:
+        state: to begin with.
+        waiting: tells how many events wait, for the log.
+    """
+
+    def __init__(self, state: State, waiting: Callable[[], int]) -> None:
+        self._waiting = waiting
+        self._lock = threading.Lock()
+        self._state: State = state
+        self._reason: str | None = None
+        self._since_utc_ns = time.time_ns()
+        self._next_log = 0.0
+        self._in_flight = 0
+        self._blocked: dict[str, str] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether records flow."""
+        return self._state == "connected"
+
+    @property
+    def blocked(self) -> dict[str, str]:
+        """Topics that cannot be used, each with a sentence why."""
+        return self._blocked
+
+    def status(self) -> PublisherStatus:
+        """Everything at this moment."""
+        with self._lock:
+            return PublisherStatus(
+                self._state, self._reason, self._since_utc_ns, self._in_flight, dict(self._blocked)
+            )
+
+    def set(self, state: State, reason: str | None = None) -> None:
+        """Change the state, and log it: a new one at once, an old one at intervals."""
+        now = time.monotonic()
+        with self._lock:
+            changed = state != self._state
+            if changed:
+                self._since_utc_ns = time.time_ns()
+            self._state, self._reason = state, reason
+        if not changed and (state == "connected" or now < self._next_log):
+            return
+        self._next_log = now + LOG_EVERY_S
+        if state == "connected":
+            _log.info("connected to Kafka")
+        else:
+            waiting = self._waiting()
+            _log.warning("Kafka cannot be used", state=state, reason=reason, waiting=waiting)
+
+    def block(self, blocked: dict[str, str]) -> bool:
+        """Note which topics cannot be used; True if one that was blocked no longer is."""
+        for topic in blocked.keys() - self._blocked.keys():
+            _log.warning("a topic cannot be used; its events wait", reason=blocked[topic])
+        freed = bool(self._blocked.keys() - blocked.keys())
+        with self._lock:
+            self._blocked = blocked
+        return freed
+
+    def count(self, in_flight: int) -> None:
+        """Note how many records are in flight."""
+        with self._lock:
+            self._in_flight = in_flight
