@@ -39,6 +39,7 @@ class FitSettings:
     smoothing: float = 0.03
     frozen: tuple[str, ...] = ()
     steps_an_epoch: int = 200
+    epochs_a_validation: int = 1
     steps: int | None = None
     minutes: float | None = None
     patience: int | None = None
@@ -139,17 +140,17 @@ class Crops(L.LightningDataModule):
         self._validation = validation
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The stream from this epoch's first batch on; each process of several takes its own."""
+        """The stream from the next step's batch on; each process of several has its own."""
         settings, trainer = self._settings, self.trainer
         world = trainer.world_size if trainer else 1
         rank = trainer.global_rank if trainer else 0
-        epoch = trainer.current_epoch if trainer else 0
+        step = trainer.global_step if trainer else 0
         own = CropSettings(**{**asdict(settings.crops), "seed": settings.crops.seed * world + rank})
         stream = CropStream(
             self._references,
             settings.labels,
             own,
-            first_batch=epoch * settings.steps_an_epoch,
+            first_batch=step,
             batches=settings.steps_an_epoch,
         )
         return DataLoader(
@@ -205,6 +206,7 @@ def fit(
     ]
     if settings.patience is not None:
         callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
+    run = 1 + len(list(folder.glob("logs/csv-*")))
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
     trainer = L.Trainer(
@@ -215,12 +217,13 @@ def fit(
         max_epochs=-1,
         max_steps=settings.steps if settings.steps is not None else -1,
         limit_train_batches=settings.steps_an_epoch,
+        check_val_every_n_epoch=settings.epochs_a_validation,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
         logger=[
-            CSVLogger(folder, name="logs", version="csv"),
-            TensorBoardLogger(folder, name="logs", version="tensorboard"),
+            CSVLogger(folder, name="logs", version=f"csv-{run}"),
+            TensorBoardLogger(folder, name="logs", version=f"tensorboard-{run}"),
         ],
         enable_progress_bar=progress,
         enable_model_summary=False,

@@ -1,0 +1,51 @@
+"""What happens to every picture, good or bad."""
+
+import cv2
+import numpy as np
+import pytest
+
+from train.camera import AFTER_H264, after_distortion, before_distortion, demosaic, through_h264
+
+
+def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
+    odd = picture[:201, :177]
+    seen = through_h264(odd, 16)
+    assert seen.shape == odd.shape
+    assert not np.array_equal(seen, odd)
+    assert cv2.PSNR(odd, seen) > 28
+
+
+def test_codec_damage_is_never_sent_through_h264(picture):
+    assert not AFTER_H264 & {"jpeg", "jp2k", "fastfading"}
+    for label in ("jpeg", "jp2k", "fastfading"):
+        for seed in range(6):
+            same = after_distortion(picture, label, np.random.default_rng(seed))
+            assert same is picture
+
+
+def test_half_of_the_good_pictures_go_through_h264(picture):
+    small = picture[:64, :64]
+    sent = sum(
+        after_distortion(small, "refimgs", np.random.default_rng(seed)) is not small
+        for seed in range(60)
+    )
+    assert 18 <= sent <= 42
+
+
+def test_demosaicing_keeps_the_colours(picture):
+    np.testing.assert_allclose(
+        demosaic(picture).mean(axis=(0, 1)), picture.mean(axis=(0, 1)), atol=1.5
+    )
+
+
+def test_what_comes_before_stays_below_the_mildest_noise(picture):
+    flat = np.full((128, 128, 3), 100, np.uint8)
+    for seed in range(20):
+        seen = before_distortion(flat, np.random.default_rng(seed))
+        assert seen.std() < 0.012 * 255
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_seed_gives_the_same_camera(picture, seed):
+    first = before_distortion(picture, np.random.default_rng(seed))
+    np.testing.assert_array_equal(first, before_distortion(picture, np.random.default_rng(seed)))

@@ -1,0 +1,194 @@
+"""References, crops, made sets, and sets as they come: what is refused, and what is repeated."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from train.data.crops import CropSettings, CropStream
+from train.data.frames import plan_frames
+from train.data.labelled import read_labelled_folder, read_made_set, read_set
+from train.data.live import read_live
+from train.data.pictures import Lost, read_picture
+from train.data.references import Reference, list_references, refuse_leakage
+from train.errors import DataError
+from train.generate import SetSettings, generate, read_provenance
+from train.labels import LABEL_SETS, label_set
+
+LABELS = LABEL_SETS["all"]
+SMALL = CropSettings(crop=64, region=128, crops_a_region=2, batch=8, batches_a_round=2, seed=4)
+
+
+def test_references_come_with_author_and_licence(references_folder):
+    train = list_references(references_folder, "train")
+    assert [r.name for r in train] == [
+        "train/astronaut.png",
+        "train/brick-wall-grey.png",
+        "train/coffee-cup.png",
+    ]
+    assert train[0].author == "NASA"
+    assert train[0].licence == "public-domain"
+
+
+def test_a_source_on_two_sides_is_refused(tmp_path):
+    def reference(name):
+        return Reference(name, tmp_path / name, "package:photo", "a", "CC0-1.0")
+
+    with pytest.raises(DataError, match=r"both sides of the split: train/train/a.* test/test/b"):
+        refuse_leakage({"train": [reference("train/a")], "val": [], "test": [reference("test/b")]})
+
+
+def test_an_unknown_split_and_an_empty_one_are_refused(references_folder, tmp_path):
+    with pytest.raises(DataError, match="train, val, test"):
+        list_references(references_folder, "tests")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match="no pictures for the split 'train'"):
+        list_references(tmp_path, "train")
+    with pytest.raises(DataError, match="no folder"):
+        list_references(tmp_path / "nowhere", "train")
+
+
+def test_unreadable_and_tiny_pictures_are_named(tmp_path):
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG no more")
+    with pytest.raises(DataError, match=r"torn.png: not a readable picture"):
+        read_picture(tmp_path / "torn.png")
+    cv2.imwrite(str(tmp_path / "tiny.png"), np.zeros((8, 9, 3), np.uint8))
+    with pytest.raises(DataError, match=r"tiny.png: 9x8 pixels, but at least 64"):
+        read_picture(tmp_path / "tiny.png", 64)
+
+
+def test_more_than_one_in_a_hundred_lost_is_an_error(tmp_path):
+    Lost(["a: torn"]).check(20, tmp_path)
+    Lost(["a: torn", "b: torn"]).check(200, tmp_path)
+    with pytest.raises(DataError, match=r"2 of 199 pictures(?s:.*)b: torn"):
+        Lost(["a: torn", "b: torn"]).check(199, tmp_path)
+
+
+def test_label_sets_have_their_sizes():
+    assert [len(label_set(name)) for name in ("table1", "abstract", "all")] == [7, 6, 8]
+    with pytest.raises(DataError, match="table1, abstract"):
+        label_set("al")
+
+
+def test_batches_repeat_with_the_seed_and_go_on_in_the_middle(train_pictures):
+    whole = list(CropStream(train_pictures, LABELS, SMALL, batches=5))
+    rest = list(CropStream(train_pictures, LABELS, SMALL, first_batch=3, batches=2))
+    for (pixels, answers), (again, answers_again) in zip(whole[3:], rest, strict=True):
+        assert (pixels == again).all()
+        assert (answers == answers_again).all()
+    pixels, answers = whole[0]
+    assert pixels.shape == (8, 64, 64, 3)
+    assert answers.shape == (8,)
+
+
+def test_a_round_has_every_label_equally_often(train_pictures):
+    settings = CropSettings(crop=64, region=96, crops_a_region=1, batch=16, batches_a_round=2)
+    answers = [int(a) for _, b in CropStream(train_pictures, LABELS, settings, batches=2) for a in b]
+    assert np.bincount(answers, minlength=8).tolist() == [4] * 8
+
+
+def test_another_seed_gives_other_crops(train_pictures):
+    other = CropSettings(64, 128, 2, 8, 2, seed=5)
+    first = next(iter(CropStream(train_pictures, LABELS, SMALL)))[0]
+    assert (first != next(iter(CropStream(train_pictures, LABELS, other)))[0]).any()
+
+
+def test_a_plan_has_all_labels_and_severities_equally_often():
+    plans = plan_frames(["a", "b"], LABELS, variants=2)
+    assert len(plans) == 2 * 8 * 5 * 2
+    assert len({plan.seed for plan in plans}) == len(plans)
+    kept = {plan.name: plan.seed for plan in plan_frames(["b"], LABELS, variants=2)}
+    assert kept.items() <= {plan.name: plan.seed for plan in plans}.items()
+    more = plan_frames(["a"], LABELS, good_variants=4)
+    assert sum(plan.label == "refimgs" for plan in more) == 20
+    assert len(more) == 7 * 5 + 20
+
+
+@pytest.fixture(scope="module")
+def made(references_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("made") / "val"
+    settings = SetSettings("val", ("gblur", "refimgs", "wn"), seed=2)
+    generate(references_folder, settings, out, processes=1)
+    return out, settings
+
+
+def test_a_made_set_has_a_manifest_with_seeds_digests_and_licences(made):
+    out, _ = made
+    document = json.loads((out / "manifest.json").read_text())
+    assert len(document["frames"]) == 15
+    assert len(read_made_set(out)) == 15
+    row, known = read_provenance(out)[0]
+    assert len(row["sha256"]) == 64
+    assert known["licence"] == "public-domain"
+
+
+def test_a_killed_generation_makes_what_is_missing_and_the_same(made, references_folder, tmp_path):
+    out, settings = made
+    copy = tmp_path / "val"
+    shutil.copytree(out, copy)
+    (copy / "manifest.json").unlink()
+    with pytest.raises(DataError, match="not finished, run generate again"):
+        read_made_set(copy)
+    next((copy / "wn").iterdir()).unlink()
+    generate(references_folder, settings, copy, processes=1)
+    assert (copy / "manifest.json").read_text() == (out / "manifest.json").read_text()
+
+
+def test_a_set_begun_with_other_settings_is_refused(made, references_folder):
+    out, _ = made
+    with pytest.raises(DataError, match="begun with other settings"):
+        generate(references_folder, SetSettings("val", LABELS), out, processes=1)
+
+
+def test_a_folder_with_other_files_is_refused(references_folder, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="not empty"):
+        generate(references_folder, SetSettings("val", LABELS), tmp_path, processes=1)
+
+
+def write(path, size=16):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((size, size, 3), 90, np.uint8))
+
+
+def test_labelled_folders_are_read_and_typos_and_empty_labels_refused(tmp_path):
+    write(tmp_path / "gblur" / "a.png")
+    write(tmp_path / "refimgs" / "deep" / "b.png")
+    assert [f.label for f in read_set(tmp_path, LABELS)] == ["gblur", "refimgs"]
+    (tmp_path / "wn").mkdir()
+    with pytest.raises(DataError, match="no pictures for wn"):
+        read_labelled_folder(tmp_path, LABELS)
+    write(tmp_path / "gblurr" / "a.png")
+    with pytest.raises(DataError, match="gblurr is no label; there are: bad_lighting"):
+        read_labelled_folder(tmp_path, LABELS)
+
+
+@pytest.fixture
+def live(tmp_path):
+    write(tmp_path / "refimgs" / "sailing1.bmp")
+    for label in ("fastfading", "gblur", "jp2k", "jpeg", "wn"):
+        write(tmp_path / label / "img1.bmp")
+        write(tmp_path / label / "img2.bmp")
+        text = "sailing1.bmp img1.bmp 1.5\nsailing1.bmp img2.bmp 0\n\n"
+        (tmp_path / label / "info.txt").write_text(text)
+    return tmp_path
+
+
+def test_live_is_read_as_distributed_without_its_undistorted_copies(live):
+    frames = read_set(live, LABELS)
+    assert sorted(f.label for f in frames) == [
+        "fastfading", "gblur", "jp2k", "jpeg", "refimgs", "wn",
+    ]
+    assert {f.source for f in frames} == {"sailing1.bmp"}
+    assert {f.path.name for f in frames if f.label != "refimgs"} == {"img1.bmp"}
+
+
+def test_a_torn_live_is_refused_with_the_line(live):
+    (live / "wn" / "info.txt").write_text("sailing1.bmp img9.bmp 2\n")
+    with pytest.raises(DataError, match=r"info.txt, line 1: there is no picture .*img9.bmp"):
+        read_live(live, LABELS)
+    (live / "wn" / "info.txt").write_text("sailing1.bmp\n")
+    with pytest.raises(DataError, match="expected 'reference picture parameter'"):
+        read_live(live, LABELS)

@@ -1,0 +1,164 @@
+"""Each distortion does what its protocol says, and nothing else."""
+
+import cv2
+import numpy as np
+import pytest
+
+from train.distortions import DISTORTIONS, MILDEST, WORST, jp2k, jpeg
+from train.distortions.bad_lighting import expose, from_linear, to_linear
+from train.distortions.base import on_log_scale
+from train.distortions.fastfading import flip_stream_bits, lose_coefficients, snr_db
+from train.distortions.gblur import blur
+from train.distortions.motion_blur import kernel_of
+from train.distortions.wavelet import forward, inverse
+from train.distortions.wn import add_noise
+from train.labels import LABEL_SETS
+
+DAMAGING = sorted(set(DISTORTIONS) - {"refimgs"})
+
+
+def rng(seed=1):
+    return np.random.default_rng(seed)
+
+
+def test_there_is_one_for_every_label():
+    assert tuple(sorted(DISTORTIONS)) == LABEL_SETS["all"]
+
+
+@pytest.mark.parametrize("label", sorted(DISTORTIONS))
+def test_the_same_seed_gives_the_same_picture_and_the_argument_stays(label, picture):
+    before = picture.copy()
+    apply = DISTORTIONS[label].apply
+    first, second = apply(picture, 3.0, rng(7)), apply(picture, 3.0, rng(7))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(picture, before)
+    assert first.shape == picture.shape
+    assert first.dtype == np.uint8
+
+
+@pytest.mark.parametrize("label", DAMAGING)
+def test_every_severity_does_damage(label, picture):
+    for severity in (MILDEST, 1, 2, 3, 4, 5, WORST):
+        damaged = DISTORTIONS[label].apply(picture, severity, rng(3))
+        assert not np.array_equal(damaged, picture)
+
+
+@pytest.mark.parametrize("label", ["gblur", "wn", "jpeg", "jp2k"])
+def test_more_severity_is_more_damage(label, picture):
+    quality = [
+        cv2.PSNR(picture, DISTORTIONS[label].apply(picture, s, rng(3))) for s in (1, 2, 3, 4, 5)
+    ]
+    assert quality == sorted(quality, reverse=True)
+
+
+@pytest.mark.parametrize("severity", [0.49, 5.51, float("nan")])
+def test_a_severity_out_of_range_is_refused(severity, picture):
+    with pytest.raises(ValueError, match="severity must lie between"):
+        DISTORTIONS["gblur"].apply(picture, severity, rng())
+
+
+def test_the_range_is_lives_own():
+    ends = {label: (d.mildest, d.worst) for label, d in DISTORTIONS.items()}
+    assert ends["gblur"] == (0.42, 15.0)
+    assert ends["wn"] == (0.012, 2.0)
+    assert ends["jpeg"] == (3.34, 0.15)
+    assert ends["jp2k"] == (3.15, 0.028)
+    assert ends["fastfading"] == (26.1, 15.5)
+    assert ends["motion_blur"] == (3.0, 60.0)
+    assert on_log_scale(MILDEST, 0.42, 15.0) == pytest.approx(0.42)
+    assert on_log_scale(WORST, 0.42, 15.0) == pytest.approx(15.0)
+    assert snr_db(WORST) == pytest.approx(15.5)
+
+
+def test_blur_spreads_a_point_by_its_sigma():
+    point = np.zeros((65, 65, 3), np.uint8)
+    point[32, 32] = 255
+    spread = blur(point, 2.0)[:, :, 0].astype(float)
+    y, x = np.mgrid[0:65, 0:65]
+    variance = (spread * (x - 32) ** 2).sum() / spread.sum()
+    assert variance == pytest.approx(4.0, rel=0.1)
+    assert (spread == spread.T).all()
+
+
+def test_noise_has_its_sigma_and_is_independent_between_channels():
+    grey = np.full((256, 256, 3), 128, np.uint8)
+    noise = add_noise(grey, 0.05, rng()).astype(float) - 128
+    assert noise.std() == pytest.approx(0.05 * 255, rel=0.02)
+    assert abs(np.corrcoef(noise[:, :, 0].ravel(), noise[:, :, 1].ravel())[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_jpeg_keeps_to_its_rate(rate, picture):
+    bits = 8 * len(jpeg.encode_at(picture, rate)) / (picture.shape[0] * picture.shape[1])
+    assert 0.8 * rate <= bits <= rate
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 2.0])
+def test_jpeg_2000_keeps_to_its_rate_and_uses_the_irreversible_wavelet(rate, picture):
+    data = jp2k.encode_at(picture, rate)
+    bits = 8 * len(data) / (picture.shape[0] * picture.shape[1])
+    assert bits == pytest.approx(rate, rel=0.15)
+    coding_style = data.index(b"\xff\x52")
+    assert data[coding_style + 13] == 0  # T.800 table A.20: 0 is the 9-7 irreversible filter
+
+
+def test_the_wavelet_is_undone_by_its_inverse_and_keeps_energy():
+    plane = rng().normal(0, 50, (64, 96)).astype(np.float32)
+    pyramid = forward(plane, 4)
+    np.testing.assert_allclose(inverse(pyramid), plane, atol=1e-2)
+    energy = (pyramid.coarse**2).sum() + sum((b**2).sum() for d in pyramid.details for b in d)
+    assert energy == pytest.approx((plane**2).sum(), rel=0.15)
+
+
+def test_the_wavelet_of_a_flat_plane_has_no_detail():
+    pyramid = forward(np.full((32, 32), 9.0, np.float32), 3)
+    for bands in pyramid.details:
+        for band in bands:
+            assert np.abs(band).max() < 1e-3
+
+
+def test_the_wavelet_refuses_sides_that_do_not_halve():
+    with pytest.raises(ValueError, match="multiples of 8"):
+        forward(np.zeros((30, 32), np.float32), 3)
+
+
+def test_severe_fading_loses_the_finest_detail(picture):
+    def finest(p):
+        return np.abs(cv2.Laplacian(p[:, :, 1], cv2.CV_32F)).mean()
+
+    seen = [finest(lose_coefficients(picture, WORST, rng(i))) for i in range(10)]
+    assert np.median(seen) < 0.6 * finest(picture)
+
+
+def test_flipped_bits_show_in_some_place_but_not_everywhere(picture):
+    seen = [flip_stream_bits(picture, 2.0, rng(i)) for i in range(8)]
+    damaged = [s for s in seen if s is not None]
+    assert damaged
+    for s in damaged:
+        assert s.shape == picture.shape
+
+
+@pytest.mark.parametrize("length", [3.0, 17.5, 60.0])
+def test_a_motion_kernel_sums_to_one_and_has_its_length(length):
+    kernel = kernel_of(length, 0.0)
+    assert kernel.sum() == pytest.approx(1.0, abs=1e-5)
+    across = kernel.sum(axis=0)
+    x = np.arange(len(across)) - len(across) // 2
+    spread = np.sqrt((across * x * x).sum() - (across * x).sum() ** 2)
+    assert spread == pytest.approx(length / np.sqrt(12), rel=0.1)
+
+
+def test_a_bent_path_leaves_its_chord():
+    assert kernel_of(30, 0.0, bend=0.3).shape[0] >= kernel_of(30, 0.0).shape[0]
+    assert (kernel_of(30, 0.0, bend=0.3).sum(axis=1) > 0.01).sum() > 5
+
+
+def test_light_survives_the_way_to_linear_and_back(picture):
+    np.testing.assert_array_equal(from_linear(to_linear(picture)), picture)
+
+
+def test_less_light_with_gain_is_as_bright_but_noisier():
+    grey = np.full((128, 128, 3), 128, np.uint8)
+    right, dark = expose(grey, 1.0, 1.0, rng()), expose(grey, 1 / 8, 8.0, rng())
+    assert dark.mean() == pytest.approx(right.mean(), abs=2)
+    assert dark.std() > 2 * right.std()

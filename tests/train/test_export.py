@@ -1,0 +1,176 @@
+"""What is exported keeps to the engine contract, in every precision and both runtimes."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import yaml
+from onnx import TensorProto, numpy_helper
+
+from inspector.engine.golden import read_golden
+from inspector.engine.manifest import read_manifest
+from train.errors import DataError
+from train.export.equalise import equalised
+from train.export.folder import EngineFacts, answers_everywhere, write_engine
+from train.export.golden import TOLERANCE, Candidate, choose, may_ship
+from train.export.graph import to_onnx
+from train.export.precision import to_fp16, to_int8
+from train.labels import LABEL_SETS
+from train.measure.calibration import Thresholds
+from train.pixels import to_input
+from train.predict import Sampling, by_onnxruntime
+
+LABELS = LABEL_SETS["all"]
+
+
+@pytest.fixture(scope="module")
+def models(trained_like_net, tiles):
+    fp32 = to_onnx(equalised(trained_like_net, tiles), 256, 1.3)
+    return {"fp32": fp32, "fp16": to_fp16(fp32), "int8": to_int8(fp32, tiles)}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_every_file_has_the_contracts_shape(models, precision):
+    model = models[precision]
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version <= 20
+    assert model.graph.node[0].op_type == "Cast"
+    (entry,), (answer,) = model.graph.input, model.graph.output
+    assert (entry.name, entry.type.tensor_type.elem_type) == ("image", TensorProto.UINT8)
+    assert (answer.name, answer.type.tensor_type.elem_type) == ("probabilities", TensorProto.FLOAT)
+    sides = [d.dim_param or d.dim_value for d in entry.type.tensor_type.shape.dim]
+    assert sides == ["N", 256, 256, 3]
+    assert not any(i.data_location == TensorProto.EXTERNAL for i in model.graph.initializer)
+    assert not any("running_mean" in i.name for i in model.graph.initializer)
+
+
+def test_the_graph_answers_as_the_network_does(models, trained_like_net, tiles):
+    with torch.no_grad():
+        logits = trained_like_net(to_input(torch.from_numpy(tiles)))
+        expected = torch.softmax(logits / 1.3, dim=1).numpy()
+    np.testing.assert_allclose(by_onnxruntime(models["fp32"])(tiles), expected, atol=1e-4)
+
+
+def test_the_graph_takes_any_batch(models, tiles):
+    predictor = by_onnxruntime(models["fp32"])
+    np.testing.assert_allclose(predictor(tiles[:1]), predictor(tiles)[:1], atol=1e-6)
+
+
+def test_all_precisions_and_runtimes_agree(models, tiles):
+    expected, others = answers_everywhere(models, tiles)
+    for precision, answers in others.items():
+        for answer in answers:
+            assert np.abs(answer - expected).max() <= TOLERANCE[precision]
+
+
+def test_fp16_keeps_normalisation_and_softmax_in_fp32(models):
+    kinds = [node.op_type for node in models["fp16"].graph.node]
+    first, last = kinds.index("Conv"), len(kinds) - 1 - kinds[::-1].index("Gemm")
+    assert kinds[first - 1] == "Cast"
+    assert kinds[last + 1] == "Cast"
+    assert kinds[-1] == "Softmax"
+    weights = {i.name: i.data_type for i in models["fp16"].graph.initializer}
+    for node in models["fp16"].graph.node[first : last + 1]:
+        for name in node.input:
+            assert weights.get(name, TensorProto.FLOAT16) == TensorProto.FLOAT16
+
+
+def test_int8_is_signed_at_zero_per_channel_with_plain_biases(models):
+    model = models["int8"]
+    by_name = {i.name: i for i in model.graph.initializer}
+    scales = {}
+    for node in model.graph.node:
+        if node.op_type in {"QuantizeLinear", "DequantizeLinear"}:
+            zero = by_name[node.input[2]]
+            assert zero.data_type == TensorProto.INT8
+            assert not numpy_helper.to_array(zero).any()
+            scales[node.output[0]] = by_name[node.input[1]]
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) == 7
+    for node in convolutions:
+        assert list(scales[node.input[1]].dims)  # one scale an output channel
+        assert by_name[node.input[2]].data_type == TensorProto.FLOAT
+
+
+def test_int8_holds_every_pixel_exactly(models):
+    by_name = {i.name: i for i in models["int8"].graph.initializer}
+    first = next(n for n in models["int8"].graph.node if n.op_type == "QuantizeLinear")
+    assert float(numpy_helper.to_array(by_name[first.input[1]])) == pytest.approx(1 / 255)
+
+
+def test_equalising_changes_no_answer(trained_like_net, tiles):
+    with torch.no_grad():
+        pictures = to_input(torch.from_numpy(tiles))
+        before = trained_like_net(pictures)
+        after = equalised(trained_like_net, tiles, 1.0)(pictures)
+    np.testing.assert_allclose(before.numpy(), after.numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("licence", "free"),
+    [
+        ("public-domain", True),
+        ("CC0-1.0", True),
+        ("BSD-2-clause", True),
+        ("Expat", True),
+        ("CC-BY-4.0", True),
+        ("CC-BY-SA-4.0", False),
+        ("GPL-2+", False),
+        ("Free-Art-License", False),
+        ("unknown", False),
+    ],
+)
+def test_golden_tiles_come_from_free_licences_only(licence, free):
+    assert may_ship(licence) is free
+
+
+def candidates_of(models, tiles):
+    """Each tile under the label that the network gives it."""
+    guessed = by_onnxruntime(models["fp32"])(tiles).argmax(axis=1)
+    return [
+        Candidate(tile, LABELS[g], 3, f"train/{i}.png", "A. Author", "CC-BY-4.0")
+        for i, (tile, g) in enumerate(zip(tiles, guessed, strict=True))
+    ]
+
+
+def test_too_few_golden_tiles_are_refused(models, tiles):
+    candidates = candidates_of(models, tiles)
+    expected, others = answers_everywhere(models, tiles)
+    with pytest.raises(DataError, match=r"golden tiles for .*alike in all precisions"):
+        choose(candidates, LABELS, expected, others)
+
+
+def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, monkeypatch):
+    candidates = candidates_of(models, tiles)
+    labels = tuple(sorted({c.label for c in candidates}))
+    if len(labels) < 2:
+        labels = tuple(sorted({*labels, "refimgs", "wn"}))
+    monkeypatch.setattr("train.export.golden.LEAST_MARGIN", 0.0)
+    monkeypatch.setattr(
+        "train.export.golden.choose", lambda *a, **k: list(range(len(candidates)))
+    )
+    facts = EngineFacts(
+        "tiny",
+        "SimpleNet",
+        "1.0.0",
+        LABELS,
+        Sampling(256, 4, "spread"),
+        "mean",
+        Thresholds(
+            0.5, {n: 0.9 for n in LABELS if n != "refimgs"}, 0.001, 0.01, False, 300, "tests"
+        ),
+        {"licences": ["CC0-1.0"]},
+        {"accuracy": 0.5},
+    )
+    folder = tmp_path / "engines" / "tiny"
+    write_engine(folder, models, facts, candidates)
+    write_engine(folder, models, facts, candidates)  # replaces the one that is there
+    manifest = read_manifest(folder)
+    manifest.check_files()
+    golden = read_golden(manifest)
+    np.testing.assert_array_equal(golden.tiles, tiles)
+    answers = by_onnxruntime(onnx.load_from_string(manifest.read_model("fp32")))(golden.tiles)
+    np.testing.assert_allclose(answers, golden.expected, atol=1e-5)
+    assert "A. Author (CC-BY-4.0)" in (folder / "NOTICE").read_text()
+    assert yaml.safe_load((folder / "manifest.yaml").read_text())["acceptable"] == ["refimgs"]
+    assert [p.name for p in folder.parent.iterdir()] == ["tiny"]

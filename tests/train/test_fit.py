@@ -1,0 +1,120 @@
+"""Fitting: it learns, it goes on after a kill with the same data, and refuses foreign weights."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from train.data.crops import CropSettings, CropStream
+from train.data.references import list_references, load_references
+from train.data.tiles import sample_tiles
+from train.errors import WeightsError
+from train.fit import Fit, FitSettings, fit, load, settings_of, start_from
+from train.head import HeadSettings, features_of, fit_dense_head, with_dense_head
+from train.labels import LABEL_SETS
+from train.schedule import Budget, rate_at
+
+LABELS = ("gblur", "refimgs", "wn")
+SETTINGS = FitSettings(
+    labels=LABELS,
+    model={"head": "pooled", "dropout": (0.0,) * 6, "head_dropout": 0.0},
+    crops=CropSettings(crop=64, region=96, crops_a_region=2, batch=8, batches_a_round=2),
+    steps_an_epoch=3,
+    steps=6,
+    workers=0,
+)
+
+
+@pytest.fixture(scope="module")
+def validation(references_folder):
+    kept, pictures = load_references(list_references(references_folder, "val"), references_folder)
+    return sample_tiles(kept, pictures, LABELS, count=6, tile=128, seed=1)
+
+
+@pytest.fixture(scope="module")
+def fitted(train_pictures, validation, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fit")
+    return fit(SETTINGS, train_pictures, validation, folder, progress=False)
+
+
+def test_a_fit_leaves_a_checkpoint_with_its_settings_and_a_log(fitted):
+    assert settings_of(fitted) == SETTINGS
+    rows = (fitted.parent / "logs" / "csv-1" / "metrics.csv").read_text().splitlines()
+    assert "val_accuracy" in rows[0]
+    assert len(rows) >= 3
+    assert load(fitted).network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_a_killed_fit_goes_on_to_the_same_data(
+    fitted, train_pictures, validation, tmp_path, monkeypatch
+):
+    """The half fit and its continuation see the batches of the whole fit, once each, in order."""
+    seen = []
+    step = Fit.training_step
+
+    def watched(self, batch, batch_idx):
+        seen.append(int(batch[0].long().sum()))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Fit, "training_step", watched)
+    fit(replace(SETTINGS, steps=3), train_pictures, validation, tmp_path, progress=False)
+    assert len(seen) == 3
+    fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
+    stream = CropStream(train_pictures, LABELS, SETTINGS.crops, batches=6)
+    assert seen == [int(pixels.long().sum()) for pixels, _ in stream]
+
+
+def test_time_that_a_killed_run_spent_counts():
+    now = [100.0]
+    budget = Budget(minutes=2, spent_s=30, clock=lambda: now[0])
+    budget.start()
+    now[0] += 30
+    assert budget.elapsed_s() == 60
+    assert budget.progress(step=7) == pytest.approx(0.5)
+    assert Budget(steps=10, minutes=2, clock=lambda: 0.0).progress(9) == pytest.approx(0.9)
+    with pytest.raises(ValueError, match="steps or minutes"):
+        Budget()
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    rates = [rate_at(step, step / 100, 1.0, 10) for step in range(101)]
+    assert rates[0] < rates[5] < rates[10]
+    assert rates[10] > rates[50] > rates[99]
+    assert rates[100] == pytest.approx(0)
+
+
+def test_weights_of_another_class_count_are_refused(fitted):
+    other = Fit(replace(SETTINGS, labels=LABEL_SETS["all"]))
+    with pytest.raises(WeightsError, match=r"3 outputs .* but 8 are wanted"):
+        start_from(other, fitted)
+
+
+def test_another_head_starts_fresh_and_the_convolutions_are_taken_over(fitted):
+    dense = Fit(replace(SETTINGS, model={"head": "dense"}))
+    missing = start_from(dense, fitted)
+    assert missing
+    assert all(name.startswith("network.head.") for name in missing)
+    mine, theirs = dense.network.state_dict(), load(fitted).network.state_dict()
+    assert torch.equal(mine["features.0.0.weight"], theirs["features.0.0.weight"])
+
+
+def test_frozen_parts_stay_as_they_are(fitted, train_pictures, validation, tmp_path):
+    settings = replace(SETTINGS, frozen=("features",), steps=3)
+    tuned = fit(settings, train_pictures, validation, tmp_path, weights=fitted, progress=False)
+    before, after = load(fitted).network.state_dict(), load(tuned).network.state_dict()
+    for name, value in before.items():
+        same = torch.equal(value, after[name])
+        assert same == name.startswith("features."), name
+
+
+def test_a_dense_head_learns_what_the_pooled_one_answers(fitted, train_pictures):
+    network = load(fitted).network
+    crops = CropSettings(crop=256, region=256, crops_a_region=1, batch=12, batches_a_round=2)
+    features = features_of(network, CropStream(train_pictures, LABELS, crops, batches=4))
+    assert features.maps.shape == (48, 256, 4, 4)
+    head = fit_dense_head(features, 3, HeadSettings(steps=150, dropout=0.0, taught=1.0, batch=48))
+    whole = with_dense_head(network, head)
+    with torch.no_grad():
+        told = whole.head(features.maps.float()).softmax(1)
+    assert (told - features.taught.softmax(1)).abs().mean() < 0.1
+    assert torch.equal(whole.features[0][0].weight, network.features[0][0].weight)

@@ -1,0 +1,140 @@
+"""Figures and thresholds on answers whose truth is known."""
+
+import numpy as np
+import pytest
+
+from train.measure.answers import Answers, load, save
+from train.measure.calibration import (
+    expected_calibration_error,
+    false_rejects,
+    fit_temperature,
+    rate_upper_95,
+    set_thresholds,
+)
+from train.measure.figures import accept_curve, confusion, measure, rates
+
+LABELS = ("gblur", "refimgs", "wn")
+
+
+def answers_from(probabilities, truth, severity=None, source=None):
+    tiles = np.asarray(probabilities, np.float32)
+    if tiles.ndim == 2:
+        tiles = tiles[:, None]
+    count = len(truth)
+    return Answers(
+        LABELS,
+        tiles,
+        np.asarray(truth),
+        np.asarray(severity if severity is not None else [1] * count),
+        np.asarray(source if source is not None else [f"r{i}" for i in range(count)]),
+        np.zeros(count, np.int64),
+        np.asarray([f"f{i}" for i in range(count)]),
+    )
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def test_sensitivity_and_specificity_of_a_known_matrix():
+    counts = confusion(np.array([0, 0, 1, 1, 2, 0]), np.array([0, 0, 1, 1, 2, 2]), 3)
+    sensitivity, specificity = rates(counts)
+    np.testing.assert_allclose(sensitivity, [1, 1, 0.5])
+    np.testing.assert_allclose(specificity, [0.75, 1, 1])
+
+
+def test_a_perfect_order_has_the_whole_area():
+    joined = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0]], np.float32)
+    assert accept_curve(joined, np.array([0, 2, 1]), 1)[2] == pytest.approx(1.0)
+    assert accept_curve(joined, np.array([1, 1, 0]), 1)[2] == pytest.approx(0.0)
+
+
+def test_figures_of_a_perfect_network():
+    probabilities = np.eye(3)[[0, 1, 2, 0, 1, 2]] * 0.97 + 0.01
+    figures = measure(
+        answers_from(probabilities, [0, 1, 2, 0, 1, 2], [1, 1, 1, 2, 2, 2]), "mean"
+    )
+    assert figures["accuracy"] == 1
+    assert figures["per_label"]["wn"] == {
+        "frames": 2, "sensitivity": 1, "sensitivity_95": [1, 1],
+        "specificity": 1, "specificity_95": [1, 1],
+    }
+    assert figures["good_specificity_from_severity_2"] == 1
+    assert figures["by_severity"]["2"]["sensitivity"] == {"gblur": 1, "refimgs": 1, "wn": 1}
+    assert figures["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+def test_bounds_are_wider_when_frames_share_a_reference():
+    rng = np.random.default_rng(1)
+    truth = rng.integers(0, 3, 200)
+    wrong_source = np.repeat(rng.random(20) < 0.3, 10)
+    guessed = np.where(wrong_source, (truth + 1) % 3, truth)
+    probabilities = np.eye(3)[guessed]
+    alone = measure(answers_from(probabilities, truth), "mean")["accuracy_95"]
+    shared = measure(
+        answers_from(probabilities, truth, source=[f"r{i // 10}" for i in range(200)]), "mean"
+    )["accuracy_95"]
+    assert shared[1] - shared[0] > 1.5 * (alone[1] - alone[0])
+
+
+def test_the_temperature_of_an_overconfident_network_is_found():
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 3, 4000)
+    logits = rng.normal(0, 1, (4000, 3))
+    logits[np.arange(4000), truth] += 1.5
+    certain = answers_from(softmax(2.5 * logits), truth)
+    temperature = fit_temperature(certain, "mean")
+    honest = certain.at_temperature(temperature).joined("mean")
+    assert expected_calibration_error(honest, truth) < 0.03
+    assert expected_calibration_error(certain.joined("mean"), truth) > 0.05
+    assert temperature > 1.5
+
+
+def test_the_upper_bound_of_a_rate():
+    assert rate_upper_95(0, 3000) == pytest.approx(3 / 3000, rel=0.01)
+    assert rate_upper_95(0, 0) == 1.0
+    assert rate_upper_95(5, 5) == 1.0
+    assert rate_upper_95(3, 100) > rate_upper_95(2, 100) > 0.02
+
+
+def test_thresholds_reject_no_more_good_frames_than_the_budget():
+    rng = np.random.default_rng(3)
+    good = softmax(rng.normal(0, 1, (2000, 3)) + [0, 2, 0])
+    bad = softmax(rng.normal(0, 1, (500, 3)) + [4, 0, 0])
+    answers = answers_from(np.concatenate([good, bad]), [1] * 2000 + [0] * 500)
+    thresholds = set_thresholds(
+        answers, answers, "mean", budget=0.002, set_on="made", independent=2000
+    )
+    wrong = false_rejects(good.astype(np.float32), LABELS, 1, thresholds.reject)
+    assert wrong.sum() <= 4
+    assert set(thresholds.reject) == {"gblur", "wn"}
+    assert thresholds.good_frames_judged == 2000
+    assert thresholds.false_reject_upper_95 > 0.001
+    assert not thresholds.budget_proven
+
+
+def test_a_budget_is_proven_only_by_enough_independent_frames():
+    good = answers_from([[0.01, 0.98, 0.01]] * 5000, [1] * 5000)
+    few = set_thresholds(good, good, "mean", budget=0.001, set_on="x", independent=28)
+    assert few.false_reject_upper_95 < 0.001
+    assert not few.budget_proven
+    assert set_thresholds(
+        good, good, "mean", budget=0.001, set_on="x", independent=5000
+    ).budget_proven
+
+
+def test_worst_finds_local_damage_that_a_mean_drowns():
+    tiles = [[[0.05, 0.9, 0.05]] * 3 + [[0.0, 0.1, 0.9]]]
+    answers = answers_from(np.array(tiles), [2])
+    assert answers.joined("mean").argmax() == 1
+    assert answers.joined("worst").argmax() == 2
+
+
+def test_answers_are_kept_as_they_are(tmp_path):
+    answers = answers_from([[0.1, 0.8, 0.1], [0.7, 0.2, 0.1]], [1, 0])
+    save(answers, tmp_path / "a.npz")
+    again = load(tmp_path / "a.npz")
+    assert again.labels == LABELS
+    np.testing.assert_array_equal(again.tiles, answers.tiles)
+    assert again.source.tolist() == ["r0", "r1"]

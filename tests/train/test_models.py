@@ -1,0 +1,64 @@
+"""SimpleNet is the paper's, and folding changes nothing that it computes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from train.errors import TrainingError, WeightsError
+from train.export.graph import to_onnx
+from train.models import build
+from train.models.folding import folded
+from train.models.from_onnx import simplenet_from
+from train.models.simplenet import SimpleNet
+from train.pixels import to_input
+
+
+def test_six_outputs_have_the_papers_parameter_count():
+    network = folded(SimpleNet(6))
+    assert sum(p.numel() for p in network.parameters()) == 1_425_606
+    plain = SimpleNet(6, normalised=False)
+    assert sum(p.numel() for p in plain.parameters()) == 1_425_606
+
+
+def test_the_layers_are_the_papers():
+    network = SimpleNet(8, normalised=False)
+    widths = [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [(3, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
+    assert sum(isinstance(m, nn.MaxPool2d) for m in network.modules()) == 6
+    dropout = [m.p for m in network.modules() if isinstance(m, nn.Dropout)]
+    assert dropout == [0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.4]
+
+
+def test_folded_and_unfolded_agree(trained_like_net, tiles):
+    with torch.no_grad():
+        pictures = to_input(torch.from_numpy(tiles))
+        before, after = trained_like_net(pictures), folded(trained_like_net)(pictures)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded(trained_like_net).modules())
+    np.testing.assert_allclose(before.numpy(), after.numpy(), atol=1e-4)
+
+
+def test_the_pooled_head_takes_other_sizes():
+    network = SimpleNet(8, head="pooled").eval()
+    for side in (64, 128, 192):
+        assert network(torch.zeros(1, 3, side, side)).shape == (1, 8)
+
+
+def test_an_exported_engine_can_be_read_back(trained_like_net, tiles):
+    network, temperature = simplenet_from(to_onnx(trained_like_net, 256, 1.7), 8)
+    assert temperature == pytest.approx(1.7)
+    with torch.no_grad():
+        pictures = to_input(torch.from_numpy(tiles[:2]))
+        np.testing.assert_allclose(
+            network(pictures).numpy(), trained_like_net(pictures).numpy(), atol=1e-4
+        )
+
+
+def test_weights_of_another_class_count_are_refused_with_both_shapes(trained_like_net):
+    with pytest.raises(WeightsError, match=r"\(8, 64\) in the file, but \(6, 64\) is wanted"):
+        simplenet_from(to_onnx(trained_like_net, 256), 6)
+
+
+def test_an_unknown_architecture_is_refused():
+    with pytest.raises(TrainingError, match="no architecture 'AlexNet'; there are: SimpleNet"):
+        build("AlexNet", 8)

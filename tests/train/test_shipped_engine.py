@@ -1,0 +1,71 @@
+"""The engine that ships: whole, the paper's layers, and alike in every precision and runtime."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from inspector.engine.golden import read_golden
+from inspector.engine.manifest import read_manifest, shipped_engines_folder
+from train.export.folder import answers_everywhere
+from train.export.golden import LEAST_MARGIN, TOLERANCE
+from train.labels import LABEL_SETS
+
+SIMPLENET = shipped_engines_folder() / "simplenet"
+
+
+@pytest.fixture(scope="module")
+def manifest():
+    return read_manifest(SIMPLENET)
+
+
+@pytest.fixture(scope="module")
+def models(manifest):
+    return {
+        precision: onnx.load_from_string(manifest.read_model(precision))
+        for precision in ("fp32", "fp16", "int8")
+    }
+
+
+def test_its_files_are_whole_and_its_labels_the_eight(manifest):
+    manifest.check_files()
+    assert manifest.classes == LABEL_SETS["all"]
+    assert manifest.training["licences"]
+
+
+def test_it_has_the_papers_parameters(models):
+    graph = models["fp32"].graph
+    weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    used = [
+        weights[name]
+        for node in graph.node
+        if node.op_type in {"Conv", "Gemm"}
+        for name in node.input[1:]
+    ]
+    assert sum(w.size for w in used) == 1_425_606 + 2 * 65  # two outputs more than the paper's six
+
+
+def test_its_golden_tiles_are_right_by_a_margin(manifest):
+    golden = read_golden(manifest)
+    ranked = np.sort(golden.expected, axis=1)
+    assert (ranked[:, -1] - ranked[:, -2] >= LEAST_MARGIN).all()
+    assert [manifest.classes[i] for i in golden.expected.argmax(axis=1)] == list(golden.labels)
+    for label in manifest.classes:
+        assert golden.labels.count(label) >= 4
+
+
+def test_every_precision_and_runtime_reproduces_them(manifest, models):
+    golden = read_golden(manifest)
+    expected, others = answers_everywhere(models, golden.tiles)
+    np.testing.assert_allclose(expected, golden.expected, atol=TOLERANCE["fp32"])
+    truth = golden.expected.argmax(axis=1)
+    for precision, answers in others.items():
+        for answer in answers:
+            assert np.abs(answer - golden.expected).max() <= TOLERANCE[precision], precision
+            assert (answer.argmax(axis=1) == truth).all(), precision
+
+
+def test_its_notice_names_the_authors(manifest):
+    text = (SIMPLENET / "NOTICE").read_text()
+    assert "(CC-BY-SA" not in text
+    assert text.count("* ") >= 4
