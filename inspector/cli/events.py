@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 
 TAIL_S = 0.2
+WIDE_COLUMNS = 110
+"""From this width on a table has room for ids."""
 PIPE_COLUMNS = 240
 """Width of a table that goes into a file or another program."""
 _STATES = ("waiting", "sent", "parked")
@@ -226,20 +228,40 @@ def _show(rows: list[Row], *, as_json: bool, why: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("time", "type", "camera", "what", "state", "id", box=None, pad_edge=False)
-    for row in rows:
-        told = row.reason or "" if why else _what(row)
-        table.add_row(
-            _time(row), _short(row), row.key, told, _STATES[row.state], row.id, style=None
-        )
-    # Ids are there to be copied: folded where they must be, never cut short.
-    for column in table.columns:
-        column.overflow = "fold"
     console = Console(width=None if sys.stdout.isatty() else PIPE_COLUMNS)
-    if rows:
-        console.print(table)
-    else:
+    if not rows:
         console.print("no events")
+        return
+    wide = console.width >= WIDE_COLUMNS
+    cells = [
+        (
+            _time(row) if wide else _time(row)[5:19],
+            _short(row),
+            row.key,
+            _STATES[row.state],
+            row.reason or "" if why else _what(row),
+            row.id,
+        )
+        for row in rows
+    ]
+    with_ids = wide or why
+    if not with_ids:
+        taken = sum(max(len(row[i]) for row in cells) + 2 for i in range(4))
+        room = max(10, console.width - taken)
+        cells = [(*row[:4], _cut(row[4], room), row[5]) for row in cells]
+    table = Table(box=None, pad_edge=False)
+    for name in ("time", "type", "camera", "state", "what", *(["id"] if with_ids else [])):
+        # Ids are there to be copied: folded where they must be, never cut short.
+        table.add_column(name, overflow="fold")
+    for row_cells in cells:
+        table.add_row(*(row_cells if with_ids else row_cells[:-1]))
+    console.print(table)
+    if not with_ids:
+        console.print("(ids: in a wider terminal, or with --json)", style="dim")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _json(row: Row) -> str:
