@@ -7,16 +7,25 @@ Waiting pays only if something comes: a batch waits for the cameras that are exp
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
-    from inspector.engine.judge import FrameFeed
     from inspector.frame import Frame
 
 _FORGET_AFTER = 3
 """A camera that is more intervals late than this is not waited for."""
+
+
+class FrameFeed(Protocol):
+    """What the judge needs of the capture stage."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as a frame can be taken, False after `timeout_s` seconds."""
+
+    def take(self, most: int) -> list[Frame]:
+        """Up to `most` frames, the cameras in turn; of a live camera only the newest."""
 
 
 class Arrivals:

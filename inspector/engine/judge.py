@@ -11,7 +11,7 @@ import threading
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from inspector.engine.batcher import Batcher
 from inspector.engine.cascade import Cascade
@@ -25,6 +25,7 @@ from inspector.verdict import Cause, Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from inspector.engine.batcher import FrameFeed
     from inspector.engine.load import Engine
     from inspector.frame import Frame
     from inspector.slots import Ring
@@ -36,16 +37,6 @@ _TURN_S = 0.1
 _BATCHES_IN_FLIGHT = 2
 _SPARE_SLOTS = 2
 """Slots of a camera that confirmation may not hold: one to decode into, one ready."""
-
-
-class FrameFeed(Protocol):
-    """What the judge needs of the capture stage."""
-
-    def wait(self, timeout_s: float) -> bool:
-        """True as soon as a frame can be taken, False after `timeout_s` seconds."""
-
-    def take(self, most: int) -> list[Frame]:
-        """Up to `most` frames, the cameras in turn; of a live camera only the newest."""
 
 
 class Judge:
