@@ -1,4 +1,4 @@
-"""The one tiling: where the tiles of a frame lie, how they are cut, and how their answers are joined.
+"""The one tiling: where a frame's tiles lie, how they are cut, how their answers are joined.
 
 Training, evaluation and the station all import this module, so that a network never meets
 tiles in service that were chosen in another way than those it was trained and measured on.
@@ -144,7 +144,7 @@ def join(
         >>> join(np.array([[0.8, 0.2], [0.1, 0.9]], np.float32), "worst", [1]).tolist()
         [0.800000011920929, 0.20000000298023224]
     """
-    if probabilities.ndim != 2 or len(probabilities) == 0:
+    if probabilities.ndim != 2 or len(probabilities) == 0:  # noqa: PLR2004 - rows and columns
         raise ValueError(f"expected (tiles, classes), at least one tile, not {probabilities.shape}")
     if how == "mean":
         joined = probabilities.mean(axis=0, dtype=np.float64)
@@ -153,7 +153,8 @@ def join(
         joined = probabilities[int(good.argmin())]
     else:
         raise ValueError(f"how must be mean or worst, not {how!r}")
-    return joined.astype(np.float32)
+    answer: NDArray[np.float32] = joined.astype(np.float32)
+    return answer
 
 
 def _rows_for(height: int, width: int, count: int) -> int:
