@@ -5,6 +5,7 @@ import sys
 import typer
 
 from inspector.errors import EngineError, UserError
+from train.cli.baselines import baselines
 from train.cli.calibrate import calibrate
 from train.cli.evaluate import evaluate
 from train.cli.export import export
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make data sets, fit networks, measure them, and export engines.",
 )
-for command in (generate, fit, evaluate, report, calibrate, export, finetune):
+for command in (generate, fit, baselines, evaluate, report, calibrate, export, finetune):
     app.command()(command)
 
 

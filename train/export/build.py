@@ -59,6 +59,8 @@ class BuildSettings:
     false_reject_set_on: str = "val split"
     stride: int = 1
     """Only every n-th frame of the sets is judged; 1 for an engine that ships."""
+    variants: int | None = None
+    """Only the first so many variants of a frame are judged."""
     least_golden: int = TILES_A_LABEL
     golden_candidates: int = 48
     """Tiles a label among which the golden ones are chosen."""
@@ -72,6 +74,7 @@ def build_engine(
     training: Mapping[str, Any],
     folder: Path,
     say: Callable[[str], None] = lambda text: None,
+    val: Answers | None = None,
 ) -> dict[str, Any]:
     """Build `folder` from a fitted network.
 
@@ -83,6 +86,7 @@ def build_engine(
         training: Provenance for the manifest.
         folder: `engines/NAME`.
         say: Called with what is being done.
+        val: Answers of the network at temperature 1 on the val set, where they are at hand.
 
     Returns:
         The figures that went into the manifest.
@@ -96,9 +100,11 @@ def build_engine(
     if isinstance(network, SimpleNet):
         network = equalised(network, calibration_tiles[:_RANGE_TILES])
     plain = to_onnx(network, side)
-    val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
-    say(f"judge {len(val_frames)} val frames")
-    val = ask(by_openvino(plain), val_frames, settings.labels, settings.sampling, sets.val)
+    if val is None:
+        val_frames = _frames(sets.val, settings)
+        say(f"judge {len(val_frames)} val frames")
+        val = ask(by_openvino(plain), val_frames, settings.labels, settings.sampling, sets.val)
+    test_frames = _frames(sets.test, settings)
     temperature = fit_temperature(val.even(), settings.join)
     say(f"temperature {temperature:.3f}; judge {len(test_frames)} test frames")
     model = to_onnx(network, side, temperature)
@@ -136,7 +142,10 @@ def build_engine(
 
 
 def _frames(folder: Path, settings: BuildSettings) -> list[Frame]:
-    return read_made_set(folder)[:: settings.stride]
+    frames = read_made_set(folder)
+    if settings.variants is not None:
+        frames = [frame for frame in frames if frame.variant < settings.variants]
+    return frames[:: settings.stride]
 
 
 def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:

@@ -1,0 +1,1 @@
+"""Two classical classifiers, measured beside the networks on the same data."""
