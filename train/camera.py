@@ -1,4 +1,4 @@
-"""What a camera does to every picture, good or bad: its grid, its colour filter, its noise, its link.
+"""What a camera does to every picture, good or bad: grid, colour filter, noise, link.
 
 A network that sees only untouched references as good learns that "pristine" means "never
 touched". So a slight change of scale, demosaicing and faint sensor noise come before the

@@ -227,9 +227,7 @@ def _fit_head(
     for _ in range(_STEPS):
         batch = torch.multinomial(share[answers], _BATCH, replacement=True, generator=chance)
         loss = functional.cross_entropy(tuned.head(features[batch]), answers[batch])
-        pull = sum(
-            ((p - o) ** 2).sum() for p, o in zip(tuned.head.parameters(), old, strict=True)
-        )
+        pull = sum(((p - o) ** 2).sum() for p, o in zip(tuned.head.parameters(), old, strict=True))
         optimizer.zero_grad()
         (loss + _PULL * pull).backward()
         optimizer.step()

@@ -1,5 +1,4 @@
-"""Fitting, on Lightning: mixed precision, resume to the same data order, early stop, logs.
-"""
+"""Fitting, on Lightning: mixed precision, resume to the same data order, early stop, logs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -106,7 +105,9 @@ class Fit(L.LightningModule):
         hits = (logits.argmax(1) == answers).float().mean()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(answers))
         self.log("train_accuracy", hits, on_step=False, on_epoch=True, batch_size=len(answers))
-        self.log("minutes", self.budget.elapsed_s() / 60, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log(
+            "minutes", self.budget.elapsed_s() / 60, on_step=False, on_epoch=True, reduce_fx="max"
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -200,8 +201,13 @@ def fit(
         start_from(module, weights)
     callbacks: list[Callback] = [
         ModelCheckpoint(
-            dirpath=folder, filename="best", monitor="val_loss", save_last=True, save_top_k=1,
-            enable_version_counter=False, save_on_train_epoch_end=True,
+            dirpath=folder,
+            filename="best",
+            monitor="val_loss",
+            save_last=True,
+            save_top_k=1,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,
         )
     ]
     if settings.patience is not None:
@@ -230,9 +236,7 @@ def fit(
         gradient_clip_val=1.0,
     )
     data = Crops(settings, references, validation)
-    trainer.fit(
-        module, data, ckpt_path=str(last) if last.exists() else None, weights_only=False
-    )
+    trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
     return last
 
 

@@ -116,7 +116,9 @@ def _make_all(job: tuple[Path, list[FramePlan], Path]) -> list[dict[str, Any]] |
     for plan in plans:
         file = out / plan.label / f"{plan.name}.png"
         if not file.exists():
-            _, data = cv2.imencode(".png", make_frame(picture, plan), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            _, data = cv2.imencode(
+                ".png", make_frame(picture, plan), [cv2.IMWRITE_PNG_COMPRESSION, 1]
+            )
             file.parent.mkdir(exist_ok=True)
             partial = file.with_suffix(".part")
             partial.write_bytes(data.tobytes())

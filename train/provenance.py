@@ -17,7 +17,7 @@ def code_version() -> str:
 
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(
-        ["git", "-C", str(folder), *words],  # noqa: S607  # git is looked up like any user does
+        ["git", "-C", str(folder), *words],  # git is looked up like any user does
         check=True,
         capture_output=True,
         text=True,

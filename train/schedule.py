@@ -1,4 +1,4 @@
-"""Learning rate by progress, where progress is counted in steps or in minutes, whichever ends first."""
+"""Learning rate by progress, which is counted in steps or minutes, whichever ends first."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Pictures to train on that ship with the tests, and networks small enough to be fitted in seconds."""
+"""Pictures that ship with the tests, and networks small enough to be fitted in seconds."""
 
 from pathlib import Path
 

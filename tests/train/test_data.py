@@ -85,7 +85,9 @@ def test_batches_repeat_with_the_seed_and_go_on_in_the_middle(train_pictures):
 
 def test_a_round_has_every_label_equally_often(train_pictures):
     settings = CropSettings(crop=64, region=96, crops_a_region=1, batch=16, batches_a_round=2)
-    answers = [int(a) for _, b in CropStream(train_pictures, LABELS, settings, batches=2) for a in b]
+    answers = [
+        int(a) for _, b in CropStream(train_pictures, LABELS, settings, batches=2) for a in b
+    ]
     assert np.bincount(answers, minlength=8).tolist() == [4] * 8
 
 
@@ -179,7 +181,12 @@ def live(tmp_path):
 def test_live_is_read_as_distributed_without_its_undistorted_copies(live):
     frames = read_set(live, LABELS)
     assert sorted(f.label for f in frames) == [
-        "fastfading", "gblur", "jp2k", "jpeg", "refimgs", "wn",
+        "fastfading",
+        "gblur",
+        "jp2k",
+        "jpeg",
+        "refimgs",
+        "wn",
     ]
     assert {f.source for f in frames} == {"sailing1.bmp"}
     assert {f.path.name for f in frames if f.label != "refimgs"} == {"img1.bmp"}

@@ -146,9 +146,7 @@ def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, mon
     if len(labels) < 2:
         labels = tuple(sorted({*labels, "refimgs", "wn"}))
     monkeypatch.setattr("train.export.golden.LEAST_MARGIN", 0.0)
-    monkeypatch.setattr(
-        "train.export.golden.choose", lambda *a, **k: list(range(len(candidates)))
-    )
+    monkeypatch.setattr("train.export.golden.choose", lambda *a, **k: list(range(len(candidates))))
     facts = EngineFacts(
         "tiny",
         "SimpleNet",

@@ -52,13 +52,14 @@ def test_a_perfect_order_has_the_whole_area():
 
 def test_figures_of_a_perfect_network():
     probabilities = np.eye(3)[[0, 1, 2, 0, 1, 2]] * 0.97 + 0.01
-    figures = measure(
-        answers_from(probabilities, [0, 1, 2, 0, 1, 2], [1, 1, 1, 2, 2, 2]), "mean"
-    )
+    figures = measure(answers_from(probabilities, [0, 1, 2, 0, 1, 2], [1, 1, 1, 2, 2, 2]), "mean")
     assert figures["accuracy"] == 1
     assert figures["per_label"]["wn"] == {
-        "frames": 2, "sensitivity": 1, "sensitivity_95": [1, 1],
-        "specificity": 1, "specificity_95": [1, 1],
+        "frames": 2,
+        "sensitivity": 1,
+        "sensitivity_95": [1, 1],
+        "specificity": 1,
+        "specificity_95": [1, 1],
     }
     assert figures["good_specificity_from_severity_2"] == 1
     assert figures["by_severity"]["2"]["sensitivity"] == {"gblur": 1, "refimgs": 1, "wn": 1}
@@ -100,8 +101,8 @@ def test_the_upper_bound_of_a_rate():
 
 def test_thresholds_reject_no_more_good_frames_than_the_budget():
     rng = np.random.default_rng(3)
-    good = softmax(rng.normal(0, 1, (2000, 3)) + [0, 2, 0])
-    bad = softmax(rng.normal(0, 1, (500, 3)) + [4, 0, 0])
+    good = softmax(rng.normal([0, 2, 0], 1, (2000, 3)))
+    bad = softmax(rng.normal([4, 0, 0], 1, (500, 3)))
     answers = answers_from(np.concatenate([good, bad]), [1] * 2000 + [0] * 500)
     thresholds = set_thresholds(
         answers, answers, "mean", budget=0.002, set_on="made", independent=2000

@@ -23,7 +23,9 @@ def test_six_outputs_have_the_papers_parameter_count():
 
 def test_the_layers_are_the_papers():
     network = SimpleNet(8, normalised=False)
-    widths = [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)]
+    widths = [
+        (m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, nn.Conv2d)
+    ]
     assert widths == [(3, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
     assert sum(isinstance(m, nn.MaxPool2d) for m in network.modules()) == 6
     dropout = [m.p for m in network.modules() if isinstance(m, nn.Dropout)]

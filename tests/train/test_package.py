@@ -17,8 +17,14 @@ def test_serving_never_imports_training():
 def test_a_mistake_gives_one_message_and_status_two(tmp_path):
     done = subprocess.run(
         [
-            sys.executable, "-m", "train", "generate",
-            "--references", str(tmp_path / "none"), "--out", str(tmp_path / "out"),
+            sys.executable,
+            "-m",
+            "train",
+            "generate",
+            "--references",
+            str(tmp_path / "none"),
+            "--out",
+            str(tmp_path / "out"),
         ],
         cwd=ROOT,
         capture_output=True,

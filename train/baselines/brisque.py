@@ -38,7 +38,7 @@ def brisque(tile_bgr: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def contrast_normalised(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(I - mean) / (deviation + 1), both taken in a 7x7 Gaussian window (the paper's equation 1)."""
+    """(I - mean) / (deviation + 1), both in a 7x7 Gaussian window (the paper's equation 1)."""
     mean = cv2.GaussianBlur(plane, _WINDOW, _WINDOW_SIGMA)
     square = cv2.GaussianBlur(plane * plane, _WINDOW, _WINDOW_SIGMA)
     deviation = np.sqrt(np.maximum(square - mean * mean, 0))

@@ -21,7 +21,9 @@ def calibrate(
     val_set: ValSet,
     test_set: TestSet,
     set_on: Annotated[str, typer.Option(help="The data, in words, for the manifest.")],
-    budget: Annotated[float, typer.Option(help="Good frames that may be rejected.")] = DEFAULT_BUDGET,
+    budget: Annotated[
+        float, typer.Option(help="Good frames that may be rejected.")
+    ] = DEFAULT_BUDGET,
 ) -> None:
     """Set thresholds on one set, bound their false rejects on another, write the manifest.
 

@@ -29,9 +29,7 @@ def evaluate(
     manifest = read_manifest(engine)
     model = onnx.load_from_string(manifest.read_model(precision))  # type: ignore[arg-type]
     load = by_onnxruntime if reference else by_openvino
-    sampling = Sampling(
-        manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where
-    )
+    sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
     frames = read_set(data, manifest.classes)[::stride]
     with bar("frames") as on_progress:
         answers = ask(load(model), frames, manifest.classes, sampling, data, on_progress)

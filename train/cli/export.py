@@ -1,11 +1,10 @@
 """`export`: make an engine folder out of a checkpoint."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from inspector.engine.tiling import Join, Where
 from train import fit
 from train.cli.options import References, Seed, TestSet, ValSet
 from train.data.references import list_references, load_references
@@ -15,6 +14,9 @@ from train.generate import licences_of
 from train.measure.calibration import DEFAULT_BUDGET
 from train.predict import Sampling
 from train.provenance import code_version
+
+if TYPE_CHECKING:
+    from inspector.engine.tiling import Join, Where
 
 _INT8_TILES = 128
 
@@ -30,7 +32,9 @@ def export(
     tiles: Annotated[int, typer.Option(min=1, help="Tiles a frame.")] = 4,
     where: Annotated[str, typer.Option(help="spread, centre or sharpest.")] = "spread",
     join: Annotated[str, typer.Option(help="mean or worst.")] = "mean",
-    budget: Annotated[float, typer.Option(help="Good frames that may be rejected.")] = DEFAULT_BUDGET,
+    budget: Annotated[
+        float, typer.Option(help="Good frames that may be rejected.")
+    ] = DEFAULT_BUDGET,
     stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
     least_golden: Annotated[int, typer.Option(min=1, help="Golden tiles a label.")] = 4,
     golden_candidates: Annotated[int, typer.Option(min=1, help="Tiles to choose from.")] = 48,
@@ -63,7 +67,12 @@ def export(
         "code_version": code_version(),
     }
     measured = build_engine(
-        module.network, calibration.numpy(), MadeSets(val_set, test_set), settings, training, out,
+        module.network,
+        calibration.numpy(),
+        MadeSets(val_set, test_set),
+        settings,
+        training,
+        out,
         say=typer.echo,
     )
     typer.echo(f"accuracy {measured['accuracy']}, int8 {measured['int8']}")

@@ -67,4 +67,6 @@ def fit(
     _, pictures = load_references(list_references(references, "train"), references)
     val, val_pictures = load_references(list_references(references, "val"), references)
     validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=256, seed=seed)
-    typer.echo(run(settings, pictures, validation, out, weights=weights, devices=devices, nodes=nodes))
+    typer.echo(
+        run(settings, pictures, validation, out, weights=weights, devices=devices, nodes=nodes)
+    )

@@ -26,9 +26,7 @@ def read_made_set(folder: Path) -> list[Frame]:
             f"{manifest}: {error.strerror}; the set is not finished, run generate again"
         ) from error
     return [
-        Frame(
-            folder / row["file"], row["label"], row["severity"], row["reference"], row["variant"]
-        )
+        Frame(folder / row["file"], row["label"], row["severity"], row["reference"], row["variant"])
         for row in document["frames"]
     ]
 

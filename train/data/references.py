@@ -48,7 +48,9 @@ def list_references(folder: Path, split: str) -> list[Reference]:
     return by_split[split]
 
 
-def load_references(references: list[Reference], folder: Path) -> tuple[list[Reference], list[Picture]]:
+def load_references(
+    references: list[Reference], folder: Path
+) -> tuple[list[Reference], list[Picture]]:
     """Decode references into memory; those that cannot be used are left out.
 
     Raises:

@@ -12,7 +12,7 @@ Picture = NDArray[np.uint8]
 
 MILDEST = 0.5
 WORST = 5.5
-"""Bounds of the continuous severity. The whole numbers 1 to 5 are the middles of five equal bins."""
+"""Bounds of the continuous severity; 1 to 5 are the middles of five equal bins."""
 
 
 @dataclass(frozen=True, slots=True)

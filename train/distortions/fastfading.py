@@ -48,9 +48,7 @@ def lose_coefficients(picture: Picture, severity: float, rng: np.random.Generato
     """Damage a picture in the wavelet domain, as lost packets and hit code-blocks do."""
     height, width = picture.shape[:2]
     unit = 2**_LEVELS
-    padded = np.pad(
-        picture, ((0, -height % unit), (0, -width % unit), (0, 0)), mode="symmetric"
-    )
+    padded = np.pad(picture, ((0, -height % unit), (0, -width % unit), (0, 0)), mode="symmetric")
     ycc = cv2.cvtColor(padded.astype(np.float32), cv2.COLOR_BGR2YCrCb)
     step = float(rng.uniform(5, 11))
     pyramids = []
@@ -136,9 +134,7 @@ def _hit(pyramid: Pyramid, step: float, lost: int, rng: np.random.Generator) -> 
         block[from_row:] = (kept + garbage)[from_row:]
 
 
-def flip_stream_bits(
-    picture: Picture, severity: float, rng: np.random.Generator
-) -> Picture | None:
+def flip_stream_bits(picture: Picture, severity: float, rng: np.random.Generator) -> Picture | None:
     """Flip bits of a real stream; None where the decoder gives up or nothing is to be seen."""
     data = jp2k.encode_at(
         picture,
@@ -165,7 +161,7 @@ def flip_stream_bits(
 
 
 def _read_on(data: bytes) -> Picture | None:
-    """What a decoder shows that reads on after damage; its complaints are expected, and silenced."""
+    """What a decoder shows that reads on after damage; its complaints are silenced."""
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:

@@ -17,7 +17,9 @@ _HALVED_CHROMA = 0.75
 def encode_at(picture: Picture, bits_a_pixel: float, *, halved_chroma: bool = True) -> bytes:
     """JPEG with the largest quality that needs no more than the given rate (at least quality 2)."""
     sampling = (
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+        if halved_chroma
+        else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     )
     budget = bits_a_pixel * picture.shape[0] * picture.shape[1] / 8
     low, high = 2, 100

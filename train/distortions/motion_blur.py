@@ -66,9 +66,7 @@ def _apply(picture: Picture, severity: float, rng: np.random.Generator) -> Pictu
     length = on_log_scale(severity, SHORTEST_PX, LONGEST_PX)
     bend = 0.0 if rng.random() < _STRAIGHT else float(rng.uniform(-_LARGEST_BEND, _LARGEST_BEND))
     kernel = kernel_of(length, float(rng.uniform(0, np.pi)), bend, float(rng.uniform(-0.5, 0.5)))
-    moved = cv2.filter2D(
-        picture.astype(np.float32), -1, kernel, borderType=cv2.BORDER_REFLECT_101
-    )
+    moved = cv2.filter2D(picture.astype(np.float32), -1, kernel, borderType=cv2.BORDER_REFLECT_101)
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 

@@ -41,7 +41,9 @@ def forward(plane: Plane, levels: int) -> Pyramid:
         across_t, diagonal_t = _split(high.T)
         details.append((across_t.T, down_t.T, diagonal_t.T))
         plane = coarse_t.T
-    return Pyramid(np.ascontiguousarray(plane), [tuple(map(np.ascontiguousarray, d)) for d in details])
+    return Pyramid(
+        np.ascontiguousarray(plane), [tuple(map(np.ascontiguousarray, d)) for d in details]
+    )
 
 
 def inverse(pyramid: Pyramid) -> Plane:

@@ -28,7 +28,7 @@ _PIXEL_STEP_CLOSE = 0.02
 
 
 def body_of(model: ModelProto) -> tuple[int, int]:
-    """First and last node (inclusive) between normalisation and softmax: the layers with weights."""
+    """First and last node, both included, of the layers with weights."""
     heavy = [
         index
         for index, node in enumerate(model.graph.node)

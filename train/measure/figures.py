@@ -77,9 +77,7 @@ def measure(answers: Answers, how: Join, *, seed: int = 1) -> dict[str, Any]:
         "labels": list(labels),
         "accuracy": _rounded(hit.mean()),
         "accuracy_95": bounds["accuracy"],
-        "tile_accuracy": _rounded(
-            (answers.tiles.argmax(axis=2) == answers.truth[:, None]).mean()
-        ),
+        "tile_accuracy": _rounded((answers.tiles.argmax(axis=2) == answers.truth[:, None]).mean()),
         "per_label": {
             label: {
                 "frames": int(counts[i].sum()),
@@ -105,9 +103,7 @@ def measure(answers: Answers, how: Join, *, seed: int = 1) -> dict[str, Any]:
             for severity in sorted(set(answers.severity.tolist()))
         },
         "confusion": counts.tolist(),
-        "expected_calibration_error": _rounded(
-            expected_calibration_error(joined, answers.truth)
-        ),
+        "expected_calibration_error": _rounded(expected_calibration_error(joined, answers.truth)),
         "accept_reject_area": _rounded(area),
     }
 

@@ -13,7 +13,7 @@ def simplenet_from(model: ModelProto, classes: int) -> tuple[SimpleNet, float]:
     """The network inside an exported fp32 file, and the temperature its logits are divided by.
 
     Raises:
-        WeightsError: The file does not hold SimpleNet with that many outputs; both shapes are given.
+        WeightsError: The file does not hold SimpleNet with that many outputs.
     """
     network = SimpleNet(classes, head="dense", normalised=False)
     stored = [

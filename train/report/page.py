@@ -53,8 +53,7 @@ def write_page(
     ]
     body = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{figures['frames']} frames of {figures['references']} references,"
-        f" {figures['tiles_a_frame']} tiles a frame, joined by {escape(how)}.</p>",
+        _of_what(figures, how),
         _summary([(title, figures), *compared]),
         _per_label(figures),
         *(
@@ -69,6 +68,13 @@ def write_page(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>",
         encoding="utf-8",
+    )
+
+
+def _of_what(figures: dict[str, Any], how: Join) -> str:
+    return (
+        f"<p>{figures['frames']} frames of {figures['references']} references,"
+        f" {figures['tiles_a_frame']} tiles a frame, joined by {escape(how)}.</p>"
     )
 
 
@@ -119,6 +125,8 @@ def _thumbnail(path: Path) -> str:
     scale = _THUMBNAIL_PX / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     _, data = cv2.imencode(
-        ".jpg", cv2.resize(picture, size, interpolation=cv2.INTER_AREA), [cv2.IMWRITE_JPEG_QUALITY, 85]
+        ".jpg",
+        cv2.resize(picture, size, interpolation=cv2.INTER_AREA),
+        [cv2.IMWRITE_JPEG_QUALITY, 85],
     )
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

@@ -33,7 +33,12 @@ def confusion_plot(figures: dict[str, Any]) -> str:
             if counts[row, column]:
                 colour = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(
-                    column, row, int(counts[row, column]), ha="center", va="center", color=colour,
+                    column,
+                    row,
+                    int(counts[row, column]),
+                    ha="center",
+                    va="center",
+                    color=colour,
                     fontsize=8,
                 )
     return _png(figure)
