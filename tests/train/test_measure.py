@@ -139,3 +139,11 @@ def test_answers_are_kept_as_they_are(tmp_path):
     assert again.labels == LABELS
     np.testing.assert_array_equal(again.tiles, answers.tiles)
     assert again.source.tolist() == ["r0", "r1"]
+
+
+def test_a_label_left_out_takes_its_frames_and_its_probability_along():
+    answers = answers_from([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1], [0.1, 0.1, 0.8]], [1, 0, 2])
+    some = answers.only(("gblur", "refimgs"))
+    assert some.labels == ("gblur", "refimgs")
+    assert some.truth.tolist() == [1, 0]
+    np.testing.assert_allclose(some.tiles[:, 0], [[0.4, 0.6], [2 / 3, 1 / 3]], atol=1e-6)

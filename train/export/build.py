@@ -25,6 +25,7 @@ from train.export.golden import TILES_A_LABEL, Candidate, may_ship
 from train.export.graph import to_onnx
 from train.export.precision import to_fp16, to_int8
 from train.generate import read_provenance
+from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
@@ -121,6 +122,14 @@ def build_engine(
     models = {"fp32": model, "fp16": to_fp16(model), "int8": to_int8(model, calibration_tiles)}
     say("judge test frames in int8")
     measured = {**measure(test.even(), settings.join), "temperature": round(temperature, 4)}
+    if set(settings.labels) > set(LABEL_SETS["table1"]):
+        without = measure(test.even().only(LABEL_SETS["table1"]), settings.join)
+        measured["table1_labels"] = {
+            "accuracy": without["accuracy"],
+            "accuracy_95": without["accuracy_95"],
+            "sensitivity": {k: row["sensitivity"] for k, row in without["per_label"].items()},
+            "refimgs_specificity": without["per_label"]["refimgs"]["specificity"],
+        }
     measured["int8"] = _int8_loss(models["int8"], test_frames, test, settings, sets.test)
     say("choose golden tiles, write the folder")
     facts = EngineFacts(

@@ -61,6 +61,26 @@ class Answers:
         """Only the first variant: labels and severities equally often."""
         return self.where(self.variant == 0)
 
+    def only(self, labels: Sequence[str]) -> "Answers":
+        """Frames of some labels, answered as if the network had no others.
+
+        The probabilities of the labels that are left are made to sum to 1 again.
+        """
+        columns = [self.labels.index(label) for label in labels]
+        some = self.where(np.isin(self.truth, columns))
+        tiles = some.tiles[:, :, columns]
+        total = np.clip(tiles.sum(axis=2, keepdims=True), 1e-12, None)
+        truth = np.array([columns.index(column) for column in some.truth], dtype=np.int64)
+        return Answers(
+            tuple(labels),
+            (tiles / total).astype(np.float32),
+            truth,
+            some.severity,
+            some.source,
+            some.variant,
+            some.files,
+        )
+
     def at_temperature(self, temperature: float) -> "Answers":
         """The answers that the same network gives with its logits divided by a temperature.
 

@@ -1,0 +1,75 @@
+"""Tuning on site: the shipped engine learns a site's labelled pictures and stays a whole engine."""
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.engine.golden import read_golden
+from inspector.engine.manifest import read_manifest, shipped_engines_folder
+from train.distortions import DISTORTIONS
+from train.errors import DataError, TrainingError
+from train.finetune import finetune
+
+SIMPLENET = shipped_engines_folder() / "simplenet"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, train_pictures):
+    """Four noisy, four blurred and four good pictures of the site's own scenes."""
+    folder = tmp_path_factory.mktemp("site")
+    for label in ("gblur", "refimgs", "wn"):
+        (folder / label).mkdir()
+        for number in range(4):
+            rng = np.random.default_rng(number)
+            picture = train_pictures[number % len(train_pictures)]
+            damaged = DISTORTIONS[label].apply(picture, 3.5, rng)
+            cv2.imwrite(str(folder / label / f"{number}.png"), damaged)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tuned(site, tmp_path_factory):
+    out = tmp_path_factory.mktemp("engines") / "simplenet-site"
+    found = finetune(
+        SIMPLENET, site, out, version="1.0.0", licence="proprietary", author="The Site"
+    )
+    return out, found
+
+
+def test_the_new_engine_is_whole_and_says_where_it_comes_from(tuned):
+    out, _ = tuned
+    manifest = read_manifest(out)
+    manifest.check_files()
+    assert manifest.name == "simplenet-site"
+    assert manifest.training["started_from"].startswith("simplenet ")
+    assert manifest.training["licences"] == ["proprietary"]
+    assert not manifest.thresholds.budget_proven
+    assert "Of simplenet" in (out / "NOTICE").read_text()
+
+
+def test_it_has_golden_tiles_for_every_label(tuned):
+    golden = read_golden(read_manifest(tuned[0]))
+    assert set(golden.labels) == set(read_manifest(SIMPLENET).classes)
+
+
+def test_it_reports_before_after_and_what_changed(tuned):
+    _, found = tuned
+    assert 0 <= found.before <= 1
+    assert found.after >= found.before
+    old = read_golden(read_manifest(SIMPLENET))
+    assert len(found.changed) <= len(old.files) // 4
+    for sentence in found.changed:
+        assert " became " in sentence
+
+
+def test_it_is_not_written_over_the_engine_it_came_from(site):
+    with pytest.raises(TrainingError, match="choose another folder"):
+        finetune(SIMPLENET, site, SIMPLENET, version="1", licence="x", author="x")
+
+
+def test_a_label_with_one_frame_is_refused(site, tmp_path):
+    one = tmp_path / "wn"
+    one.mkdir()
+    cv2.imwrite(str(one / "a.png"), np.zeros((256, 256, 3), np.uint8))
+    with pytest.raises(DataError, match="wn: 1 frame, but at least 2"):
+        finetune(SIMPLENET, tmp_path, tmp_path / "new", version="1", licence="x", author="x")
