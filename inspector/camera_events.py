@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from inspector.capture.status import CameraStatus
     from inspector.events.documents import Documents, Event
@@ -18,6 +18,13 @@ _log = structlog.get_logger("inspector.camera")
 _GONE = frozenset({"stalled", "lost", "failed"})
 
 
+class Publish(Protocol):
+    """Takes an event of a camera that was lost or came back."""
+
+    def __call__(self, camera: str, event: Event, *, lost: bool) -> None:
+        """Hand the event on, and remember whether the camera is lost."""
+
+
 class CameraEvents:
     """Makes one `camera.lost` of each loss and one `camera.restored` of each return.
 
@@ -25,19 +32,21 @@ class CameraEvents:
     thread only.
 
     Args:
-        publish: hands an event to the outbox.
+        publish: takes the camera's name, the event, and `lost=` whether it is a loss.
+        lost: cameras whose loss an earlier run of the station told.
     """
 
     def __init__(
         self,
         documents: Documents,
-        publish: Callable[[Event], object],
+        publish: Publish,
+        lost: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._documents = documents
         self._publish = publish
         self._clock = clock
-        self._lost_at: dict[str, float] = {}
+        self._lost_at: dict[str, float | None] = dict.fromkeys(lost)
         self._said: dict[str, tuple[str, str | None]] = {}
 
     def change(self, status: CameraStatus) -> None:
@@ -46,26 +55,24 @@ class CameraEvents:
         name = status.name
         if status.state in _GONE and name not in self._lost_at:
             self._lost_at[name] = self._clock()
-            self._publish(
-                self._documents.camera_lost(
-                    name,
-                    stream_epoch=status.stream_epoch,
-                    cause=status.cause,
-                    detail=status.detail or "",
-                    counters=status.counters,
-                )
+            event = self._documents.camera_lost(
+                name,
+                stream_epoch=status.stream_epoch,
+                cause=status.cause,
+                detail=status.detail,
+                counters=status.counters,
             )
+            self._publish(name, event, lost=True)
         elif status.state == "running" and name in self._lost_at:
-            lost_s = self._clock() - self._lost_at.pop(name)
-            self._publish(
-                self._documents.camera_restored(
-                    name,
-                    stream_epoch=status.stream_epoch,
-                    lost_s=lost_s,
-                    size_wh=status.size,
-                    counters=status.counters,
-                )
+            since = self._lost_at.pop(name)
+            event = self._documents.camera_restored(
+                name,
+                stream_epoch=status.stream_epoch,
+                lost_s=None if since is None else self._clock() - since,
+                size_wh=status.size,
+                counters=status.counters,
             )
+            self._publish(name, event, lost=False)
 
     def _tell(self, status: CameraStatus) -> None:
         """A line a change; retries that end as the last one did are not told again."""

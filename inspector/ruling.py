@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Rulings:
     """Turns verdicts into policy states, events, metrics and log lines.
 
-    `rule` is called by the judge's thread, `begin_epoch` by the capture's, the rest by any.
+    `rule` is called by the judge's thread, `begin_epoch` and `tell_of_camera` by the capture's, the
+    rest by any.
     """
 
     def __init__(
@@ -52,11 +53,27 @@ class Rulings:
             n: PolicyState.from_json(stored[n].policy) if n in stored else PolicyState()
             for n in station.cameras
         }
+        self._lost = {n for n in station.cameras if n in stored and stored[n].policy.get("lost")}
         self._last: dict[str, dict[str, Any]] = {}
 
     def next_epochs(self) -> dict[str, int]:
         """The stream epoch with which each camera goes on after the last run."""
         return {name: epoch + 1 for name, epoch in self._epochs.items()}
+
+    @property
+    def lost_cameras(self) -> frozenset[str]:
+        """Cameras whose loss was told and whose return was not."""
+        with self._lock:
+            return frozenset(self._lost)
+
+    def tell_of_camera(self, camera: str, event: Event, *, lost: bool) -> None:
+        """Hand on that a camera was lost or came back, and remember which, over a restart too."""
+        with self._lock:
+            if lost:
+                self._lost.add(camera)
+            else:
+                self._lost.discard(camera)
+            self._outbox.append([event], {camera: self._state_of(camera)})
 
     def begin_epoch(self, camera: str, stream_epoch: int) -> None:
         """Note a new stream epoch, before its first frame comes."""
@@ -107,7 +124,8 @@ class Rulings:
         return self._last.get(camera)
 
     def _state_of(self, camera: str) -> CameraState:
-        return CameraState(self._epochs[camera], self._states[camera].to_json())
+        policy = self._states[camera].to_json() | {"lost": camera in self._lost}
+        return CameraState(self._epochs[camera], policy)
 
     def _makers(self, decision: Decision) -> Iterator[Callable[..., Event]]:
         """What makes the events that a decision calls for, in the order they are sent."""

@@ -81,7 +81,9 @@ class Station:
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
         self._web = WebServer(
-            make_app(self, token=token), host=config.web.host, port=config.web.port
+            make_app(self, host=config.web.host, token=token),
+            host=config.web.host,
+            port=config.web.port,
         )
 
     @property
@@ -113,6 +115,7 @@ class Station:
             topics=config.events.topics,
             source=f"/stations/{config.station}",
             mode=config.mode,
+            on_commit=lambda done: self.metrics.commit_seconds.observe(done.commit_s),
         )
         self._outbox = outbox
         if config.events.kafka is not None:
@@ -174,7 +177,7 @@ class Station:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
         asked = self.config.engine
         rulings = Rulings(self.config, self._documents, outbox, self.metrics)
-        camera_events = CameraEvents(self._documents, lambda event: outbox.append([event]))
+        camera_events = CameraEvents(self._documents, rulings.tell_of_camera, rulings.lost_cameras)
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
             try:

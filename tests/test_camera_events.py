@@ -32,12 +32,18 @@ def status(state: State, cause: Cause | None = None) -> CameraStatus:
     )
 
 
-def told(*changes: CameraStatus) -> list[dict[str, Any]]:
+def told(*changes: CameraStatus, lost: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """The events' documents after those changes, two seconds apart."""
     events: list[Event] = []
     now = [0.0]
+
+    def publish(camera: str, event: Event, *, lost: bool) -> None:
+        assert camera == "infeed"
+        assert lost == ("lost" in event.type)
+        events.append(event)
+
     cameras = CameraEvents(
-        Documents("packing-07", "inspect", Topics()), events.append, lambda: now[0]
+        Documents("packing-07", "inspect", Topics()), publish, lost, lambda: now[0]
     )
     for change in changes:
         cameras.change(change)
@@ -66,3 +72,10 @@ def test_a_camera_that_was_never_there_is_lost_too() -> None:
 
 def test_coming_up_and_coming_to_an_end_are_no_events() -> None:
     assert told(status("connecting"), status("running"), status("ended")) == []
+
+
+def test_a_return_after_a_restart_is_told_and_the_loss_is_not_told_again() -> None:
+    assert told(status("lost", "refused"), lost=("infeed",)) == []
+    (restored,) = told(status("running"), lost=("infeed",))
+    assert restored["type"] == "inspector.camera.restored.v1"
+    assert restored["data"]["lost_s"] is None

@@ -141,3 +141,17 @@ def test_what_the_engine_could_not_judge_is_no_judged_frame() -> None:
     failed = Verdict(Outcome.UNJUDGEABLE, cause=Cause.ENGINE_ERROR)
     assert result_of(failed) == "engine_error"
     assert result_of(Verdict(Outcome.UNJUDGEABLE, cause=Cause.DECODE)) == "judged"
+
+
+def test_a_lost_camera_is_remembered_over_a_restart(desk: Desk) -> None:
+    documents = Documents("packing-07", "inspect", desk.station.events.topics)
+    counters = Counters(0, 0, dict.fromkeys(DROP_CAUSES, 0), 0)
+    event = documents.camera_lost(
+        "infeed", stream_epoch=1, cause="refused", detail="gone", counters=counters
+    )
+    desk.rulings.tell_of_camera("infeed", event, lost=True)
+    desk.rule(BAD)
+    desk.events()
+    desk.again()
+    assert desk.rulings.lost_cameras == {"infeed"}
+    desk.outbox.close()

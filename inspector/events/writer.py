@@ -31,8 +31,6 @@ RETRY_S = (0.2, 2.0)
 LOG_EVERY_S = 60.0
 PURGE_EVERY_S = 10.0
 TURN_S = 1.0
-"""Longest rest of the thread, so that a watchdog sees it alive."""
-TURN_S = 1.0
 """The thread turns at least this often, for the watchdog."""
 
 _log = structlog.get_logger("inspector.events")

@@ -70,6 +70,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.commit_seconds = Histogram(
+            "inspector_commit_seconds",
+            "One transaction of the outbox, its fsync included",
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self._registry.register(_StatusCollector(status))
         ProcessCollector(registry=self._registry)
 
@@ -91,6 +97,7 @@ class _StatusCollector:
         status = self._status()
         yield from _camera_metrics(status["cameras"])
         yield from _engine_metrics(status["engines"])
+        yield from _broker_metrics(status["broker"])
         if status["outbox"] is not None:
             yield from _events_metrics(status["outbox"])
         free = GaugeMetricFamily(
@@ -136,6 +143,18 @@ def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
         info.add_metric([stage, *(str(engine[key]) for key in labels[1:])], 1.0)
     degraded.add_metric([], float(any(engine["degraded"] for engine in engines.values())))
     yield from (info, degraded)
+
+
+def _broker_metrics(broker: Mapping[str, Any]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("inspector_broker_up", "1 while the broker takes events; absent if off")
+    if broker["state"] != "off":
+        up.add_metric([], float(broker["state"] == "connected"))
+    yield up
+    state = GaugeMetricFamily(
+        "inspector_broker_state", "1 for the state the broker is in", labels=["state"]
+    )
+    state.add_metric([broker["state"]], 1.0)
+    yield state
 
 
 def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:

@@ -56,16 +56,17 @@ class Served(Protocol):
         """The newest events, newest first, as CloudEvents documents."""
 
 
-def make_app(station: Served, *, token: str | None) -> FastAPI:
+def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
     """The ASGI application.
 
     Args:
         station: what is served.
+        host: the address it is served on.
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
     app = FastAPI(title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     if token is None:  # a page of another site must not reach us by a name that it made up
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK_HOSTS)
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
 
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -57,6 +57,7 @@ class SmallStation:
                 "sent_total": 9,
                 "shed_total": 0,
             },
+            "broker": {"state": "authentication"},
             "free_bytes": 10**9,
         }
 
@@ -80,7 +81,7 @@ def guarded(station: SmallStation) -> Iterator[httpx.Client]:
 
 
 def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
-    server = WebServer(make_app(station, token=token), host="127.0.0.1", port=0)
+    server = WebServer(make_app(station, host="127.0.0.1", token=token), host="127.0.0.1", port=0)
     server.start()
     with httpx.Client(base_url=server.address) as client:
         yield client
@@ -110,6 +111,8 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     assert families["inspector_reconnects"].samples[0].labels["cause"] == "stalled"
     assert families["inspector_outbox_oldest_seconds"].samples[0].value == 1.5
     assert families["inspector_engine_info"].samples[0].labels["version"] == "1.2.3"
+    assert families["inspector_broker_up"].samples[0].value == 0
+    assert families["inspector_broker_state"].samples[0].labels == {"state": "authentication"}
     assert families["inspector_evidence_free_bytes"].samples[0].value == 10**9
 
 
@@ -152,6 +155,6 @@ def test_an_address_that_is_taken_is_the_users_mistake(
 ) -> None:
     port = page.base_url.port
     assert port is not None
-    server = WebServer(make_app(station, token=None), host="127.0.0.1", port=port)
+    server = WebServer(make_app(station, host="127.0.0.1", token=None), host="127.0.0.1", port=port)
     with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
         server.start()
