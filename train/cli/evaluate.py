@@ -11,6 +11,7 @@ from inspector.engine.manifest import read_manifest
 from train.cli.options import Engine
 from train.cli.progress import bar
 from train.data.labelled import read_set
+from train.labels import label_set
 from train.measure.answers import ask, save
 from train.measure.figures import measure
 from train.predict import Sampling, by_onnxruntime, by_openvino
@@ -22,6 +23,10 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Made set, LIVE release 2, or LABEL/*.png.")],
     out: Annotated[Path, typer.Option(help="Where figures, answers and report go.")],
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Count these labels only: table1, abstract or all; the engine's."),
+    ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
     reference: Annotated[bool, typer.Option(help="By ONNX Runtime, not OpenVINO.")] = False,
 ) -> None:
@@ -34,6 +39,8 @@ def evaluate(
     with bar("frames") as on_progress:
         answers = ask(load(model), frames, manifest.classes, sampling, data, on_progress)
     even = answers.even()
+    if labels is not None:
+        even = even.only(label_set(labels))
     figures = measure(even, manifest.sampling.join)
     out.mkdir(parents=True, exist_ok=True)
     save(answers, out / "answers.npz")
