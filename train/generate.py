@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 
 from train.data.frames import FramePlan, make_frame, plan_frames
-from train.data.pictures import Lost, read_picture
+from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references
 from train.errors import DataError
 
@@ -116,13 +116,7 @@ def _make_all(job: tuple[Path, list[FramePlan], Path]) -> list[dict[str, Any]] |
     for plan in plans:
         file = out / plan.label / f"{plan.name}.png"
         if not file.exists():
-            _, data = cv2.imencode(
-                ".png", make_frame(picture, plan), [cv2.IMWRITE_PNG_COMPRESSION, 1]
-            )
-            file.parent.mkdir(exist_ok=True)
-            partial = file.with_suffix(".part")
-            partial.write_bytes(data.tobytes())
-            partial.rename(file)
+            write_png(file, make_frame(picture, plan))
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         rows.append({"file": f"{plan.label}/{file.name}", "sha256": digest, **asdict(plan)})
     return rows

@@ -76,3 +76,16 @@ def read_all(
             yield path, read_picture(path, smallest_side)
         except DataError as error:
             lost.reasons.append(str(error))
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture without loss, whole or not at all; its folder is made.
+
+    Raises:
+        OSError: No space, or no right to write.
+    """
+    _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_bytes(data.tobytes())
+    partial.rename(path)

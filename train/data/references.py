@@ -40,12 +40,22 @@ def list_references(folder: Path, split: str) -> list[Reference]:
     """
     if split not in SPLITS:
         raise DataError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
-    known = _sources(folder)
-    by_split = {name: _of_split(folder, name, known) for name in SPLITS}
-    refuse_leakage(by_split)
+    by_split = references_by_split(folder)
     if not by_split[split]:
         raise DataError(f"{folder} has no pictures for the split {split!r}")
     return by_split[split]
+
+
+def references_by_split(folder: Path) -> dict[str, list[Reference]]:
+    """The references of every split, each in the order of their names; a split may be empty.
+
+    Raises:
+        DataError: No such folder, or one source on two sides.
+    """
+    known = _sources(folder)
+    by_split = {name: _of_split(folder, name, known) for name in SPLITS}
+    refuse_leakage(by_split)
+    return by_split
 
 
 def load_references(
