@@ -5,9 +5,20 @@ from typing import Any
 from torch import nn
 
 from train.errors import TrainingError
+from train.models import inceptionresnetv2, simplenet
+from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.models.simplenet import SimpleNet
 
-ARCHITECTURES = ("SimpleNet",)
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    "SimpleNet": SimpleNet,
+    "InceptionResNetV2": InceptionResNetV2,
+}
+
+INPUT_SIDES = {
+    "SimpleNet": simplenet.INPUT_SIDE,
+    "InceptionResNetV2": inceptionresnetv2.INPUT_SIDE,
+}
+"""Pixels a side of the tiles that an exported network takes."""
 
 
 def build(architecture: str, classes: int, **options: Any) -> nn.Module:
@@ -16,7 +27,7 @@ def build(architecture: str, classes: int, **options: Any) -> nn.Module:
     Raises:
         TrainingError: No such architecture.
     """
-    if architecture == "SimpleNet":
-        return SimpleNet(classes, **options)
-    known = ", ".join(ARCHITECTURES)
-    raise TrainingError(f"no architecture {architecture!r}; there are: {known}")
+    if architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise TrainingError(f"no architecture {architecture!r}; there are: {known}")
+    return ARCHITECTURES[architecture](classes, **options)

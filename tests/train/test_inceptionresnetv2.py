@@ -1,0 +1,113 @@
+"""InceptionResNetV2 is timm's, folding changes nothing, and foreign weights are refused."""
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from train.errors import WeightsError
+from train.models import build
+from train.models.folding import folded
+from train.models.inceptionresnetv2 import InceptionResNetV2
+from train.models.simplenet import ZERO
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Batch normalisations hold statistics unlike those they start with."""
+    torch.manual_seed(4)
+    network = build("InceptionResNetV2", 8)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.bias.data.normal_(0, 0.1)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """A file in the form of timm's, with weights drawn by chance."""
+    torch.manual_seed(5)
+    state = timm.create_model("inception_resnet_v2").state_dict()
+    path = tmp_path_factory.mktemp("imagenet") / "model.safetensors"
+    save_file(state, path)
+    return path, state
+
+
+@pytest.fixture(scope="module")
+def answered(network):
+    """Pictures of the smallest size, and the network's answers."""
+    pictures = torch.rand(1, 3, 75, 75)
+    with torch.no_grad():
+        return pictures, network(pictures)
+
+
+def test_it_has_timms_layers(network, answered):
+    pictures, logits = answered
+    theirs = timm.create_model("inception_resnet_v2", num_classes=8).eval()
+    state = network.features.state_dict() | {
+        "classif.weight": network.head[-1].weight,
+        "classif.bias": network.head[-1].bias,
+    }
+    theirs.load_state_dict(state)
+    assert sum(p.numel() for p in network.parameters()) == 54_318_760
+    with torch.no_grad():
+        torch.testing.assert_close(logits, theirs((pictures - ZERO) * 2))
+
+
+def test_folded_and_unfolded_agree(network, answered):
+    pictures, logits = answered
+    flat = folded(network)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in flat.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(flat(pictures), logits, atol=1e-4, rtol=1e-4)
+
+
+def test_imagenet_weights_come_from_a_file_and_the_top_starts_fresh(imagenet):
+    path, state = imagenet
+    network = InceptionResNetV2(8)
+    top = network.head[-1].weight.clone()
+    network.start_from_imagenet(path)
+    own = network.features.state_dict()
+    assert all(torch.equal(own[name], state[name]) for name in own)
+    assert torch.equal(network.head[-1].weight, top)
+
+
+def test_weights_of_another_architecture_are_refused_with_both_shapes(imagenet, network, tmp_path):
+    _, state = imagenet
+    for change, says in (
+        (
+            {"conv2d_1a.conv.weight": torch.zeros(8, 3, 3, 3)},
+            r"\(8, 3, 3, 3\), but \(32, 3, 3, 3\)",
+        ),
+        ({"layer4.weight": torch.zeros(5)}, r"has layer4.weight of shape \(5,\), which"),
+    ):
+        torch.save(state | change, tmp_path / "other.pth")
+        with pytest.raises(WeightsError, match=says):
+            network.start_from_imagenet(tmp_path / "other.pth")
+    torch.save({"fc.weight": torch.zeros(5, 2)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"no conv2d_1a.*expected .* \(32, 3, 3, 3\)"):
+        network.start_from_imagenet(tmp_path / "other.pth")
+
+
+def test_files_that_hold_no_weights_are_refused(network, tmp_path):
+    with pytest.raises(WeightsError, match="there is no file"):
+        network.start_from_imagenet(tmp_path / "none.pth")
+    for name in ("text.pth", "text.safetensors"):
+        (tmp_path / name).write_text("no weights")
+        with pytest.raises(
+            WeightsError, match=f"{name} holds no weights that can be read; expected"
+        ):
+            network.start_from_imagenet(tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds list; expected tensors by name"):
+        network.start_from_imagenet(tmp_path / "list.pth")
+
+
+def test_without_a_network_it_is_said_what_to_fetch(network, monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match=r"(?s)cannot be fetched.*model.safetensors .*--weights"):
+        network.start_from_imagenet()
