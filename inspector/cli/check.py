@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from inspector.config.faults import Fault, KeyPath, StationFileError, dotted
-from inspector.config.load import StationFile, missing_secrets, read_station
+from inspector.config.load import StationFile, read_station
 from inspector.config.secrets import Secrets, names_of
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ def check(
 ) -> None:
     """Check a station file and list every fault in it."""
     try:
-        loaded = read_station(file)
-        faults = missing_secrets(loaded, Secrets()) if ask_secrets else []
-        if faults:
-            raise StationFileError(file, faults)
+        loaded = read_station(file, Secrets() if ask_secrets else None)
     except StationFileError as error:
         if not as_json:
             raise
@@ -113,7 +110,7 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
     console.print(f"events    {target}")
     console.print(f"web       http://{station.web.listen}/")
-    secrets = names_of(station)
+    secrets = names_of(file.document.value)
     if secrets:
         console.print(f"secrets   {', '.join(secrets)}{': all set' if ask_secrets else ''}")
     for note in notes:

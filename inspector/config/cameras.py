@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,6 +13,8 @@ from inspector.config.base import FilePath, Name, Seconds, SecretName, Section
 Label = Literal[
     "bad_lighting", "fastfading", "gblur", "jp2k", "jpeg", "motion_blur", "refimgs", "wn"
 ]
+
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
 class TlsTrust(Section):
@@ -41,11 +44,14 @@ class RtspSource(Section):
     @classmethod
     def _address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname:
+        if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname or _BLANK.search(url):
             msg = "expected an address such as rtsp://10.0.0.21/stream1"
             raise ValueError(msg)
-        if parts.username or parts.password:
+        if "@" in parts.netloc:
             msg = "user name and password do not belong here: name them under credentials"
+            raise ValueError(msg)
+        if parts.port == 0:
+            msg = "Port out of range 1-65535"
             raise ValueError(msg)
         return url
 
@@ -144,6 +150,17 @@ class PatternSource(Section):
     faults: tuple[PatternFault, ...] = ()
     """What goes wrong, and when."""
 
+    @model_validator(mode="after")
+    def _within_period(self) -> Self:
+        for fault in self.faults:
+            if fault.to_s > self.period_s:
+                msg = (
+                    f"a fault lasts to {fault.to_s:g} s, the script begins again after period_s "
+                    f"({self.period_s:g} s)"
+                )
+                raise ValueError(msg)
+        return self
+
 
 Source = Annotated[
     RtspSource | DeviceSource | VideoSource | ImagesSource | PatternSource,
@@ -205,4 +222,30 @@ class Camera(Section):
         if self.credentials is not None and self.source.kind != "rtsp":
             msg = f"credentials are for rtsp sources, this one is {self.source.kind}"
             raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_slot(self) -> Self:
+        part = self.region or self.source
+        if isinstance(part, Region | PatternSource):
+            pixels = part.width * part.height
+            if pixels > self.max_megapixels * 1e6:
+                msg = (
+                    f"pictures of {part.width}x{part.height} have {pixels / 1e6:.1f} megapixels, "
+                    f"max_megapixels is {self.max_megapixels:g}; none of them would be judged"
+                )
+                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _region_inside(self) -> Self:
+        source, region = self.source, self.region
+        if isinstance(source, PatternSource) and region is not None:
+            right, bottom = region.x + region.width, region.y + region.height
+            if right > source.width or bottom > source.height:
+                msg = (
+                    f"the region reaches to column {right} and row {bottom}, the pattern has "
+                    f"{source.width}x{source.height}"
+                )
+                raise ValueError(msg)
         return self

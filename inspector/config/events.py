@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inspector.config.base import FilePath, Seconds, SecretName, Section
 
 SERVER_PATTERN = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}$"
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 
-Server = Annotated[str, StringConstraints(pattern=SERVER_PATTERN)]
+
+def _port_exists(server: str) -> str:
+    if not 1 <= int(server.rpartition(":")[2]) <= 65535:  # noqa: PLR2004 - the range of ports
+        msg = "expected a port from 1 to 65535"
+        raise ValueError(msg)
+    return server
+
+
+Server = Annotated[str, StringConstraints(pattern=SERVER_PATTERN), AfterValidator(_port_exists)]
 Topic = Annotated[str, StringConstraints(pattern=TOPIC_PATTERN)]
 
 

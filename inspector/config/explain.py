@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
 from inspector.config.events import SERVER_PATTERN, TOPIC_PATTERN
 from inspector.config.faults import Fault, KeyPath
+from inspector.config.shape import is_mapping, models_in
 from inspector.config.station import Station
 
 if TYPE_CHECKING:
@@ -216,23 +217,11 @@ def _models_at(location: KeyPath) -> list[type[BaseModel]]:
             m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields
         ]
         if fields:
-            models = [model for each in fields for model in _models_in(each.annotation)]
-            named = any(_is_mapping(each.annotation) for each in fields)
+            models = [model for each in fields for model in models_in(each.annotation)]
+            named = any(is_mapping(each.annotation) for each in fields)
         else:  # a branch of a union by its tag, or a position in a list
             models = [m for m in models if part in _tags(m)] or models
     return models
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
-
-
-def _is_mapping(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is dict or any(
-        _is_mapping(part) for part in get_args(annotation)
-    )
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from inspector.config.explain import faults_of, near_miss, shown
 from inspector.config.faults import Fault, KeyPath, StationFileError
 from inspector.config.secrets import Secrets, names_of
 from inspector.config.station import Station
+from inspector.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,16 +52,15 @@ def load_station(path: Path, secrets: Secrets | None = None) -> Station:
     Raises:
         StationFileError: with every fault of the file: line, key, what came, what was expected.
     """
-    file = read_station(path)
-    if secrets is not None:
-        faults = missing_secrets(file, secrets)
-        if faults:
-            raise StationFileError(path, faults)
-    return file.station
+    return read_station(path, secrets).station
 
 
-def read_station(path: Path) -> StationFile:
+def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
     """Read a station file and keep the places of its keys.
+
+    Args:
+        path: the station file.
+        secrets: as `load_station`.
 
     Raises:
         StationFileError: with every fault of the file.
@@ -77,22 +77,30 @@ def read_station(path: Path) -> StationFile:
     station, found = _validate(document, path.absolute().parent)
     told = {fault.key for fault in document.faults}
     faults += [fault for fault in found if fault.key not in told]
+    if secrets is not None:
+        faults += _missing_secrets(document, secrets)
     if station is None or faults:
         raise StationFileError(path, faults)
     return StationFile(path, station, document)
 
 
-def missing_secrets(file: StationFile, secrets: Secrets) -> list[Fault]:
-    """A fault for each place that names a secret which is not set."""
+def _missing_secrets(document: Document, secrets: Secrets) -> list[Fault]:
+    """A fault for each place that names a secret which cannot be had, whatever else is wrong."""
     return [
-        file.fault(
-            key,
-            f"the secret {name} is not set: export it, or give it to the service as a credential",
-        )
-        for name, keys in names_of(file.station).items()
-        if secrets.missing([name])
+        Fault(key, problem, *document.place(key))
+        for name, keys in names_of(document.value).items()
+        if (problem := _why_missing(name, secrets))
         for key in keys
     ]
+
+
+def _why_missing(name: str, secrets: Secrets) -> str | None:
+    try:
+        if not secrets.missing([name]):
+            return None
+    except UserError as error:
+        return str(error)
+    return f"the secret {name} is not set: export it, or give it to the service as a credential"
 
 
 def _text(path: Path) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel
-
-from inspector.config.base import SECRET_RULE
+from inspector.config.base import SECRET_NAME_PATTERN, SECRET_RULE
+from inspector.config.shape import is_mapping, models_in
+from inspector.config.station import Station
 from inspector.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pydantic import BaseModel
+
     from inspector.config.faults import KeyPath
-    from inspector.config.station import Station
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """Where systemd puts the files of `LoadCredential=`; each file is named as its secret."""
@@ -68,25 +70,35 @@ class Secrets:
         return value or None
 
 
-def names_of(station: Station) -> dict[str, list[KeyPath]]:
-    """The secrets that a station names, each with the keys that name it."""
+def names_of(value: Any) -> dict[str, list[KeyPath]]:
+    """The secrets that a station file names, each with the keys that name it.
+
+    Args:
+        value: the file as plain values. It may be full of faults: what is no section is passed
+            over, and so is what cannot be the name of a secret.
+    """
     found: dict[str, list[KeyPath]] = {}
-
-    def walk(section: BaseModel, at: KeyPath) -> None:
-        for name, field in type(section).model_fields.items():
-            value = getattr(section, name)
-            key = (*at, name)
-            if isinstance(value, str) and _is_secret(field.metadata, field.annotation):
-                found.setdefault(value, []).append(key)
-            elif isinstance(value, BaseModel):
-                walk(value, key)
-            elif isinstance(value, dict):
-                for entry, item in value.items():
-                    if isinstance(item, BaseModel):
-                        walk(item, (*key, entry))
-
-    walk(station, ())
+    _collect([Station], value, (), found)
     return found
+
+
+def _collect(
+    models: list[type[BaseModel]], value: Any, at: KeyPath, found: dict[str, list[KeyPath]]
+) -> None:
+    if not isinstance(value, dict):
+        return
+    for name, item in value.items():
+        fields = [model.model_fields[name] for model in models if name in model.model_fields]
+        key = (*at, name)
+        inner = [model for field in fields for model in models_in(field.annotation)]
+        if isinstance(item, str) and any(_is_secret(f.metadata, f.annotation) for f in fields):
+            if re.match(SECRET_NAME_PATTERN, item):
+                found.setdefault(item, []).append(key)
+        elif any(is_mapping(field.annotation) for field in fields) and isinstance(item, dict):
+            for entry, section in item.items():
+                _collect(inner, section, (*key, entry), found)
+        else:
+            _collect(inner, item, key, found)
 
 
 def _is_secret(metadata: list[object], annotation: object) -> bool:

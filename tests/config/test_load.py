@@ -199,6 +199,41 @@ CAMERA_FAULTS = {
         "",
         "credentials are for rtsp sources, this one is pattern",
     ),
+    "address with an impossible port": (
+        '{source: {kind: rtsp, url: "rtsp://10.0.0.1:99999/"}}',
+        "source.url",
+        "Port out of range",
+    ),
+    "address with a blank": (
+        '{source: {kind: rtsp, url: "rtsp://10.0.0.1/a b"}}',
+        "source.url",
+        "expected an address such as rtsp://",
+    ),
+    "address with empty credentials": (
+        '{source: {kind: rtsp, url: "rtsp://@10.0.0.1/"}}',
+        "source.url",
+        "name them under credentials",
+    ),
+    "fault after the end of the script": (
+        "{source: {kind: pattern, period_s: 10, faults: [{label: wn, from_s: 12, to_s: 14}]}}",
+        "source",
+        "a fault lasts to 14 s, the script begins again after period_s (10 s)",
+    ),
+    "region that fits no slot": (
+        "{source: {kind: video, path: a}, region: {x: 0, y: 0, width: 5000, height: 5000}}",
+        "",
+        "pictures of 5000x5000 have 25.0 megapixels, max_megapixels is 16",
+    ),
+    "pattern that fits no slot": (
+        "{source: {kind: pattern, width: 7680, height: 4320}}",
+        "",
+        "pictures of 7680x4320 have 33.2 megapixels, max_megapixels is 16",
+    ),
+    "region outside the pattern": (
+        "{source: {kind: pattern}, region: {x: 1200, y: 0, width: 100, height: 100}}",
+        "",
+        "the region reaches to column 1300 and row 100, the pattern has 1280x720",
+    ),
     "empty path": ("{source: {kind: video, path: ''}}", "source.path", "expected a path"),
     "date for a name": (
         "{source: {kind: pattern}, policy: 2026-01-01}",
@@ -265,6 +300,7 @@ def test_labels_of_a_policy_are_all_or_a_list(faults_of):
     [
         ("{bootstrap_servers: []}", ".bootstrap_servers", "at least 1 entry"),
         ("{bootstrap_servers: [broker]}", ".bootstrap_servers[0]", "HOST:PORT"),
+        ("{bootstrap_servers: ['b:99999']}", ".bootstrap_servers[0]", "a port from 1 to 65535"),
         (
             "{bootstrap_servers: [b:1], security_protocol: SASL_SSL}",
             "",
@@ -426,6 +462,34 @@ def test_missing_secrets_are_faults_with_the_line_that_names_them(write):
     assert "CAM_PASSWORD is not set" in str(caught.value)
     complete = {"CAM_USER": "root", "CAM_PASSWORD": "x", "WEB_TOKEN": "y"}
     assert load_station(path, Secrets(complete)).station == "line-1"
+
+
+def test_missing_secrets_are_told_together_with_every_other_fault(write, tmp_path):
+    path = write(
+        """\
+        version: 1
+        station: line-1
+        modus: inspect
+        cameras:
+          a:
+            source: {kind: rtsp, url: http://10.0.0.1/}
+            credentials: {username: CAM_USER, password: CAM_PASSWORD}
+          b: {source: {kind: pattern}, slots: many}
+        web: {token: WEB_TOKEN}
+        """
+    )
+    (tmp_path / "CAM_PASSWORD").write_bytes(b"\xff")
+    with pytest.raises(StationFileError) as caught:
+        load_station(path, Secrets({"CAM_USER": "x", "CREDENTIALS_DIRECTORY": str(tmp_path)}))
+    assert [(fault.line, dotted(fault.key)) for fault in caught.value.faults] == [
+        (3, "modus"),
+        (6, "cameras.a.source.url"),
+        (7, "cameras.a.credentials.password"),
+        (8, "cameras.b.slots"),
+        (9, "web.token"),
+    ]
+    assert "CAM_PASSWORD in $CREDENTIALS_DIRECTORY cannot be read" in str(caught.value)
+    assert "WEB_TOKEN is not set" in str(caught.value)
 
 
 def test_a_loaded_file_knows_the_place_of_its_keys(write):

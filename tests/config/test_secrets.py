@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inspector.config.load import load_station
+from inspector.config.document import parse
 from inspector.config.secrets import Secrets, names_of
 from inspector.errors import UserError
 
@@ -50,9 +50,8 @@ def test_secrets_are_not_shown_by_their_holder():
     assert repr(Secrets({"CAM_PASSWORD": "hunter2"})) == "Secrets()"
 
 
-def test_names_of_finds_every_key_that_names_a_secret(tmp_path):
-    path = tmp_path / "station.yaml"
-    path.write_text(
+def test_names_of_finds_every_key_that_names_a_secret():
+    document = parse(
         """
         version: 1
         station: line-1
@@ -72,7 +71,7 @@ def test_names_of_finds_every_key_that_names_a_secret(tmp_path):
         web: {token: G}
         """
     )
-    assert names_of(load_station(path)) == {
+    assert names_of(document.value) == {
         "A": [
             ("cameras", "a", "credentials", "username"),
             ("cameras", "b", "credentials", "username"),
@@ -84,3 +83,9 @@ def test_names_of_finds_every_key_that_names_a_secret(tmp_path):
         "F": [("events", "kafka", "sasl", "password")],
         "G": [("web", "token")],
     }
+
+
+def test_names_of_passes_over_what_is_no_section():
+    assert names_of({"cameras": [1], "web": {"token": ["T"]}, "events": {"kafka": "x"}}) == {}
+    assert names_of({"web": {"token": "not a name"}, "token": "T"}) == {}
+    assert names_of("text") == names_of(None) == {}
