@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 
+from train.claim import claim
 from train.data.frames import FramePlan, make_frame, plan_frames
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references
@@ -95,13 +96,10 @@ def generate(
 
 
 def _claim(out: Path, settings: SetSettings) -> None:
-    text = json.dumps(asdict(settings), indent=1, sort_keys=True)
     plan = out / _PLAN
-    if plan.exists() and plan.read_text(encoding="utf-8") != text:
-        raise DataError(f"{out} was begun with other settings ({plan}); choose another folder")
     if not plan.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty and holds no made set; choose another folder")
-    plan.write_text(text, encoding="utf-8")
+    claim(plan, json.dumps(asdict(settings), indent=1, sort_keys=True))
 
 
 def _make_all(job: tuple[Path, list[FramePlan], Path]) -> list[dict[str, Any]] | str:

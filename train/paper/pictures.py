@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from train.claim import claim
 from train.data.frame import Frame
 from train.data.labelled import pictures_of
 from train.data.pictures import Lost, read_picture, write_png
@@ -62,11 +63,11 @@ def make_set(
         The plan without the pictures whose reference cannot be used.
 
     Raises:
-        DataError: The folder holds another set, or more than 1 % of the pictures cannot be used.
+        DataError: Another set was begun there, or more than 1 % of the pictures cannot be used.
         OSError: No space: what is written so far is whole, and the next run goes on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, plan)
+    rows = [{**asdict(p), "path": str(p.path)} for p in plan]
+    claim(folder / _PLAN, json.dumps(rows, indent=1))
     jobs = [(p, folder) for p in plan if p.made and not (folder / p.file).exists()]
     lost: list[str] = []
 
@@ -118,18 +119,6 @@ def make_picture(reference: Picture, planned: Planned) -> Picture:
     crop = np.ascontiguousarray(reference[y : y + rows, x : x + columns])
     severity = planned.severity - MILDEST + float(rng.random())
     return DISTORTIONS[planned.label].apply(crop, severity, rng)
-
-
-def _claim(folder: Path, plan: Sequence[Planned]) -> None:
-    rows = [{**asdict(p), "path": str(p.path)} for p in plan]
-    text = json.dumps(rows, indent=1)
-    file = folder / _PLAN
-    if file.exists() and file.read_text(encoding="utf-8") != text:
-        raise DataError(f"{folder} was begun with another set ({file}); choose another folder")
-    if not file.exists():
-        partial = file.with_suffix(".part")
-        partial.write_text(text, encoding="utf-8")
-        partial.rename(file)
 
 
 def _make_file(job: tuple[Planned, Path]) -> str | None:

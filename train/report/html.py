@@ -1,0 +1,46 @@
+"""The parts that every report is made of; all text is escaped here."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; margin: 1em 0; }
+td, th { border-bottom: 1px solid #ccc; padding: .25em .8em; text-align: right; }
+td:first-child, th:first-child { text-align: left; }
+figure { display: inline-block; margin: .5em; vertical-align: top; }
+figcaption { font-size: 12px; max-width: 230px; }
+"""
+
+
+def write_document(path: Path, title: str, body: Sequence[str]) -> None:
+    """Write one page that needs no other file; `body` is HTML."""
+    path.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>",
+        encoding="utf-8",
+    )
+
+
+def figure(source: str, caption: str) -> str:
+    """A picture, given as a data address, with its caption."""
+    text = escape(caption)
+    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table; the first column names its row."""
+    first = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = ("".join(f"<td>{escape(str(cell))}</td>" for cell in row) for row in rows)
+    return f"<table><tr>{first}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
+
+
+def span(bounds: Sequence[float]) -> str:
+    """Two bounds of a share, in words."""
+    return f"{bounds[0]:.3f} to {bounds[1]:.3f}"
