@@ -87,7 +87,7 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
     """The files that are meant; of a folder, all pictures and videos below it, sorted.
 
     Raises:
-        UserError: a path that is not there, or a folder without any.
+        UserError: a path that is not there or no file, or a folder without any.
     """
     from inspector.capture.sources.pictures import is_picture
 
@@ -97,6 +97,9 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
             msg = f"there is no file or folder {path}"
             raise UserError(msg)
         if not path.is_dir():
+            if not (path.is_file() or path.is_fifo()):
+                msg = f"{path} is neither a file nor a folder"
+                raise UserError(msg)
             files.append(path)
             continue
         below = sorted(p for p in path.rglob("*") if p.is_file())
@@ -145,18 +148,40 @@ def _engine(info: EngineInfo | None) -> dict[str, Any] | None:
 
 
 def _print_row(row: dict[str, Any], out: Console, *, as_json: bool) -> None:
+    path = _shown(row["path"])
     if "error" in row:
-        where = f"{row['path']}, frame {row['frame']}" if "frame" in row else row["path"]
-        print(f"inspector: {where}: {row['error']}", file=sys.stderr)
+        where = f"{path}, frame {row['frame']}" if "frame" in row else path
+        print(f"inspector: {where}: {_shown(row['error'])}", file=sys.stderr)
     if as_json:
-        print(json.dumps(row, ensure_ascii=False), flush=True)
+        print(_json(row), flush=True)
         return
-    where = row["path"] + (f" #{row['frame']}" if "frame" in row else "")
+    where = path + (f" #{row['frame']}" if "frame" in row else "")
     word, label = row["verdict"], row["label"]
     colour = _COLOURS[Outcome(word)]
     said = f"{label} {row['probabilities'][label]:.3f}" if label else row.get("cause", "")
     out.print(f"[{colour}]{word:<11}[/] {said:<19} ", end="")
     out.print(where, markup=False)
+
+
+def _shown(text: str) -> str:
+    r"""A text that may hold a file's name as a terminal can show it: one line, no control codes.
+
+    >>> _shown("a b\n.png")
+    'a b\\n.png'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _json(row: dict[str, Any]) -> str:
+    """One line; names that are no text keep their bytes as lone surrogates, written as escapes."""
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return json.dumps(row)
+    return line
 
 
 def _print_summary(counts: Counter[str], out: Console, info: EngineInfo) -> None:

@@ -165,7 +165,13 @@ class _FileFeed:
         try:
             for number, path in enumerate(self._files, 1):
                 read = self._read_video if self._is_video(path) else self._read_picture
-                read(number, path)
+                try:
+                    read(number, path)
+                except _StoppedError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - the edge of the thread: told, and on
+                    why = f"{path.name} cannot be read: {type(error).__name__}: {error}"
+                    self._give(number, _arrival(_WHOLE_FILE), damage=f"decode: {why}")
         except _StoppedError:
             return
         with self._changed:

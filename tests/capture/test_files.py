@@ -214,6 +214,16 @@ def test_a_clip_at_its_own_pace_takes_its_time(tmp_path, rig):
     assert last - first >= 0.95e9, "26 frames of 25 a second"
 
 
+def test_a_clip_that_loops_at_its_own_pace_has_no_seam(tmp_path, rig):
+    path = film(tmp_path / "clip.mp4", 10)
+    rig = rig({"a": video(path, pace="own", loop=True)}).start()
+    rig.until_frames(36)
+    first, last = rig.frames[0], rig.frames[35]
+    took = (last.arrived_ns - first.arrived_ns) / 1e9
+    assert took == pytest.approx(35 * 0.04, abs=0.15), "three rounds and a half, none hurried"
+    assert [f.sequence for f in rig.frames[:36]] == list(range(36))
+
+
 def test_a_lost_packet_damages_all_up_to_the_next_key_frame(tmp_path, rig):
     path = film(tmp_path / "clip.mp4", 30, gop=10)
     holed = tmp_path / "holed.mp4"
@@ -239,6 +249,27 @@ def test_a_truncated_clip(tmp_path, rig):
     counters = rig.status().counters
     rig.until_frames(counters.frames_in)
     assert 5 < len(rig.good()) < 25
+    assert "cut.ts is truncated" in rig.frames[-1].damage
+
+
+def test_a_clip_that_breaks_off_unseen_by_its_reader_ends_in_a_damaged_frame(tmp_path, rig):
+    data = film(tmp_path / "clip.mkv", 30).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])
+    rig = rig({"a": video(tmp_path / "cut.mkv")}).start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until_frames(rig.status().counters.frames_in)
+    *pictures, last = rig.frames
+    assert 5 < len(pictures) < 25
+    assert not any(frame.damage for frame in pictures)
+    assert last.damage.startswith("decode: ")
+    assert "cut.mkv is truncated" in last.damage
+
+
+def test_a_clip_without_its_index_says_that_it_is_truncated(tmp_path, rig):
+    data = film(tmp_path / "clip.mp4", 30).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    rig = rig({"a": video(tmp_path / "cut.mp4")}).start()
+    assert "it is truncated" in rig.until_state("lost", cause="codec").detail
 
 
 def test_a_change_of_picture_size_begins_a_new_epoch_and_ring(tmp_path, rig):

@@ -210,3 +210,30 @@ def test_animated_gif_is_refused(tmp_path):
     path = write(tmp_path / "a.gif", header + (control + image) * 2 + b";")
     with pytest.raises(PictureError):
         read_picture(path)
+
+
+def test_every_16_bit_value_is_divided_and_rounded(tmp_path):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    got = read_picture(write(tmp_path / "a.png", coded(".png", values)))
+    assert (got[:, :, 0] == (values.astype(np.uint32) + 128) // 257).all()
+
+
+def test_a_file_larger_than_any_picture_is_not_read(tmp_path):
+    path = write(tmp_path / "a.png", b"")
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)  # sparse: takes no room, and reading it would take all memory
+    with pytest.raises(PictureError, match=r"a\.png has 1099\.5 GB; this is no picture") as caught:
+        read_picture(path)
+    assert caught.value.cause == "too_large"
+
+
+@pytest.mark.parametrize("step", ["imdecode", "convertScaleAbs"])
+def test_too_little_memory_is_a_fact_of_the_picture(tmp_path, bgr, monkeypatch, step):
+    path = write(tmp_path / "a.png", coded(".png", bgr.astype(np.uint16) * 257))
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(f"cv2.{step}", full)
+    with pytest.raises(PictureError, match=r"a\.png"):
+        read_picture(path)

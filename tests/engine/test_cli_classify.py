@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
 
-from inspector.cli import status_of
+from inspector.cli import file_feed, status_of
 from tests.engine import tiny_engine
 
 
@@ -117,14 +119,32 @@ def test_a_truncated_video_gives_its_frames_and_an_error(classify, tmp_path):
     content = video.read_bytes()
     video.write_bytes(content[: len(content) * 2 // 3])
     status, rows, _ = classify(video)
-    *judged, last = rows
+    *judged, broken, last = rows
     assert 3 <= len(judged) < 29
+    assert broken["cause"] == "decode"
+    assert "v.avi is truncated" in last["error"]
     assert [(row["frame"], row["label"]) for row in judged] == [
         (n, "wn") for n in range(len(judged))
     ]
     assert (last["verdict"], last["cause"]) == ("unjudgeable", "decode")
     assert "error" in last
     assert status == 1
+
+
+def test_a_video_that_breaks_off_where_its_reader_sees_no_fault(classify, tmp_path):
+    video = save_video(tmp_path / "10:00:00.mkv", ["wn"] * 30, codec="libx264")
+    status, rows, _ = classify(video)
+    assert (status, len(rows)) == (0, 30)
+    content = video.read_bytes()
+    video.write_bytes(content[: len(content) * 2 // 3])
+    status, rows, err = classify(video)
+    *judged, last = rows
+    assert status == 1
+    assert judged
+    assert all(row["label"] == "wn" for row in judged)
+    assert (last["verdict"], last["cause"]) == ("unjudgeable", "decode")
+    assert "10:00:00.mkv is truncated" in last["error"]
+    assert last["error"] in err
 
 
 @pytest.mark.parametrize(
@@ -167,6 +187,7 @@ def test_large_and_small_pictures_share_the_way(classify, tmp_path):
     [
         (["nowhere.png"], "there is no file or folder nowhere.png"),
         (["."], "no pictures or videos in ."),
+        (["/dev/null"], "/dev/null is neither a file nor a folder"),
         (["--engine", "giant", "x.txt"], "no engine giant in"),
         (["--folder", "nowhere", "x.txt"], "no folder of engines at nowhere"),
     ],
@@ -228,3 +249,43 @@ def test_a_reader_that_leaves_ends_the_command(engines, tmp_path):
         err = process.stderr.read().decode()
         assert process.wait(60) in {1, 141}
     assert "Traceback" not in err
+
+
+def test_names_that_no_terminal_can_show(engines, tmp_path):
+    for name in (b"not utf-8 \xff.png", "two\nlines \u001b[31m.png".encode(), "Stück.png".encode()):
+        path = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+        Path(path).write_bytes(cv2.imencode(".png", tiny_engine.picture("wn"))[1].tobytes())
+    command = [
+        *(sys.executable, "-m", "inspector.cli", "classify", str(tmp_path), "--engine", "tiny"),
+        *("--folder", str(engines), "--precision", "fp32", "--threads", "1"),
+    ]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    for more in ([], ["--json"]):
+        done = subprocess.run([*command, *more], capture_output=True, env=strict, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        lines = done.stdout.decode("utf-8").splitlines()
+        assert len(lines) == (3 if more else 4)
+        assert "Stück.png" in lines[0]
+        if more:
+            paths = {os.fsencode(json.loads(line)["path"]) for line in lines}
+            assert os.fsencode(tmp_path) + b"/not utf-8 \xff.png" in paths
+        else:
+            assert r"not utf-8 \udcff.png" in lines[1]
+            assert r"two\nlines \x1b[31m.png" in lines[2]
+
+
+def test_whatever_goes_wrong_with_one_file_the_rest_is_done(classify, tmp_path, monkeypatch):
+    files = [save(tmp_path / f"{n}.png", tiny_engine.picture("wn")) for n in range(3)]
+    read = file_feed.read_picture
+
+    def unforeseen(path):
+        if path == files[1]:
+            msg = "nobody thought of that"
+            raise RuntimeError(msg)
+        return read(path)
+
+    monkeypatch.setattr(file_feed, "read_picture", unforeseen)
+    status, rows, err = classify(*files)
+    assert status == 1
+    assert [row["label"] for row in rows] == ["wn", None, "wn"]
+    assert "1.png cannot be read: RuntimeError: nobody thought of that" in err

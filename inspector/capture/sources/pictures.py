@@ -9,6 +9,8 @@ pictures in one file, and numbers that are no integers, are refused.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import re
 import struct
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from inspector.capture.sources.endings import missing_bytes
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -33,6 +36,12 @@ SUFFIXES = frozenset(
 
 MOST_PIXELS = 200_000_000
 """Pictures beyond this are never decoded: 600 MB as BGR."""
+
+SHORTEST = 8
+"""No picture has fewer bytes: `P1 1 1 0`."""
+
+MOST_BYTES = 2_000_000_000
+"""Files beyond this are never read: the largest picture at 16 bits and four channels has less."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -79,15 +88,36 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
     Raises:
         PictureError: with its cause and what is wrong with the file.
     """
+    return decode_picture(path, file_bytes(path), most_pixels=most_pixels)
+
+
+def file_bytes(path: Path) -> bytes:
+    """The content of a file that may be a picture.
+
+    Raises:
+        PictureError: it cannot be read, or is larger than any picture.
+    """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        msg = f"{path.name} cannot be read: {error.strerror}"
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MOST_BYTES:
+                msg = f"{path.name} has {size / 1e9:.1f} GB; this is no picture"
+                raise PictureError(msg, "too_large")
+            return file.read(MOST_BYTES)
+    except (OSError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or "not enough memory"
+        msg = f"{path.name} cannot be read: {reason}"
         raise PictureError(msg) from error
+
+
+def decode_picture(path: Path, data: bytes, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
+    """As `read_picture`, of a file whose content is there already."""
     if not data:
         msg = f"{path.name} is empty"
         raise PictureError(msg)
-    _check_whole(path.name, data)
+    if is_cut(data):
+        msg = f"{path.name} is truncated: it ends after {len(data)} bytes, within the picture"
+        raise PictureError(msg)
     size = stated_size(data)
     if size is not None:
         _check_size(path.name, *size, most_pixels)
@@ -103,7 +133,11 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
     _check_size(path.name, raw.shape[0], raw.shape[1], most_pixels)
     if data.startswith(JPEG):
         _check_scan(path.name, data)
-    return to_bgr8(path.name, raw)
+    try:
+        return to_bgr8(path.name, raw)
+    except (cv2.error, MemoryError) as error:
+        msg = f"{path.name} is too large for the memory of this box"
+        raise PictureError(msg, "too_large") from error
 
 
 def to_bgr8(name: str, raw: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -113,7 +147,7 @@ def to_bgr8(name: str, raw: NDArray[np.generic]) -> NDArray[np.uint8]:
         PictureError: depth or number of channels is not supported.
     """
     if raw.dtype == np.uint16:
-        eight = ((raw.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        eight = np.asarray(cv2.convertScaleAbs(raw, alpha=1 / 257), np.uint8)
     elif raw.dtype == np.uint8:
         eight = np.asarray(raw, np.uint8)
     else:
@@ -169,8 +203,11 @@ def _check_size(name: str, height: int, width: int, most_pixels: int) -> None:
         raise PictureError(msg, "too_large")
 
 
-def _check_whole(name: str, data: bytes) -> None:
-    """Refuse files that end too early, which decoders fill up with grey instead of failing."""
+def is_cut(data: bytes) -> bool:
+    """Whether a file ends too early, as far as its format tells without decoding it.
+
+    Decoders fill such pictures up with grey instead of failing.
+    """
     cut = False
     if data.startswith(JPEG):
         # Neither marker can occur inside coded data, and thumbnails lie before the main scan.
@@ -181,11 +218,13 @@ def _check_whole(name: str, data: bytes) -> None:
         cut = not data.rstrip(b"\0").endswith(b";")
     elif data.startswith(b"BM") and len(data) >= 6:  # noqa: PLR2004
         cut = len(data) < struct.unpack("<I", data[2:6])[0]
-    elif data.startswith(b"RIFF") and len(data) >= 8:  # noqa: PLR2004
-        cut = len(data) < struct.unpack("<I", data[4:8])[0] + 8
-    if cut:
-        msg = f"{name} is truncated: it ends after {len(data)} bytes, within the picture"
-        raise PictureError(msg)
+    elif data.startswith((b"II*\0", b"MM\0*")) and len(data) >= 8:  # noqa: PLR2004
+        # Where the directory lies; writers put it at the end, and this number in at last.
+        directory = struct.unpack("<I" if data[:2] == b"II" else ">I", data[4:8])[0]
+        cut = not SHORTEST <= directory < len(data)
+    else:
+        cut = len(data) < SHORTEST or missing_bytes(io.BytesIO(data), len(data)) > 0
+    return cut
 
 
 def _check_scan(name: str, data: bytes) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 
-from inspector.capture.sources.base import SourceError
+from inspector.capture.sources.base import Picture, SourceError
+from inspector.capture.sources.endings import missing_bytes
 from inspector.capture.sources.stream import StreamDecoder
 
 if TYPE_CHECKING:
@@ -15,11 +18,14 @@ if TYPE_CHECKING:
 
     from av.container import InputContainer
 
-    from inspector.capture.sources.base import Intake, Picture, Settings
+    from inspector.capture.sources.base import Intake, Settings
 
 
 class VideoSource:
-    """A video file. Pictures wait for one another; the time stamps are the file's."""
+    """A video file. Pictures wait for one another; the time stamps are the file's.
+
+    A file that breaks off gives the pictures that it holds, and one more that is damaged.
+    """
 
     live = False
     one_size = True
@@ -34,12 +40,15 @@ class VideoSource:
     def open(self) -> None:
         """Open the file. Raises SourceError: `not_found`, or `codec` if it holds no video."""
         try:
-            self._container = av.open(self._path)
+            # Absolute, since FFmpeg takes what stands before a colon for a protocol.
+            self._container = av.open(str(Path(self._path).absolute()))
         except FileNotFoundError:
             msg = f"there is no file {self._path}; correct path in the station file"
             raise SourceError("not_found", msg) from None
         except (av.error.FFmpegError, OSError) as error:
-            msg = f"{self._path} cannot be read as a video: {error.strerror}"
+            missing = self._missing_bytes()
+            why = f"it is truncated, {missing} bytes are missing" if missing else error.strerror
+            msg = f"{self._path} cannot be read as a video: {why}"
             raise SourceError("codec", msg) from error
         if not self._container.streams.video:
             msg = f"{self._path} holds no video stream"
@@ -96,6 +105,19 @@ class VideoSource:
                 raise SourceError("codec", msg) from error
             for picture in decoder.flush():
                 yield picture, until
+        if missing := self._missing_bytes():
+            damage = (
+                f"decode: {self._path} is truncated: its last part lacks {missing} bytes; "
+                "copy it again"
+            )
+            yield Picture(intake.arrive(), damage=damage), until
+
+    def _missing_bytes(self) -> int:
+        try:
+            with Path(self._path).open("rb") as file:
+                return missing_bytes(file, os.fstat(file.fileno()).st_size)
+        except OSError:
+            return 0  # gone meanwhile; its pictures were read
 
     def close(self) -> None:
         """Close the file."""
