@@ -13,6 +13,7 @@ from train.cli.finetune import finetune
 from train.cli.fit import fit
 from train.cli.generate import generate
 from train.cli.head import head
+from train.cli.paper import paper
 from train.cli.report import report
 from train.errors import TrainingError
 
@@ -22,7 +23,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make data sets, fit networks, measure them, and export engines.",
 )
-for command in (generate, fit, head, baselines, evaluate, report, calibrate, export, finetune):
+for command in (
+    generate,
+    fit,
+    head,
+    baselines,
+    evaluate,
+    report,
+    calibrate,
+    export,
+    finetune,
+    paper,
+):
     app.command()(command)
 
 

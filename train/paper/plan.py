@@ -16,6 +16,7 @@ import numpy as np
 from train.data.frame import Frame
 from train.data.references import Reference
 from train.errors import DataError
+from train.labels import GOOD
 from train.paper.facts import COUNTS
 
 TRAIN, TEST = "train", "test"
@@ -33,7 +34,7 @@ class Planned:
         side: `train` or `test`.
         label: Its true label.
         number: Its place among the pictures of that side and label.
-        source: What it was made from; no source is on both sides.
+        source: Key of what it was made from; no source is on both sides.
         path: The picture itself, or the reference to make it from.
         severity: 1 to 5; 0 where the picture is taken as it is.
         seed: All chance of making it.
@@ -87,13 +88,23 @@ def counts_of(share: float = 1.0) -> dict[str, dict[str, int]]:
     return {TRAIN: {label: whole[label] - test[label] for label in whole}, TEST: test}
 
 
-def split_sources(sources: Iterable[str]) -> dict[str, set[str]]:
-    """A fifth of the sources to the test side, chosen by the digest of their names.
+def key_of(source: str) -> str:
+    """What tells sources apart: LIVE names the same picture in capitals here and there.
+
+    Example:
+        >>> key_of("Bikes.bmp"), key_of("package:share/photos/bikes.jpg")
+        ('bikes', 'package:share/photos/bikes.jpg')
+    """
+    return (source if "/" in source else Path(source).stem).lower()
+
+
+def split_sources(keys: Iterable[str]) -> dict[str, set[str]]:
+    """A fifth of the sources to the test side, chosen by the digest of their keys.
 
     Raises:
         DataError: Fewer than two sources.
     """
-    ordered = sorted(set(sources), key=lambda name: hashlib.sha256(name.encode()).digest())
+    ordered = sorted(set(keys), key=lambda key: hashlib.sha256(key.encode()).digest())
     if len(ordered) < 2:
         raise DataError(f"two sides need at least two sources, not {len(ordered)}")
     tested = max(1, round(TEST_SHARE * len(ordered)))
@@ -116,8 +127,24 @@ def sides_of(by_split: Mapping[str, Sequence[Reference]]) -> dict[str, list[Refe
             if not references:
                 raise DataError(f"the references have none for the {side} side")
         return sides
-    sources = split_sources(reference.source for reference in everything)
-    return {side: [r for r in everything if r.source in sources[side]] for side in (TRAIN, TEST)}
+    keys = split_sources(key_of(reference.source) for reference in everything)
+    return {
+        side: [r for r in everything if key_of(r.source) in keys[side]] for side in (TRAIN, TEST)
+    }
+
+
+def sides_of_live(frames: Sequence[Frame]) -> dict[str, list[Reference]]:
+    """The references of LIVE itself, on the sides that its pictures are split into."""
+    keys = split_sources(key_of(frame.source) for frame in frames)
+    good = [frame for frame in frames if frame.label == GOOD]
+    return {
+        side: [
+            Reference(f.path.name, f.path, f.source, "LIVE release 2", "LIVE release 2")
+            for f in good
+            if key_of(f.source) in keys[side]
+        ]
+        for side in (TRAIN, TEST)
+    }
 
 
 def plan_set(
@@ -138,15 +165,16 @@ def plan_set(
     Raises:
         DataError: A source on both sides.
     """
-    taken = split_sources(frame.source for frame in live) if live else {TRAIN: set(), TEST: set()}
+    none: dict[str, set[str]] = {TRAIN: set(), TEST: set()}
+    keys = split_sources(key_of(frame.source) for frame in live) if live else none
     counts = counts_of(share)
     plan: list[Planned] = []
     for side in (TRAIN, TEST):
         for label, count in counts[side].items():
             rng = np.random.default_rng((seed, side == TEST, list(COUNTS).index(label)))
-            mine = [f for f in live if f.label == label and f.source in taken[side]]
+            mine = [f for f in live if f.label == label and key_of(f.source) in keys[side]]
             kept = [mine[i] for i in sorted(rng.permutation(len(mine))[:count])]
-            plan += [Planned(side, label, n, f.source, f.path) for n, f in enumerate(kept)]
+            plan += [Planned(side, label, n, key_of(f.source), f.path) for n, f in enumerate(kept)]
             numbers = range(len(kept), count)
             plan += _made(side, label, numbers, references[side], rng)
     refuse_shared_sources(plan)
@@ -169,9 +197,8 @@ def _made(
         reference = references[int(order[index])]
         severity = 1 + (first + place + turn) % _SEVERITIES
         own = int(rng.integers(2**48))
-        planned.append(
-            Planned(side, label, number, reference.source, reference.path, severity, own)
-        )
+        key = key_of(reference.source)
+        planned.append(Planned(side, label, number, key, reference.path, severity, own))
     return planned
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -90,6 +91,26 @@ def accept_plot(joined: NDArray[np.float32], truth: NDArray[np.int64], good: int
     axes.set_ylabel("bad frames rejected")
     axes.set_title(f"area {area:.4f}", fontsize=9)
     axes.grid(alpha=0.3)
+    return _png(figure)
+
+
+def curves_plot(history: Sequence[Mapping[str, float]]) -> str:
+    """Accuracy and loss of the train and test sides by epoch, side by side.
+
+    Args:
+        history: A row an epoch, with `epoch`, and `accuracy` and `loss` of `train` and `test`.
+    """
+    figure = Figure(figsize=(9.2, 3.6))
+    epochs = [row["epoch"] for row in history]
+    for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for side in ("train", "test"):
+            values = [row[f"{side}_{what}"] for row in history]
+            axes.plot(epochs, values, marker="o" if len(epochs) == 1 else None, label=side)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(what)
+        axes.set_ylim(0, 1.02 if what == "accuracy" else None)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     return _png(figure)
 
 

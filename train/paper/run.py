@@ -1,0 +1,215 @@
+"""The whole reproduction: pictures, networks, figures, report."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from train.claim import claim
+from train.data.live import read_live
+from train.data.references import references_by_split
+from train.errors import DataError, WeightsError
+from train.measure.answers import Answers
+from train.measure.figures import measure
+from train.paper import facts
+from train.paper.fitting import fit_epochs
+from train.paper.gaps import gaps_of
+from train.paper.networks import Prepared, prepare_inception, prepare_simplenet
+from train.paper.page import write_paper
+from train.paper.pictures import LABELS, Progress, Side, make_set, read_side
+from train.paper.plan import TEST, TRAIN, Planned, plan_set, sides_of, sides_of_live
+from train.paper.settings import PaperSettings
+from train.provenance import code_version
+
+PAGE, FIGURES = "paper.html", "paper.json"
+_SIMPLENET_PX = 256
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+"""What shows the progress of one piece of work."""
+
+
+def reproduce(
+    references: Path | None,
+    live: Path | None,
+    out: Path,
+    settings: PaperSettings,
+    *,
+    processes: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    bar: Bar | None = None,
+) -> Path:
+    """Reproduce the paper, or go on with what was begun in `out`.
+
+    Args:
+        references: Pristine pictures to make the set from; None where LIVE's own are used.
+        live: LIVE release 2, whose pictures are taken first; None to make all.
+        out: Where pictures, checkpoints, report and figures go.
+        settings: How.
+        processes: How many pictures are made at once; None is one for each processor.
+        say: Called with what is being done.
+        bar: Shows progress; None shows none, for the fits as well.
+
+    Returns:
+        The report; the same figures are in `paper.json` beside it.
+
+    Raises:
+        DataError: Pictures that cannot be used, or a folder begun with other settings.
+        WeightsError: The weights that were named do not fit.
+    """
+    stored = {**asdict(settings), "weights": None, "from_scratch": None}
+    plan = _plan(references, live, settings)
+    claim(out / "settings.json", json.dumps(stored, indent=1))
+    shown: Bar = bar or (lambda text: nullcontext(lambda done, total: None))
+    with shown("pictures") as on_progress:
+        plan = make_set(plan, out / "pictures", processes=processes, on_progress=on_progress)
+    document: dict[str, Any] = {
+        "settings": {**asdict(settings), "weights": str(settings.weights or "")},
+        "code_version": code_version(),
+        "machine": _machine(),
+        "labels": list(LABELS),
+        "pictures": _counted(plan),
+        "networks": {},
+    }
+    for name in facts.NETWORKS:
+        say(f"{name}: read the pictures")
+        side_px = _SIMPLENET_PX if name == facts.SIMPLENET else settings.inception_px
+        train, test = (read_side(plan, out / "pictures", s, side_px) for s in (TRAIN, TEST))
+        folder = out / _folder_of(name, settings)
+        folder.mkdir(exist_ok=True)
+        try:
+            with shown(f"{name}: features") as on_progress:
+                prepared = _prepare(name, train, test, folder, settings, on_progress)
+        except WeightsError as error:
+            if settings.weights is not None:
+                raise
+            reason = f"{error}; or fit all layers with --from-scratch"
+            say(f"{name} is left out: {reason}")
+            document["networks"][name] = {"left_out": reason}
+            continue
+        say(f"{name}: fit {prepared.parameters:,} parameters, start: {prepared.weights}")
+        document["networks"][name] = _fit(prepared, train, test, folder, settings, bar is not None)
+    pictures = document["pictures"]
+    gaps = gaps_of(settings, pictures["made"], pictures["sources"])
+    document["gaps"] = [asdict(gap) for gap in gaps]
+    document["paper"] = {
+        "counts": facts.COUNTS,
+        "table_3": {name: asdict(row) for name, row in facts.TABLE_3.items()},
+        "table_4": facts.TABLE_4,
+    }
+    partial = out / f"{FIGURES}.part"
+    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    partial.rename(out / FIGURES)
+    write_paper(out / PAGE, document)
+    return out / PAGE
+
+
+def _plan(references: Path | None, live: Path | None, settings: PaperSettings) -> list[Planned]:
+    if references is None and live is None:
+        raise DataError("give a folder of references, of LIVE release 2, or both")
+    frames = read_live(live, LABELS) if live is not None else []
+    if references is None:
+        sides = sides_of_live(frames)
+    else:
+        sides = sides_of(references_by_split(references))
+    return plan_set(sides, frames, share=settings.pictures, seed=settings.fit.seed)
+
+
+def _prepare(
+    name: str,
+    train: Side,
+    test: Side,
+    folder: Path,
+    settings: PaperSettings,
+    on_progress: Progress,
+) -> Prepared:
+    seed, classes = settings.fit.seed, len(LABELS)
+    if name == facts.SIMPLENET:
+        return prepare_simplenet(train, test, classes, seed=seed, plain=settings.plain)
+    return prepare_inception(
+        train,
+        test,
+        classes,
+        folder,
+        seed=seed,
+        weights=settings.weights,
+        from_scratch=settings.from_scratch,
+        on_progress=on_progress,
+    )
+
+
+def _fit(
+    prepared: Prepared,
+    train: Side,
+    test: Side,
+    folder: Path,
+    settings: PaperSettings,
+    progress: bool,
+) -> dict[str, Any]:
+    """Fit one network; all that the report says of it."""
+    fitted = fit_epochs(
+        prepared.network,
+        prepared.train,
+        prepared.test,
+        settings.fit,
+        folder,
+        spent_s=prepared.spent_s,
+        progress=progress,
+    )
+    after = {}
+    for epochs, outputs in fitted.outputs.items():
+        hits = outputs[TRAIN].argmax(axis=1) == train.truth
+        after[str(epochs)] = {
+            "train_accuracy": round(float(hits.mean()), 4),
+            "minutes": round(fitted.history[epochs - 1]["minutes"], 2),
+            "test": measure(_answers(outputs[TEST], test), "mean"),
+        }
+    return {
+        "parameters": prepared.parameters,
+        "weights": prepared.weights,
+        "history": fitted.history,
+        "after": after,
+    }
+
+
+def _answers(outputs: np.ndarray[Any, np.dtype[np.float32]], side: Side) -> Answers:
+    """One whole frame is one tile."""
+    return Answers(
+        LABELS,
+        outputs[:, None],
+        side.truth,
+        np.array([frame.severity for frame in side.frames]),
+        np.array([frame.source for frame in side.frames]),
+        np.zeros(len(side.frames), np.int64),
+        np.array([str(frame.path) for frame in side.frames]),
+    )
+
+
+def _counted(plan: Sequence[Planned]) -> dict[str, Any]:
+    def by_label(planned: Sequence[Planned]) -> dict[str, int]:
+        counts = Counter(p.label for p in planned)
+        return {label: counts[label] for label in LABELS}
+
+    sides = {side: [p for p in plan if p.side == side] for side in (TRAIN, TEST)}
+    return {
+        **{side: by_label(mine) for side, mine in sides.items()},
+        "made": by_label([p for p in plan if p.made]),
+        "sources": {side: len({p.source for p in mine}) for side, mine in sides.items()},
+    }
+
+
+def _folder_of(name: str, settings: PaperSettings) -> str:
+    scratch = name == facts.INCEPTION and settings.from_scratch
+    return f"{name.lower()}-from-scratch" if scratch else name.lower()
+
+
+def _machine() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} processor cores"
