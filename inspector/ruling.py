@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+import structlog
+
 from inspector.decision.policy import Decision, PolicyState, decide
 from inspector.events.records import CameraState
 from inspector.observe.narration import Narrator
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from inspector.frame import Frame
     from inspector.observe.metrics import Metrics
     from inspector.verdict import Verdict
+
+_log = structlog.get_logger("inspector.station")
 
 
 class Rulings:
@@ -50,11 +54,11 @@ class Rulings:
         stored = outbox.states()
         self._epochs = {n: stored[n].stream_epoch if n in stored else 0 for n in station.cameras}
         self._states = {
-            n: PolicyState.from_json(stored[n].policy) if n in stored else PolicyState()
-            for n in station.cameras
+            n: _state_from(n, stored[n]) if n in stored else PolicyState() for n in station.cameras
         }
         self._lost = {n for n in station.cameras if n in stored and stored[n].policy.get("lost")}
         self._last: dict[str, dict[str, Any]] = {}
+        self._engine_fault: str | None = None
 
     def next_epochs(self) -> dict[str, int]:
         """The stream epoch with which each camera goes on after the last run."""
@@ -65,6 +69,11 @@ class Rulings:
         """Cameras whose loss was told and whose return was not."""
         with self._lock:
             return frozenset(self._lost)
+
+    @property
+    def engine_fault(self) -> str | None:
+        """Why the engine could not judge the newest frame that it was asked about, else None."""
+        return self._engine_fault
 
     def tell_of_camera(self, camera: str, event: Event, *, lost: bool) -> None:
         """Hand on that a camera was lost or came back, and remember which, over a restart too."""
@@ -112,6 +121,10 @@ class Rulings:
                     )
                 )
         self._last[camera] = _shown(frame, verdict)
+        if verdict.cause is Cause.ENGINE_ERROR:
+            self._engine_fault = "; ".join(verdict.reasons) or "the engine gave no answer"
+        elif verdict.outcome is not Outcome.UNJUDGEABLE:
+            self._engine_fault = None
         self._measure(frame, verdict, decided_ns)
         self._narrator.verdict(frame, verdict, decision.transition)
 
@@ -157,6 +170,15 @@ class Rulings:
         metrics.frame_age_seconds.labels(frame.camera).observe(
             (verdict.judged_ns - frame.arrived_ns) / 1e9
         )
+
+
+def _state_from(camera: str, stored: CameraState) -> PolicyState:
+    """A camera's stored state; one that cannot be used begins anew and stops no station."""
+    try:
+        return PolicyState.from_json(stored.policy)
+    except ValueError as error:
+        _log.error("the camera begins as good", camera=camera, fault=str(error))
+        return PolicyState()
 
 
 def result_of(verdict: Verdict) -> Literal["judged", "engine_error"]:

@@ -34,7 +34,7 @@ from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
@@ -61,15 +61,19 @@ class Station:
     Args:
         config: the station file.
         secrets: where the secrets that it names are found.
+        stop_asked: whether someone wants the station to end, asked between the steps of the start.
     """
 
-    def __init__(self, config: StationFile, secrets: Secrets) -> None:
+    def __init__(
+        self, config: StationFile, secrets: Secrets, *, stop_asked: Callable[[], bool] = bool
+    ) -> None:
         self.config = config
         self.folder = state_folder(config)
         self.health = Health()
         self.metrics = Metrics(self.status)
         self._secrets = secrets
-        self._started_utc_ns = time.time_ns()
+        self._stop_asked = stop_asked
+        self._started_utc_ns, self._started_ns = time.time_ns(), time.monotonic_ns()
         self._documents = Documents(config.station, config.mode, config.events.topics)
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
@@ -91,20 +95,26 @@ class Station:
         """The page's address, once started."""
         return self._web.address
 
-    def start(self) -> None:
+    def start(self) -> bool:
         """Bring everything up; returns when the station is ready.
+
+        Returns:
+            False where the station was asked to stop before it was ready; it is stopped then.
 
         Raises:
             UserError: the state folder, the page's address or an engine cannot be used. What was
                 started by then is stopped.
         """
         try:
-            self._start()
+            ready = self._start()
         except BaseException:
             self.stop()
             raise
+        if not ready:
+            self.stop()
+        return ready
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
         config = self.config
         self._make_folder()
         self._web.start()
@@ -125,13 +135,18 @@ class Station:
                 config.events.topics,
                 self._secrets,
                 client_id=f"inspector-{config.station}",
+                verdicts=config.events.publish_verdicts,
                 on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
-        self._engines = dict(self._load_engines())
+        for stage, engine in self._load_engines():
+            self._engines[stage] = engine
+            if self._stop_asked():
+                return False
         self._connect(outbox)
         self._serve(Phase.SERVING, "serving")
         self._heart.start()
+        return True
 
     def _make_folder(self) -> None:
         try:
@@ -237,15 +252,15 @@ class Station:
         if self._capture is not None:
             self._capture.stop()
         if self._judge is not None:
-            self._judge.stop(left(4))
+            self._judge.stop(left(4.5))
         if self._capture is not None:
             self._capture.close()
         if self._outbox is not None:
-            self._outbox.append([self._heartbeat(self._outbox)])
+            self._tell_status(self._outbox)
         if self._publisher is not None:
-            self._publisher.stop(left(2))
+            self._publisher.stop(left(2.5))
         if self._outbox is not None:
-            self._outbox.close()
+            self._outbox.close(max(1.0, left(1)))
         for engine in self._engines.values():
             engine.close()
         self._web.stop()
@@ -292,6 +307,12 @@ class Station:
         yield Fact(
             "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
         )
+        if stats.parked:
+            parked = f"{stats.parked} refused by the broker for good: inspector events parked"
+            yield Fact("parked events", ok=False, detail=parked)
+        fault = self._rulings.engine_fault if self._rulings is not None else None
+        if fault is not None:
+            yield Fact("judging", ok=False, detail=fault, gates=True)
         for stage, engine in self._engines.items():
             info = engine.info
             detail = f"{info.name} {info.version}, {info.runtime} {info.precision}"
@@ -301,6 +322,8 @@ class Station:
         else:
             broker = self._publisher.status()
             yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
+            for topic, reason in broker.blocked.items():
+                yield Fact(f"topic {topic}", ok=False, detail=reason)
         for name, camera in capture.status().items():
             up = camera.state in {"running", "ended"}
             detail = ": ".join(part for part in (camera.state, camera.detail) if part)
@@ -312,7 +335,13 @@ class Station:
 
     def _beat(self) -> None:
         while self._outbox is not None and not self._stopping.wait(self.config.events.heartbeat_s):
-            self._outbox.append([self._heartbeat(self._outbox)])
+            self._tell_status(self._outbox)
+
+    def _tell_status(self, outbox: Outbox) -> None:
+        try:
+            outbox.append([self._heartbeat(outbox)])
+        except Exception:  # noqa: BLE001 - no heartbeat must end the next ones, or a stop half way
+            _log.warning("a heartbeat could not be written", exc_info=True)
 
     def _heartbeat(self, outbox: Outbox) -> Event:
         report = self.health.ready()
@@ -321,6 +350,7 @@ class Station:
         return self._documents.station_status(
             version=__version__,
             started_utc_ns=self._started_utc_ns,
+            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
             ready=report.ok,
             reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
             cameras={

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from inspector.capture.status import DROP_CAUSES, Counters
 from inspector.config.station import Station
 from inspector.events.documents import Documents
-from inspector.events.outbox import Outbox
+from inspector.events.outbox import CameraState, Outbox
 from inspector.frame import Frame
 from inspector.observe.metrics import Metrics
 from inspector.ruling import Rulings, result_of
@@ -155,3 +157,27 @@ def test_a_lost_camera_is_remembered_over_a_restart(desk: Desk) -> None:
     desk.again()
     assert desk.rulings.lost_cameras == {"infeed"}
     desk.outbox.close()
+
+
+def test_a_stored_state_that_cannot_be_used_stops_no_station(desk: Desk) -> None:
+    desk.outbox.append([], {"infeed": CameraState(3, {"window": "what is this"})}).result(5)
+    desk.outbox.close()
+    with capture_logs() as logs:
+        desk.again()
+    assert [line["event"] for line in logs] == ["the camera begins as good"]
+    assert desk.rulings.next_epochs() == {"infeed": 4}
+    desk.rule(BAD, BAD, stream_epoch=4)
+    assert desk.rulings.quality("infeed") == "degraded"
+
+
+def test_an_engine_that_fails_is_told_until_it_judges_again(desk: Desk) -> None:
+    none = Counters(1, 1, dict.fromkeys(DROP_CAUSES, 0), 0)
+
+    def rule(outcome: Outcome, cause: Cause | None) -> str | None:
+        said = replace(verdict(outcome), cause=cause)
+        desk.rulings.rule(frame(0), said, lambda _: none)
+        return desk.rulings.engine_fault
+
+    assert rule(Outcome.UNJUDGEABLE, Cause.ENGINE_ERROR) == "because"
+    assert rule(Outcome.UNJUDGEABLE, Cause.DECODE) == "because"  # the engine was not asked
+    assert rule(Outcome.UNCERTAIN, None) is None

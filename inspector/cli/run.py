@@ -53,9 +53,11 @@ def run(
 
     from inspector.station import Station
 
-    station = Station(config, secrets)
+    station = Station(config, secrets, stop_asked=stop.is_set)
     log.info("starting", station=config.station, state=str(station.folder))
-    station.start()
+    if not station.start():
+        log.info("stopped before it was ready", station=config.station)
+        return
     try:
         log.info("ready", station=config.station, page=station.address)
         while not stop.wait(0.2):

@@ -206,6 +206,7 @@ class Documents:
         *,
         version: str,
         started_utc_ns: int,
+        uptime_s: float,
         ready: bool,
         reasons: Sequence[str],
         cameras: Mapping[str, Mapping[str, object]],
@@ -216,22 +217,22 @@ class Documents:
 
         Args:
             version: of the package.
+            uptime_s: by the monotonic clock, since the wall clock may have been set meanwhile.
             reasons: why the station is not ready, or what is degraded.
             cameras: name to at least `state`; more keys are welcome (`camera_entry`).
             outbox: figures of the outbox (`OutboxStats.to_json`).
         """
-        now = self._utc_ns()
         data = {
             "version": version,
             "started": rfc3339(started_utc_ns),
-            "uptime_s": round((now - started_utc_ns) / 1e9, 3),
+            "uptime_s": round(uptime_s, 3),
             "ready": ready,
             "reasons": list(reasons),
             "cameras": {name: dict(entry) for name, entry in cameras.items()},
             "engine": _engine(engine),
             "outbox": dict(outbox),
         }
-        return self._make(STATION_STATUS, None, now, data)
+        return self._make(STATION_STATUS, None, self._utc_ns(), data)
 
     def events_dropped(
         self,

@@ -91,10 +91,13 @@ class Link:
         )
         return CannotConnectError(trouble)
 
-    def missing_topics(self, wanted: Collection[str]) -> dict[str, str]:
+    def missing_topics(self, wanted: Collection[str], idle: Collection[str]) -> dict[str, str]:
         """Make the topics that are missing; those that cannot be used, each with a sentence why.
+
+        Those that are `idle` are not made: the station writes nothing new to them.
 
         Raises:
             kafka_errors.KafkaError: the broker cannot be reached.
         """
-        return missing_topics(self._options, wanted, create=self._kafka.create_topics)
+        create = self._kafka.create_topics
+        return missing_topics(self._options, wanted, create=create, idle=idle)

@@ -26,7 +26,11 @@ _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _log = structlog.get_logger("inspector.events")
 
 
-class OutboxInUseError(EventsError, UserError):
+class OutboxUnusableError(EventsError, UserError):
+    """The folder or the file is not one that this station can keep its events in."""
+
+
+class OutboxInUseError(OutboxUnusableError):
     """Another process writes to the outbox of this folder."""
 
 
@@ -35,7 +39,7 @@ class FolderLock:
 
     Raises:
         OutboxInUseError: another process holds it.
-        EventsError: the folder cannot be made or written to.
+        OutboxUnusableError: the folder cannot be made or written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,7 +51,7 @@ class FolderLock:
                 f"the outbox folder {folder} cannot be used: {error.strerror};"
                 " give `state` a folder that the station may write to"
             )
-            raise EventsError(msg) from error
+            raise OutboxUnusableError(msg) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -73,15 +77,18 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
     the cameras' states is taken over, and an event tells of the gap.
 
     Raises:
-        EventsError: the file cannot be opened, or was written by a newer version.
+        OutboxUnusableError: the file cannot be opened, or was written by a newer version.
     """
     path = folder / FILE
     try:
         store = Store(path, limit=limit, documents=documents)
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
-            msg = f"the outbox {path} cannot be opened: {error}"
-            raise EventsError(msg) from error
+            msg = (
+                f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
+                " it and to its folder, and the disk must have room"
+            )
+            raise OutboxUnusableError(msg) from error
         return begin_anew(path, str(error), limit=limit, documents=documents)
     if store.version > FORMAT:
         version = store.version
@@ -90,7 +97,7 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
             f"the outbox {path} has format {version}, this version knows {FORMAT}:"
             " update inspector, or move the file away (its events are then not sent)"
         )
-        raise EventsError(msg)
+        raise OutboxUnusableError(msg)
     return store
 
 

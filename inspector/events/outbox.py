@@ -20,7 +20,7 @@ from inspector.events.documents import Documents
 from inspector.events.opening import FolderLock, begin_anew, open_store
 from inspector.events.pending import Item, Pending
 from inspector.events.reading import Reader
-from inspector.events.records import CameraState, Record, State
+from inspector.events.records import CameraState, Rank, Record, State
 from inspector.events.store import FILE
 from inspector.events.writer import Commit, Handing, Writer
 
@@ -89,7 +89,7 @@ class Outbox:
 
     Raises:
         OutboxInUseError: another process writes to this folder.
-        EventsError: the folder or its file cannot be used.
+        OutboxUnusableError: the folder or its file cannot be used.
     """
 
     def __init__(
@@ -237,6 +237,11 @@ class Outbox:
         self._writer.mark(parked=[(row, reason)])
         with self._totals_lock:
             self._parked_total += 1
+
+    def verdicts_wait(self) -> bool:
+        """Whether a frame.judged waits on disk."""
+        with self._writer.changed:
+            return self._writer.tally.events.get((State.WAITING, Rank.JUDGED), 0) > 0
 
     def resends(self) -> int:
         """A number that changes when someone asked for events to be sent again."""

@@ -64,6 +64,8 @@ class Publisher:
         topics: names of the topics, to be made where that is allowed.
         secrets: gives user name, password and key password by name, at each connection.
         client_id: how the station calls itself at the broker.
+        verdicts: whether the station publishes every verdict; if not, and where none waits from
+            before, their topic is not made, and nobody is told if it is missing.
         on_published: called in the publisher's thread for each acknowledged record.
         on_step: called at named points of an event's way; for tests that end the process there.
     """
@@ -76,12 +78,15 @@ class Publisher:
         secrets: SecretsLike,
         *,
         client_id: str = "inspector",
+        verdicts: bool = True,
         on_published: Callable[[Published], None] | None = None,
         on_step: Callable[[str], None] | None = None,
     ) -> None:
         self._outbox = outbox
         self._link = None if kafka is None else Link(kafka, secrets, client_id)
-        self._topics = (topics.rejects, topics.verdicts, topics.status)
+        self._topics = topics
+        self._verdicts = verdicts
+        self._blocked: list[str] = []
         self._on_published = on_published
         self._on_step = on_step or (lambda _: None)
         self._standing = Standing(
@@ -161,10 +166,14 @@ class Publisher:
     def _look_after_topics(self, link: Link) -> None:
         now = time.monotonic()
         self._denied = {t: denied for t, denied in self._denied.items() if denied[1] > now}
-        blocked = link.missing_topics(self._topics)
+        topics = self._topics
+        idle = () if self._verdicts or self._outbox.verdicts_wait() else (topics.verdicts,)
+        blocked = link.missing_topics((topics.rejects, topics.verdicts, topics.status), idle)
         blocked |= {topic: reason for topic, (reason, _) in self._denied.items()}
-        if self._standing.block(blocked):
-            self._cursor = 0
+        if set(self._blocked) - blocked.keys():
+            self._cursor = 0  # what waited for a topic is to be looked at again
+        self._blocked = list(blocked)
+        self._standing.block({t: why for t, why in blocked.items() if t not in idle})
         self._next_topics = time.monotonic() + TOPICS_S
 
     def _pump(self, link: Link, delivery: Delivery) -> None:
@@ -213,7 +222,7 @@ class Publisher:
         room = (1 if self._alone_until else IN_FLIGHT) - len(delivery)
         if room <= 0:
             return 0
-        rows = self._outbox.hand_out(self._cursor, room, list(self._standing.blocked))
+        rows = self._outbox.hand_out(self._cursor, room, self._blocked)
         if not rows and not len(delivery):
             self._alone_until = 0
         for number, row in enumerate(rows):

@@ -53,6 +53,7 @@ class Standing:
         self._reason: str | None = None
         self._since_utc_ns = time.time_ns()
         self._next_log = 0.0
+        self._next_topic_log: dict[str, float] = {}
         self._in_flight = 0
         self._blocked: dict[str, str] = {}
 
@@ -90,14 +91,18 @@ class Standing:
             waiting = self._waiting()
             _log.warning("Kafka cannot be used", state=state, reason=reason, waiting=waiting)
 
-    def block(self, blocked: dict[str, str]) -> bool:
-        """Note which topics cannot be used; True if one that was blocked no longer is."""
-        for topic in blocked.keys() - self._blocked.keys():
-            _log.warning("a topic cannot be used; its events wait", reason=blocked[topic])
-        freed = bool(self._blocked.keys() - blocked.keys())
+    def block(self, blocked: dict[str, str]) -> None:
+        """Note which topics cannot be used, and log it: a new one at once, the others later."""
+        now = time.monotonic()
+        for topic in self._blocked.keys() - blocked.keys():
+            self._next_topic_log.pop(topic, None)
+            _log.info("a topic can be used again", topic=topic)
+        for topic, reason in sorted(blocked.items()):
+            if now >= self._next_topic_log.get(topic, now):
+                self._next_topic_log[topic] = now + LOG_EVERY_S
+                _log.warning("a topic cannot be used; its events wait", topic=topic, reason=reason)
         with self._lock:
             self._blocked = blocked
-        return freed
 
     def count(self, in_flight: int) -> None:
         """Note how many records are in flight."""

@@ -14,13 +14,18 @@ PARTITIONS = 6
 
 
 def missing_topics(
-    options: Mapping[str, Any], wanted: Collection[str], *, create: bool
+    options: Mapping[str, Any],
+    wanted: Collection[str],
+    *,
+    create: bool,
+    idle: Collection[str] = (),
 ) -> dict[str, str]:
     """Look which topics are there, and make the others.
 
     Args:
         options: of the client (`client_options`).
         create: whether missing topics may be made: 6 partitions, the broker's replication.
+        idle: those of `wanted` that the station writes nothing new to; they are not made.
 
     Returns:
         The topics that cannot be used, each with a sentence why.
@@ -31,14 +36,15 @@ def missing_topics(
     admin = KafkaAdminClient(**options)
     try:
         absent = sorted(set(wanted) - set(admin.list_topics()))
-        if not absent:
-            return {}
-        if not create:
-            return {
-                topic: f"topic {topic} is not there; make it, or set events.kafka.create_topics"
-                for topic in absent
-            }
-        return {topic: why for topic in absent if (why := _create(admin, topic)) is not None}
+        why: dict[str, str | None] = {}
+        for topic in absent:
+            if create and topic not in idle:
+                why[topic] = _create(admin, topic)
+            else:
+                why[topic] = (
+                    f"topic {topic} is not there; make it, or set events.kafka.create_topics"
+                )
+        return {topic: reason for topic, reason in why.items() if reason is not None}
     finally:
         admin.close()
 

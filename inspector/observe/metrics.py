@@ -117,6 +117,9 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
         "inspector_frames_in_flight", "Frames between arrival and verdict", labels=["camera"]
     )
     up = GaugeMetricFamily("inspector_camera_up", "1 while pictures arrive", labels=["camera"])
+    degraded = GaugeMetricFamily(
+        "inspector_camera_degraded", "1 while the camera's pictures are bad", labels=["camera"]
+    )
     reconnects = CounterMetricFamily(
         "inspector_reconnects_total", "Connections that ended, by cause", labels=["camera", "cause"]
     )
@@ -128,9 +131,10 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
             frames.add_metric([name, cause], count)
         in_flight.add_metric([name], counters["in_flight"])
         up.add_metric([name], 1.0 if camera["state"] == "running" else 0.0)
+        degraded.add_metric([name], float(camera["quality"] == "degraded"))
         for cause, count in camera["restarts"].items():
             reconnects.add_metric([name, cause], count)
-    yield from (frames, in_flight, up, reconnects)
+    yield from (frames, in_flight, up, degraded, reconnects)
 
 
 def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
@@ -155,18 +159,27 @@ def _broker_metrics(broker: Mapping[str, Any]) -> Iterator[Metric]:
     )
     state.add_metric([broker["state"]], 1.0)
     yield state
+    blocked = GaugeMetricFamily(
+        "inspector_topics_blocked", "Topics that cannot be used; their events wait"
+    )
+    blocked.add_metric([], len(broker.get("blocked", ())))
+    yield blocked
 
 
 def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:
     gauges = {
         "inspector_outbox_events": ("Events that wait for the broker", "waiting"),
         "inspector_outbox_oldest_seconds": ("Age of the oldest waiting event", "oldest_s"),
-        "inspector_outbox_bytes": ("Size of the outbox on disk", "bytes"),
+        "inspector_outbox_bytes": ("Space that all events in the outbox take", "bytes"),
+        "inspector_outbox_max_bytes": ("The bound of inspector_outbox_bytes", "max_bytes"),
     }
     for name, (text, key) in gauges.items():
         gauge = GaugeMetricFamily(name, text)
         gauge.add_metric([], outbox[key])
         yield gauge
+    writable = GaugeMetricFamily("inspector_outbox_writable", "0 while the disk takes no events")
+    writable.add_metric([], float(outbox["fault"] is None))
+    yield writable
     counters = {
         "inspector_parked_total": ("Events that the broker refused for good", "parked_total"),
         "inspector_published_total": ("Events that the broker acknowledged", "sent_total"),

@@ -93,14 +93,18 @@ def _add_probes(app: FastAPI, station: Served) -> None:
     def answer(report: Report) -> JSONResponse:
         return JSONResponse(report.document(), status_code=200 if report.ok else 503)
 
+    # Some load balancers and monitors ask for the head only.
+    @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Do the loops turn? If not, restart the service.")
     def livez() -> JSONResponse:
         return answer(station.health.live())
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Are frames judged and events kept?")
     def readyz() -> JSONResponse:
         return answer(station.health.ready())
 
+    @app.head("/startupz", include_in_schema=False)
     @app.get("/startupz", summary="Has the start come to its end?")
     def startupz() -> JSONResponse:
         return answer(station.health.started())

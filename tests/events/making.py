@@ -71,6 +71,7 @@ class Maker:
             return self.documents.station_status(
                 version="0.1.0",
                 started_utc_ns=time.time_ns(),
+                uptime_s=12.5,
                 ready=True,
                 reasons=[],
                 cameras={camera: {"state": "running"}},

@@ -200,8 +200,14 @@ def test_the_folder_of_a_killed_station_is_free(folder: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(EventsError, match=r"file/state cannot be used: Not a directory"):
+    with pytest.raises(UserError, match=r"file/state cannot be used: Not a directory"):
         open_outbox(tmp_path / "file" / "state")
+
+
+def test_a_file_that_cannot_be_opened_is_the_users_to_mend(folder: Path) -> None:
+    (folder / FILE).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"cannot be opened: unable to open .* must be able to"):
+        open_outbox(folder)
 
 
 def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
@@ -209,7 +215,7 @@ def test_a_file_of_a_newer_version_is_left_alone(folder: Path) -> None:
     db = sqlite3.connect(folder / FILE)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(EventsError, match="format 99, this version knows 1: update"):
+    with pytest.raises(UserError, match="format 99, this version knows 1: update"):
         open_outbox(folder)
     assert [p.name for p in folder.glob("*.corrupt*")] == []
 

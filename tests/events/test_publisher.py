@@ -320,19 +320,48 @@ def test_a_topic_that_is_missing_blocks_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("inspector.events.publisher.TOPICS_S", 0.5)
+    monkeypatch.setattr("inspector.events.standing.LOG_EVERY_S", 1.0)
     admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
     admin.create_topics([make.topics.rejects], wait_for_metadata=True)
-    publisher = publish({"bootstrap_servers": [broker.bootstrap], "create_topics": False})
     reject, beat = make("frame_rejected"), make("station_status")
     outbox.append([beat, reject]).result(10)
-    wait_until(lambda: outbox.stats().waiting == 1)
-    blocked = publisher.status().blocked
-    assert set(blocked) == {make.topics.status, make.topics.verdicts}
-    assert "create_topics" in blocked[make.topics.status]
-    admin.create_topics([make.topics.status], wait_for_metadata=True)
-    admin.close()
-    drained(outbox)
+    with capture_logs() as logs:
+        publisher = publish(
+            {"bootstrap_servers": [broker.bootstrap], "create_topics": False},
+            verdicts=False,
+        )
+        wait_until(lambda: outbox.stats().waiting == 1)
+        wait_until(lambda: len([log for log in logs if "topic" in log]) >= 2)  # once, then again
+        blocked = publisher.status().blocked
+        assert set(blocked) == {make.topics.status}
+        assert "create_topics" in blocked[make.topics.status]
+        admin.create_topics([make.topics.status], wait_for_metadata=True)
+        admin.close()
+        drained(outbox)
     assert [one.id for one in records(broker.bootstrap, make.topics.status)] == [beat.id]
+    assert publisher.status().blocked == {}
+    about = [log for log in logs if "topic" in log]
+    assert {log["topic"] for log in about} == {make.topics.status}
+    assert about[-1]["event"] == "a topic can be used again"
+    assert len(about) <= 20
+
+
+@pytest.mark.parametrize("left_from_before", [False, True])
+def test_a_topic_that_nothing_is_written_to_is_not_made(
+    broker: Broker,
+    publish: Callable[..., Publisher],
+    outbox: Outbox,
+    make: Maker,
+    left_from_before: bool,
+) -> None:
+    kinds = ["frame_rejected", *(["frame_judged"] if left_from_before else [])]
+    outbox.append([make(kind) for kind in kinds]).result(10)
+    publisher = publish({"bootstrap_servers": [broker.bootstrap]}, verdicts=False)
+    drained(outbox)
+    assert publisher.status().blocked == {}
+    admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+    assert (make.topics.verdicts in admin.list_topics()) is left_from_before
+    admin.close()
 
 
 def test_a_resent_event_says_replay_and_keeps_its_id(

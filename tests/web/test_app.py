@@ -37,7 +37,12 @@ class SmallStation:
         return {
             "station": "packing-07",
             "cameras": {
-                "infeed": {"state": "running", "counters": COUNTERS, "restarts": {"stalled": 3}}
+                "infeed": {
+                    "state": "running",
+                    "quality": "degraded",
+                    "counters": COUNTERS,
+                    "restarts": {"stalled": 3},
+                }
             },
             "engines": {
                 "screen": {
@@ -53,11 +58,13 @@ class SmallStation:
                 "waiting": 4,
                 "oldest_s": 1.5,
                 "bytes": 4096,
+                "max_bytes": 8192,
+                "fault": "the disk is full",
                 "parked_total": 1,
                 "sent_total": 9,
                 "shed_total": 0,
             },
-            "broker": {"state": "authentication"},
+            "broker": {"state": "authentication", "blocked": {"inspection.status": "not there"}},
             "free_bytes": 10**9,
         }
 
@@ -95,8 +102,11 @@ def test_probes_answer_200_and_503_with_reasons(page: httpx.Client, station: Sma
         answer = page.get(probe)
         assert answer.status_code == 503
         assert answer.json()["facts"][0]["detail"] == "loading engine simplenet"
+    assert page.head("/readyz").status_code == 503
     station.health.phase = Phase.SERVING
     assert page.get("/readyz").status_code == 200
+    assert page.head("/livez").status_code == 200
+    assert page.head("/livez").content == b""
     assert page.get("/startupz").json()["ok"] is True
 
 
@@ -113,6 +123,11 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     assert families["inspector_engine_info"].samples[0].labels["version"] == "1.2.3"
     assert families["inspector_broker_up"].samples[0].value == 0
     assert families["inspector_broker_state"].samples[0].labels == {"state": "authentication"}
+    assert families["inspector_topics_blocked"].samples[0].value == 1
+    assert families["inspector_camera_degraded"].samples[0].labels == {"camera": "infeed"}
+    assert families["inspector_camera_degraded"].samples[0].value == 1
+    assert families["inspector_outbox_max_bytes"].samples[0].value == 8192
+    assert families["inspector_outbox_writable"].samples[0].value == 0
     assert families["inspector_evidence_free_bytes"].samples[0].value == 10**9
 
 
