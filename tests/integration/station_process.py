@@ -87,9 +87,9 @@ class StationProcess:
         self.page = line["page"].rstrip("/")
         return self
 
-    def get(self, path: str) -> httpx.Response:
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Ask the station's HTTP interface."""
-        return httpx.get(self.page + path, timeout=5)
+        return httpx.get(self.page + path, headers=headers, timeout=5)
 
     def camera(self, name: str) -> dict[str, Any]:
         """What /api/cameras says of one camera."""

@@ -53,7 +53,7 @@ def test_a_line_is_one_json_object_with_time_level_logger_and_fields(lines):
 
 
 def test_libraries_write_through_the_same_door(lines):
-    logging.getLogger("uvicorn.error").info("started on %s", "port 1")
+    logging.getLogger("starlette").info("started on %s", "port 1")
     logging.getLogger("kafka.conn").warning("lost")
     logging.getLogger("kafka.conn").info("chatter")
     with warnings.catch_warnings():

@@ -1,0 +1,186 @@
+"""A station from the outside: what it says when something around it is wrong, and how it ends."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import pytest
+
+from tests.engine import tiny_engine
+from tests.integration.station_process import StationProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.servers.kafka import Broker
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """One camera, whose pictures are all blurred."""
+    tiny_engine.make(tmp_path / "engines", name="tiny")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "0.png"), tiny_engine.picture("gblur"))
+    source = {"kind": "images", "folder": str(pictures), "loop": True, "every_s": 0.02}
+    return {
+        "engine": {"screen": "tiny", "folder": str(tmp_path / "engines"), "threads": 1},
+        "cameras": {"infeed": {"source": source}},
+    }
+
+
+@pytest.fixture
+def silent_broker() -> Iterator[str]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MB."""
+    at = tmp_path / "disk"
+    at.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("to make a small disk takes the right to mount one")
+    yield at
+    subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+def facts(station: StationProcess) -> dict[str, dict[str, Any]]:
+    return {fact["name"]: fact for fact in station.get("/readyz").json()["facts"]}
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+def test_a_topic_that_cannot_be_used_is_named(
+    config: dict[str, Any], broker: Broker, topic_suffix: str, tmp_path: Path
+) -> None:
+    kafka = {"bootstrap_servers": [broker.bootstrap], "create_topics": False}
+    names = {"rejects": f"r-{topic_suffix}", "status": f"s-{topic_suffix}"}
+    config["events"] = {"kafka": kafka, "topics": names}
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("fact", lambda: f"topic r-{topic_suffix}" in facts(station))
+        said = facts(station)
+        assert said["broker"]["ok"]
+        for topic in names.values():
+            assert not said[f"topic {topic}"]["ok"]
+            assert "make it, or set events.kafka.create_topics" in said[f"topic {topic}"]["detail"]
+        assert "topic inspection.verdicts" not in said  # nothing is to be written there
+        assert station.get("/readyz").status_code == 200
+        assert "\ninspector_topics_blocked 2.0\n" in station.get("/metrics").text
+        assert station.terminate() == 0
+
+
+def test_it_ends_in_time_though_neither_disk_nor_broker_take_anything(
+    config: dict[str, Any], silent_broker: str, small_disk: Path, tmp_path: Path
+) -> None:
+    config["state"] = str(small_disk / "state")
+    config["events"] = {"kafka": {"bootstrap_servers": [silent_broker]}}
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("verdict", lambda: station.camera("infeed")["last_verdict"])
+        with (small_disk / "somebody-elses").open("wb", buffering=0) as file:
+            while _takes(file, bytes(4096)):
+                pass
+        station.until("fault", lambda: station.get("/readyz").status_code == 503)
+        assert "disk is full" in facts(station)["outbox"]["detail"]
+        assert station.get("/livez").status_code == 200
+        assert "\ninspector_outbox_writable 0.0\n" in station.get("/metrics").text
+        judged = station.camera("infeed")["counters"]["judged"]
+        station.until("verdicts", lambda: station.camera("infeed")["counters"]["judged"] > judged)
+        assert station.terminate(within_s=10) == 0
+        lost = next(
+            line for line in station.log() if line["message"] == "events were lost at the stop"
+        )
+        assert lost["events"] > 0
+
+
+def _takes(file: Any, block: bytes) -> bool:
+    try:
+        return bool(file.write(block))
+    except OSError:
+        return False
+
+
+def test_told_to_stop_while_it_starts_it_ends_at_once(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with StationProcess(tmp_path, config) as station:
+        station.until("start", lambda: station._line("starting"))
+        began = time.monotonic()
+        assert station.terminate() == 0
+        assert time.monotonic() - began < 10
+        messages = [line["message"] for line in station.log()]
+        assert "ready" not in messages
+        assert messages[-1] == "stopped before it was ready"
+
+
+@pytest.mark.parametrize("fault", ["a file in the way", "an outbox of a later version"])
+def test_a_state_folder_that_cannot_be_used_is_the_users_mistake(
+    config: dict[str, Any], tmp_path: Path, fault: str
+) -> None:
+    if fault == "a file in the way":
+        (tmp_path / "state").touch()
+        said = f"the state folder {tmp_path / 'state'} cannot be made: File exists"
+    else:
+        (tmp_path / "state" / "outbox.db").mkdir(parents=True)
+        said = f"the outbox {tmp_path / 'state' / 'outbox.db'} cannot be opened"
+    with StationProcess(tmp_path, config) as station:
+        assert station.process.wait(60) == 2
+        last = station.log()[-1]["message"]
+        assert last.startswith(f"inspector: {said}")
+
+
+def test_secrets_are_nowhere(config: dict[str, Any], silent_broker: str, tmp_path: Path) -> None:
+    """Not in the log, not in what is served, not in the arguments of any process."""
+    secret = {name: f"hunter2-{name.lower()}" for name in ("CAM_P", "KAFKA_P", "KAFKA_U", "WEB_T")}
+    config["cameras"]["away"] = {
+        "source": {"kind": "rtsp", "url": f"rtsp://{silent_broker}/x", "open_timeout_s": 1},
+        "credentials": {"username": "CAM_U", "password": "CAM_P"},
+    }
+    config["events"] = {
+        "heartbeat_s": 1,
+        "kafka": {
+            "bootstrap_servers": [silent_broker],
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl": {"mechanism": "PLAIN", "username": "KAFKA_U", "password": "KAFKA_P"},
+        },
+    }
+    config["web"] = {"listen": "127.0.0.1:0", "token": "WEB_T"}
+    with StationProcess(tmp_path, config, env={**secret, "CAM_U": "operator"}) as station:
+        station.wait_ready()
+        headers = {"authorization": f"Bearer {secret['WEB_T']}"}
+
+        def get(path: str) -> str:
+            return station.get(path, headers=headers).text
+
+        station.until("cause", lambda: '"lost"' in get("/api/cameras/away"))
+        station.until("broker", lambda: '"connecting"' not in get("/api/status"))
+        served = "".join(map(get, ("/readyz", "/api/status", "/api/events", "/metrics", "/")))
+        arguments = _arguments_below(station.process.pid)
+        assert station.terminate() == 0
+    logged = station.log_path.read_text()
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "state").iterdir())
+    assert "infeed" in served
+    assert "inspector.capture.worker" in arguments
+    assert b"frame.rejected" in kept
+    for word in secret.values():
+        assert word not in served + arguments + logged
+        assert word.encode() not in kept
+
+
+def _arguments_below(pid: int) -> str:
+    """The command lines of a process and its children."""
+    table = subprocess.run(
+        ["ps", "-o", "args=", "--pid", str(pid), "--ppid", str(pid)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return table.stdout
