@@ -37,8 +37,12 @@ class CounterPage:
     def create(cls) -> CounterPage:
         """Make a page of zeros. Raises OSError when no descriptor is left."""
         fd = os.memfd_create("inspector-counters", os.MFD_CLOEXEC)
-        os.ftruncate(fd, mmap.PAGESIZE)
-        return cls(fd)
+        try:
+            os.ftruncate(fd, mmap.PAGESIZE)
+            return cls(fd)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def drops(self) -> dict[str, int]:
         """Frames the worker has let go, by cause."""

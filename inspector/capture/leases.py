@@ -14,14 +14,14 @@ class Lease:
     """A ring of one epoch.
 
     Attributes:
-        out: sequence numbers of the frames that wait or are taken.
+        out: slots (-1: none) of the frames that wait or are taken, by sequence number.
         begun: its epoch has been announced.
         retired: no new frames come into it.
     """
 
     epoch: int
     ring: Ring
-    out: set[int] = field(default_factory=set)
+    out: dict[int, int] = field(default_factory=dict)
     begun: bool = False
     retired: bool = False
 

@@ -146,6 +146,7 @@ class CameraLink:
         """Start a worker and tell it to connect. False if that failed; it is tried again later."""
         try:
             login = self._login()
+            self._lease()
             process = WorkerProcess()
         except InspectorError as error:
             self._lost("authentication", str(error))
@@ -176,17 +177,22 @@ class CameraLink:
     def go(self) -> None:
         """Tell the worker to open its source, with a ring for the epoch that would begin."""
         assert self.process is not None, "a link goes with its worker"  # noqa: S101
-        with self._lock:
-            lease = self.leases.current
-            if lease is None:
-                lease = Lease(self._next_epoch, self._ring(self._next_epoch))
-                self.leases.add(lease)
+        lease = self._lease()
         self._active = True
         self._asked_ns = time.monotonic_ns()
         self.process.send(
             {"t": "go", "epoch": lease.epoch, "slot_bytes": lease.ring.slot_bytes},
             (lease.ring.fd,),
         )
+
+    def _lease(self) -> Lease:
+        """The current ring, made for the next epoch where there is none. Raises OSError."""
+        with self._lock:
+            lease = self.leases.current
+            if lease is None:
+                lease = Lease(self._next_epoch, self._ring(self._next_epoch))
+                self.leases.add(lease)
+            return lease
 
     def _ring(self, epoch: int) -> Ring:
         return Ring.create(
@@ -274,10 +280,16 @@ class CameraLink:
                 fifo=bool(message["fifo"]),
                 origin=message["origin"],
             )
+            # What cannot be ends the worker here, and not the engine or the judge later.
+            if frame.sequence in lease.out or (slot >= 0 and slot in lease.out.values()):
+                msg = (
+                    f"camera {self.name}: frame {frame.sequence} or its slot {slot} is out already"
+                )
+                raise ValueError(msg)
             if slot >= 0:
-                frame.picture()  # a number that fits no slot ends the worker, not the engine
+                frame.picture()
             self.audit.received()
-            lease.out.add(frame.sequence)
+            lease.out[frame.sequence] = slot
             return [frame] if stopping else self.mailbox.put(frame)
 
     def hand_back(self, frame: Frame, result: str) -> bool:
@@ -293,7 +305,7 @@ class CameraLink:
         if lease is None or frame.sequence not in lease.out:
             msg = f"frame {frame.sequence} of camera {self.name} was handed back before"
             raise ValueError(msg)
-        lease.out.discard(frame.sequence)
+        del lease.out[frame.sequence]
         self.audit.released(result)
         if not lease.retired and self.process is not None:
             self.process.send({"t": "free", "epoch": lease.epoch, "slot": frame.slot})

@@ -36,7 +36,11 @@ class WorkerProcess:
     def __init__(self) -> None:
         self.page = CounterPage.create()
         self.end: socket.socket
-        self.end, theirs = wire.pair()
+        try:
+            self.end, theirs = wire.pair()
+        except OSError:
+            self.page.close()
+            raise
         self._unsent: list[dict[str, Any]] = []
         try:
             with theirs:

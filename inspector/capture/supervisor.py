@@ -201,7 +201,7 @@ class Capture:
                 for link in self._links.values():
                     if link.process is not None:
                         link.process.send({"t": "stop"})
-            self._guarded(self._spawn_due)
+            self._spawn_due()
             self._listen(TURN_S)
             self._tick()
         self._end_all()
@@ -225,10 +225,14 @@ class Capture:
         for link in self._links.values():
             if starting >= self._pace.spawns:
                 return
-            if link.wants_worker(now) and link.spawn():
-                starting += 1
-                assert link.process is not None and self._selector is not None  # noqa: S101, PT018
-                self._selector.register(link.process.end, selectors.EVENT_READ, link)
+            if link.wants_worker(now):
+                self._guarded(lambda link=link: self._spawn(link), link)  # type: ignore[misc]
+                starting += link.process is not None
+
+    def _spawn(self, link: CameraLink) -> None:
+        if link.spawn():
+            assert link.process is not None and self._selector is not None  # noqa: S101, PT018
+            self._selector.register(link.process.end, selectors.EVENT_READ, link)
 
     def _tick(self) -> None:
         now = time.monotonic()

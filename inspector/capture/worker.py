@@ -175,16 +175,7 @@ class Worker:
 
     def _pass_on(self, picture: Picture, source: Source) -> None:
         """Write a due picture into a slot and tell the supervisor, or say why there is none."""
-        damage = picture.damage
-        y, x, height, width = 0, 0, picture.height, picture.width
-        if damage is None:
-            y, x, height, width = self._part(picture)
-            most = float(self._settings["max_megapixels"]) * 1e6
-            if height * width > most:
-                damage = (
-                    f"too_large: {height * width / 1e6:.1f} megapixels ({width}x{height}), at most "
-                    f"{most / 1e6:g} are judged; raise max_megapixels"
-                )
+        (y, x, height, width), damage = self._cutout(picture, source)
         if damage is None and self._size != (height, width):
             self._resize(height, width, picture.arrival.sequence, source)
         if not self._has_room(damage is not None, live=source.live):
@@ -220,6 +211,28 @@ class Worker:
                 "fifo": not source.live,
             },
         )
+
+    def _cutout(
+        self, picture: Picture, source: Source
+    ) -> tuple[tuple[int, int, int, int], str | None]:
+        """Top, left, height, width of what is inspected, and why it cannot be judged, if so."""
+        if picture.damage is not None:
+            return (0, 0, 0, 0), picture.damage
+        try:
+            part = self._part(picture)
+        except SourceError as error:
+            if source.one_size:
+                self.lose(1)  # as all that would follow: this stream does not hold the region
+                raise
+            return (0, 0, 0, 0), f"too_small: {error}"
+        _, _, height, width = part
+        most = float(self._settings["max_megapixels"]) * 1e6
+        if height * width > most:
+            return part, (
+                f"too_large: {height * width / 1e6:.1f} megapixels ({width}x{height}), at most "
+                f"{most / 1e6:g} are judged; raise max_megapixels"
+            )
+        return part, None
 
     def _part(self, picture: Picture) -> tuple[int, int, int, int]:
         """Top, left, height, width of what is inspected; SourceError if outside the picture."""

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from inspector.capture.sources.base import Arrival
 from tests.capture.test_pictures import png_of_zeros
 
 
@@ -99,6 +100,20 @@ def test_a_region_of_a_large_picture(tmp_path, rig):
     assert (rig.frames[0].height, rig.frames[0].width, rig.frames[0].damage) == (50, 100, None)
 
 
+def test_a_picture_that_does_not_hold_the_region_is_too_small_and_the_rest_goes_on(tmp_path, rig):
+    for i, (height, width) in enumerate([(48, 64), (1, 1), (48, 40), (60, 64)]):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), tone(9, height, width))
+    region = {"x": 4, "y": 8, "width": 60, "height": 40}
+    rig = rig({"a": images(tmp_path, region=region)}).start()
+    rig.until(lambda: rig.capture.ended, "the end")
+    rig.until_frames(4)
+    assert [(f.height, (f.damage or "")[:9]) for f in rig.frames] == [
+        (40, ""), (0, "too_small"), (0, "too_small"), (40, ""),
+    ]  # fmt: skip
+    assert "lies outside the picture of 1x1 pixels" in rig.frames[1].damage
+    assert rig.status().restarts == {}
+
+
 def test_a_watched_folder_waits_until_files_are_complete(tmp_path, rig):
     fill(tmp_path, 1)
     rig = rig({"a": images(tmp_path, watch=True)})
@@ -126,6 +141,54 @@ def test_a_watched_folder_waits_until_files_are_complete(tmp_path, rig):
     assert [f.origin for f in rig.frames] == ["000.png", "001.png", "002.png", "004.png"]
     assert all(f.damage is None for f in rig.frames)
     assert rig.status().state == "running"
+
+
+def test_a_file_that_is_written_with_long_pauses_is_one_picture(tmp_path, rig):
+    rig = rig({"a": images(tmp_path, watch=True)}).start()
+    rig.until_state("running")
+    whole = cv2.imencode(".jpg", np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8))[
+        1
+    ].tobytes()
+    with (tmp_path / "000.jpg").open("wb") as file:
+        for at in range(0, len(whole), len(whole) // 2 + 1):
+            time.sleep(0.7)  # the pause is the experiment
+            file.write(whole[at : at + len(whole) // 2 + 1])
+            file.flush()
+    fill(tmp_path, 1, start=1)
+    rig.until_frames(2)
+    assert [(f.origin, f.damage) for f in rig.frames] == [("000.jpg", None), ("001.png", None)]
+
+
+def test_a_file_that_stays_incomplete_holds_nobody_up_and_is_named_in_the_end(
+    tmp_path, monkeypatch
+):
+    from inspector.capture.sources import images as module
+
+    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+    fill(tmp_path, 2)
+    data = (tmp_path / "000.png").read_bytes()
+    (tmp_path / "000.png").write_bytes(data[:-5])
+    source = module.ImagesSource(tmp_path, watch=True, loop=False, every_s=0.0, most_pixels=10**6)
+    pictures = source.pictures(Intake())
+    first, second = next(pictures), next(pictures)
+    assert (first.origin, first.damage) == ("001.png", None)
+    assert second.origin == "000.png"
+    assert "truncated" in second.damage
+    (tmp_path / "000.png").write_bytes(data)
+    assert next(pictures).damage is None
+
+
+class Intake:
+    """A worker that only waits."""
+
+    def arrive(self, pts_s=None, read_s=0.0):
+        return Arrival(0, time.monotonic_ns(), time.time_ns(), pts_s, read_s)
+
+    def lose(self, frames):
+        del frames
+
+    def pause(self, seconds):
+        time.sleep(seconds)
 
 
 def test_a_replaced_file_is_new(tmp_path, rig):

@@ -108,6 +108,9 @@ def test_region_outside_the_picture_is_said(rtsp_server, rig, scene):
     rig = rig({"a": camera(server.url(), region=region)}).start()
     status = rig.until_state("failed")
     assert "lies outside the picture of 320x256" in status.detail
+    rig.until(lambda: rig.status().restarts["codec"] >= 2, "another try")
+    counters = rig.status().counters
+    assert counters.dropped["worker_lost"] >= 2, "a frame that ends its connection is accounted for"
 
 
 def test_digest_credentials(rtsp_server, rig, scene):

@@ -180,10 +180,10 @@ def test_leases_are_kept_while_frames_are_out():
     leases = Leases()
     ring = Ring.create("a/0", slots=2, max_pixels=100)
     leases.add(Lease(0, ring))
-    leases.current.out.add(5)
+    leases.current.out[5] = 0
     leases.retire()
     assert leases.sweep() == []
-    leases.get(0).out.discard(5)
+    leases.get(0).out.pop(5)
     assert [lease.epoch for lease in leases.sweep()] == [0]
     assert len(leases) == 0
     ring.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from inspector.capture.backoff import Pace
+from inspector.capture.counters import CounterPage
 from inspector.capture.status import DROP_CAUSES
+from inspector.slots import Ring
 from tests.capture.conftest import QUICK, Rig
 
 PATTERN = {"kind": "pattern", "width": 128, "height": 96, "fps": 40}
@@ -72,6 +75,47 @@ def test_a_worker_that_sends_garbage_is_replaced(rig):
     rig.until(lambda: rig.status("a").restarts.get("crashed"), "the worker to be replaced")
     rig.until(lambda: any(f.stream_epoch == 1 for f in rig.good("a")), "frames again")
     assert rig.status("b").restarts == {}
+
+
+def test_a_worker_that_lies_about_its_frames_is_replaced(rig):
+    """A slot or number that is out already would be handed back twice: the judge's end."""
+    rig = rig({"a": pattern()}).start(judge=False)
+    assert rig.capture.wait(30)
+    (frame,) = rig.capture.take(1)
+    folder = Path(f"/proc/{rig.pid()}/fd")
+    number = next(int(fd.name) for fd in folder.iterdir() if "socket:" in str(fd.readlink()))
+    pidfd = os.pidfd_open(rig.pid())
+    stolen = _getfd(pidfd, number)
+    os.close(pidfd)
+    lie = {"t": "frame", "slot": frame.slot, "seq": 10**6, "h": 96, "w": 128, "at": 1, "utc": 1}
+    os.write(stolen, json.dumps(lie | {"dec": 1, "pts": 0, "damage": None, "origin": None,
+                                       "fifo": False}).encode())  # fmt: skip
+    os.close(stolen)
+    rig.until(lambda: rig.status().restarts.get("crashed"), "the worker to be replaced")
+    rig.capture.release(frame, "judged")
+    assert rig.capture.wait(30)
+    for frame in rig.capture.take(8):
+        assert frame.sequence != 10**6
+        rig.capture.release(frame, "judged")
+
+
+@pytest.mark.parametrize("what", ["create", "picture memory"])
+def test_a_box_without_descriptors_for_a_while(rig, monkeypatch, what):
+    fails = iter([True] * 3)
+    owner, name = (Ring, "create") if what == "picture memory" else (CounterPage, "create")
+    make = getattr(owner, name)
+
+    def sometimes(*args, **kwargs):
+        if next(fails, False):
+            raise OSError(24, "Too many open files")
+        return make(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, sometimes)
+    rig = rig({"a": pattern(), "b": pattern()}).start()
+    rig.until_frames(3, "a")
+    rig.until_frames(3, "b")
+    assert sum(s.restarts.get("crashed", 0) for s in rig.capture.status().values()) == 3
+    assert any("Too many open files" in s.detail for s in rig.changes)
 
 
 def _getfd(pidfd: int, number: int) -> int:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from inspector.capture.sources.base import DamagedPicture, Picture, SourceError
-from inspector.capture.sources.pictures import PictureError, is_picture, read_picture
+from inspector.capture.sources.pictures import (
+    PictureError,
+    decode_picture,
+    file_bytes,
+    is_cut,
+    is_picture,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +28,10 @@ if TYPE_CHECKING:
 POLL_S = 0.2
 """A folder is looked at this often; a file is complete when it did not change in between."""
 
+PATIENCE_S = 10.0
+"""In a watched folder a file that ends within its picture is still being written, unless it stays
+like that so long."""
+
 Version = tuple[int, int, int]
 
 
@@ -28,7 +39,8 @@ class ImagesSource:
     """The pictures of a folder in the order of their names. They wait for one another.
 
     A file is picked up only when it is complete: its size and time did not change between two
-    looks. Names that begin with a dot, and those that are no picture's, are passed over.
+    looks. In a watched folder it must not break off either; later ones go first meanwhile. Names
+    that begin with a dot, and those that are no picture's, are passed over.
 
     Args:
         most_pixels: larger pictures are damaged (`too_large`), and not even decoded where their
@@ -56,17 +68,25 @@ class ImagesSource:
         """The pictures, one after the other."""
         done: dict[str, Version] = {}
         seen: dict[str, Version] = {}
+        partial: dict[str, tuple[Version, float]] = {}  # cut off; until when it is waited for
         while True:
             there = self._look()
             steady = [name for name in sorted(there) if seen.get(name) == there[name]]
-            new = [name for name in steady if done.get(name) != there[name]]
-            if new:
-                for name in new:
-                    yield self._read(name, intake)
-                    done[name] = there[name]
-                    intake.pause(self._every_s)
+            given = False
+            for name in steady:
+                if done.get(name) == there[name]:
+                    continue
+                content = self._content(name, there[name], partial)
+                if content is None:
+                    continue
+                yield self._picture(name, content, intake)
+                done[name] = there[name]
+                given = True
+                intake.pause(self._every_s)
+            if given:
                 # Names that are gone are forgotten: nothing grows but the folder.
                 done = {name: version for name, version in done.items() if name in there}
+                partial = {name: held for name, held in partial.items() if name in there}
                 continue
             settled = there == seen
             if settled and not self._watch:
@@ -98,10 +118,30 @@ class ImagesSource:
             raise SourceError("not_found", f"{msg} in the station file") from None
         return found
 
-    def _read(self, name: str, intake: Intake) -> Picture:
+    def _content(
+        self, name: str, version: Version, partial: dict[str, tuple[Version, float]]
+    ) -> bytes | PictureError | None:
+        """The file's bytes, or why there are none; None while it is still being written."""
+        now = time.monotonic()
+        held_version, until = partial.get(name, (None, 0.0))
+        if held_version == version and now < until:
+            return None
+        try:
+            content = file_bytes(self._folder / name)
+        except PictureError as error:
+            return error
+        if self._watch and held_version != version and is_cut(content):
+            partial[name] = (version, now + PATIENCE_S)
+            return None
+        return content
+
+    def _picture(self, name: str, content: bytes | PictureError, intake: Intake) -> Picture:
         arrival: Arrival = intake.arrive()
         try:
-            pixels = read_picture(self._folder / name, most_pixels=self._most_pixels)
+            if isinstance(content, PictureError):
+                raise content
+            path = self._folder / name
+            pixels = decode_picture(path, content, most_pixels=self._most_pixels)
         except PictureError as error:
             return Picture(arrival, damage=f"{error.cause}: {error}", origin=name)
         return from_pixels(arrival, pixels, origin=name)
