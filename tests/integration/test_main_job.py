@@ -1,4 +1,8 @@
-"""The main job on real parts: an RTSP camera in, the shipped engine judging, events in Kafka."""
+"""The main job on real parts: an RTSP camera in, an engine judging, events in Kafka.
+
+Once with the shipped engine on real pictures, and once with the tests' tiny one, so that a fault in
+the way of the events is not taken for one of the training.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import pytest
 from inspector.capture.sources.pictures import read_picture
 from inspector.config.shipped import shipped_configs
 from inspector.events.consumer import consume
+from tests.engine import tiny_engine
 from tests.integration.kafka_reading import outbox_events, read_with_kcat
 from tests.integration.station_process import StationProcess
 
@@ -44,6 +49,12 @@ def pictures() -> dict[str, NDArray[np.uint8]]:
     return {"good": good, "gblur": blurred.astype(np.uint8), "bad_lighting": dark}
 
 
+def colours() -> dict[str, NDArray[np.uint8]]:
+    """The same for the tiny engine, which knows labels by their colours."""
+    labels = {"good": "refimgs", "gblur": "gblur", "bad_lighting": "bad_lighting"}
+    return {name: tiny_engine.picture(label, 240, 320) for name, label in labels.items()}
+
+
 def topics(suffix: str) -> dict[str, str]:
     return {
         "rejects": f"rejects-{suffix}",
@@ -52,16 +63,22 @@ def topics(suffix: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("engine", ["tiny", "simplenet"])
 def test_a_picture_that_turns_bad_and_good_again_is_told_in_kafka(
     broker: Broker,
     rtsp_server: Callable[..., RtspServer],
     topic_suffix: str,
     tmp_path: Path,
+    engine: str,
 ) -> None:
-    server = rtsp_server(pictures(), fps=10)
     names = topics(topic_suffix)
+    chosen: dict[str, Any] = {"screen": engine, "threads": 1}
+    if engine == "tiny":
+        tiny_engine.make(tmp_path / "engines", name="tiny")
+        chosen["folder"] = str(tmp_path / "engines")
+    server = rtsp_server(colours() if engine == "tiny" else pictures(), fps=10)
     config = {
-        "engine": {"threads": 1},
+        "engine": chosen,
         "cameras": {
             "infeed": {
                 "source": {"kind": "rtsp", "url": server.url()},
