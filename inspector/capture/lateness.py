@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
+MOST_STALE_S = 5.0
+"""A connection that gives nothing but stale frames for so long will not mend by itself."""
+
+DEADLINE_SHARE = 0.9
+"""A read that took this share of its deadline came out of a stall."""
+
 CLOCK_STEP_S = 1.0
 """A source whose time stamps go back by more than this has set its clock."""
 
@@ -67,3 +73,36 @@ class GapRule:
         elif interval > 0:
             self._intervals.append(interval)
         return self._stalled
+
+
+class Freshness:
+    """Whether the frames of one connection are fresh, by whichever rule fits them.
+
+    Args:
+        max_age_s: a frame that lags more is stale.
+        timeout_s: read deadline of the source.
+    """
+
+    def __init__(self, max_age_s: float, timeout_s: float) -> None:
+        self._lag = LagRule(max_age_s)
+        self._gap = GapRule(timeout_s)
+        self._most_read_s = timeout_s * DEADLINE_SHARE
+        self._stale_since_s: float | None = None
+        self.hopeless = False
+        """Nothing but stale frames came for `MOST_STALE_S`."""
+
+    def stale(self, arrived_s: float, pts_s: float | None, read_s: float) -> bool:
+        """Whether the frame that arrived then is stale; monotonic seconds."""
+        if pts_s is None:
+            late = self._gap.stale(arrived_s, read_s)
+        else:
+            late = self._lag.stale(arrived_s, pts_s)
+        # Whatever the clocks say, nothing that comes out of a read at its deadline is new.
+        late = late or read_s >= self._most_read_s
+        if not late:
+            self._stale_since_s = None
+        elif self._stale_since_s is None:
+            self._stale_since_s = arrived_s
+        else:
+            self.hopeless = arrived_s - self._stale_since_s >= MOST_STALE_S
+        return late

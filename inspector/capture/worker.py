@@ -33,7 +33,7 @@ from inspector.capture.counters import (
     WAITING,
     CounterPage,
 )
-from inspector.capture.lateness import GapRule, LagRule
+from inspector.capture.lateness import MOST_STALE_S, Freshness
 from inspector.capture.sources import make_source
 from inspector.capture.sources.base import Arrival, DamagedPicture, Picture, SourceError
 from inspector.slots import Ring
@@ -44,8 +44,11 @@ if TYPE_CHECKING:
 TURN_S = 0.25
 """Longest the worker waits for anything without a sign of life."""
 
-DEADLINE_SHARE = 0.9
-"""A read that took this share of its deadline came out of a stall."""
+HOPELESS = (
+    f"every frame of the last {MOST_STALE_S:g} s was stale, so the camera is opened anew; if that "
+    "goes on, its network is too slow or its clock runs wrong: for rtsp, time_stamps: ignore "
+    "goes by the arrival of the frames alone"
+)
 
 DUE_SLACK_S = 0.002
 """A frame that comes this much before its time is due: clocks are read with jitter."""
@@ -140,23 +143,16 @@ class Worker:
         source.open()
         self._phase(READING)
         wire.send(self._end, {"t": "opened", "epoch": self._epoch, "fps": source.fps})
-        lag = LagRule(float(self._settings["max_age_s"]))
         timeout_s = float(self._settings["source"].get("read_timeout_s", 2.0))
-        gap, read_limit_s = GapRule(timeout_s), timeout_s * DEADLINE_SHARE
+        fresh = Freshness(float(self._settings["max_age_s"]), timeout_s)
         for picture in source.pictures(self):
             self._listen(0.0)
             arrival = picture.arrival
-            if source.live:
-                arrived_s = arrival.arrived_ns / 1e9
-                late = (
-                    gap.stale(arrived_s, arrival.read_s)
-                    if arrival.pts_s is None
-                    else lag.stale(arrived_s, arrival.pts_s)
-                )
-                # Whatever the clocks say, nothing that comes out of a read at its deadline is new.
-                if late or arrival.read_s >= read_limit_s:
-                    self._page.words[STALE] += 1
-                    continue
+            if source.live and fresh.stale(arrival.arrived_ns / 1e9, arrival.pts_s, arrival.read_s):
+                self._page.words[STALE] += 1
+                if fresh.hopeless:
+                    raise SourceError("stalled", HOPELESS)
+                continue
             if self._is_due(arrival):
                 self._pass_on(picture, source)
             else:

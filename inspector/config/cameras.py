@@ -37,6 +37,8 @@ class RtspSource(Section):
     """Without a connection in this time the camera is lost, and tried again."""
     read_timeout_s: Seconds = 2.0
     """Without a picture in this time the camera has stalled, and is opened anew."""
+    time_stamps: Literal["use", "ignore"] = "use"
+    """ignore: of a camera whose clock runs wrong, so that its frames seem late."""
     tls: TlsTrust = TlsTrust()
     """Whom to believe on an rtsps:// address."""
 

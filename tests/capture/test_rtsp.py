@@ -253,6 +253,39 @@ def test_frames_that_waited_in_the_network_are_stale(rtsp_server, rtsp_relay, ri
     assert max(ages) - min(ages) < 0.4 + 0.3
 
 
+@pytest.mark.parametrize("clock", [0.0, 0.5])
+def test_a_camera_that_lies_about_its_time_is_told_of_and_can_be_judged(
+    rtsp_server, rtsp_relay, rig, scene, clock
+):
+    server = rtsp_server({"good": scene}, numbered=True)
+    relay = rtsp_relay(server.port)
+    relay.clock = clock
+    trusting, ignoring = camera(relay.url()), camera(relay.url())
+    ignoring["source"]["time_stamps"] = "ignore"
+    for each in (trusting, ignoring):
+        each["inspect"] = {"every_s": 0.1}
+    rig = rig({"a": trusting, "b": ignoring}).start()
+    status = rig.until_state("stalled", "a", "stalled")
+    assert "its clock runs wrong" in status.detail
+    assert "time_stamps: ignore" in status.detail
+    rig.until_frames(30, "b")
+    counters = rig.status("b").counters
+    assert counters.dropped["stale"] == 0
+    assert counters.judged > counters.frames_in / 4, "every second frame is due"
+    assert rig.status("b").restarts == {}
+    rig.until(lambda: ("a", 1) in rig.epochs, "another try")
+
+
+def test_a_camera_whose_clock_runs_fast_is_judged(rtsp_server, rtsp_relay, rig, scene):
+    server = rtsp_server({"good": scene}, numbered=True)
+    relay = rtsp_relay(server.port)
+    relay.clock = 3.0
+    rig = rig({"a": camera(relay.url())}).start()
+    rig.until_frames(40)
+    assert rig.status().counters.dropped["stale"] == 0
+    assert rig.status().restarts == {}
+
+
 @pytest.mark.parametrize("mode", ["lose", "flip"])
 def test_damaged_frames_are_never_judged(rtsp_server, rtsp_relay, rig, scene, mode):
     server = rtsp_server({"good": scene}, numbered=True, gop=20)

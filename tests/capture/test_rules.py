@@ -12,7 +12,7 @@ import pytest
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff, Pace
 from inspector.capture.counters import ARRIVED, NOT_DUE, CounterPage
-from inspector.capture.lateness import GapRule, LagRule
+from inspector.capture.lateness import Freshness, GapRule, LagRule
 from inspector.capture.leases import Lease, Leases
 from inspector.capture.mailbox import Mailbox
 from inspector.capture.sources.base import Arrival, DamagedPicture, SourceError
@@ -90,6 +90,42 @@ def test_without_time_stamps_what_a_long_read_gives_is_stale_and_its_queue():
 def test_a_slow_source_is_not_stalled():
     rule = GapRule(timeout_s=2.0)
     assert [rule.stale(100 + 1.2 * k, 0.9) for k in range(10)] == [False] * 10
+
+
+def test_a_delay_that_stays_is_hopeless_and_one_that_passes_is_not():
+    fresh = Freshness(max_age_s=0.5, timeout_s=2.0)
+    for k in range(100):
+        assert not fresh.stale(k * 0.1, k * 0.1, 0.09)
+    for k in range(100, 140):
+        assert fresh.stale(k * 0.1 + 3, k * 0.1, 0.09)
+    assert not fresh.hopeless
+    assert not fresh.stale(17.0, 16.9, 0.01)
+    late = [fresh.stale(k * 0.1 + 3, k * 0.1, 0.09) for k in range(170, 221)]
+    assert all(late)
+    assert fresh.hopeless
+
+
+def test_a_device_that_slows_down_for_good_after_a_pause_is_hopeless():
+    """In the dark some cameras give a quarter of their rate: no interval is usual any more."""
+    fresh = Freshness(max_age_s=0.5, timeout_s=2.0)
+    now = 0.0
+    for _ in range(50):
+        now += 0.03
+        assert not fresh.stale(now, None, 0.02)
+    now += 1.2
+    assert fresh.stale(now, None, 1.2)
+    while now < 6.0:
+        now += 0.15
+        assert fresh.stale(now, None, 0.14)
+    now += 2.0
+    fresh.stale(now, None, 0.14)
+    assert fresh.hopeless
+
+
+def test_a_read_at_its_deadline_gives_nothing_new():
+    fresh = Freshness(max_age_s=100.0, timeout_s=2.0)
+    assert not fresh.stale(1.0, 1.0, 1.7)
+    assert fresh.stale(3.0, 3.0, 1.8)
 
 
 # -- back-off ------------------------------------------------------------------------------------

@@ -131,6 +131,7 @@ class Relay(_Listener):
             `one_in` is left out); `flip` (bytes of one RTP packet in `one_in` are changed);
             `garbage` (noise instead of the stream).
         spoiled: packets lost or changed so far.
+        clock: how fast the stream's own clock runs; 1 is right, 0 is a clock that stands.
     """
 
     def __init__(self, server_port: int, port: int = 0) -> None:
@@ -138,6 +139,8 @@ class Relay(_Listener):
         self.mode = "pass"
         self.one_in = 1
         self.spoiled = 0
+        self.clock = 1.0
+        self._first: int | None = None
         self._random = random.Random(1)
         super().__init__(port)
 
@@ -188,7 +191,11 @@ class Relay(_Listener):
         return pieces, data
 
     def _spoil(self, piece: bytes) -> bytes:
-        if piece[:1] != b"$" or piece[1] != 0 or self.mode in {"pass", "stall"}:
+        if piece[:1] != b"$" or piece[1] != 0:
+            return piece
+        if self.clock != 1:
+            piece = self._lie(piece)
+        if self.mode in {"pass", "stall"}:
             return piece
         if self.mode == "garbage":
             self.spoiled += 1
@@ -200,3 +207,12 @@ class Relay(_Listener):
             return b""
         noise = self._random.randbytes(len(piece) // 2)
         return piece[: len(piece) - len(noise)] + noise
+
+    def _lie(self, piece: bytes) -> bytes:
+        """The packet with a time stamp (RFC 3550, 5.1) of a clock that runs at another speed."""
+        told = int.from_bytes(piece[8:12], "big")
+        if self._first is None:
+            self._first = told
+        passed = (told - self._first) % (1 << 32)
+        lie = (self._first + int(passed * self.clock)) % (1 << 32)
+        return piece[:8] + lie.to_bytes(4, "big") + piece[12:]

@@ -62,6 +62,7 @@ class RtspSource:
         self._tls = urlsplit(source["url"]).scheme == "rtsps"
         self._open_s = float(source["open_timeout_s"])
         self._read_s = float(source["read_timeout_s"])
+        self._use_pts = source.get("time_stamps", "use") == "use"
         self._options = options_for(source)
         self._container: InputContainer | None = None
 
@@ -97,7 +98,7 @@ class RtspSource:
                 for packet in self._container.demux(stream):
                     if packet.size == 0:
                         break
-                    pts = packet.pts
+                    pts = packet.pts if self._use_pts else None
                     took = time.monotonic() - asked
                     arrival = intake.arrive(
                         float(pts * packet.time_base) if pts is not None else None, took
