@@ -12,6 +12,8 @@ from train.paper.fitting import EpochSettings
 from train.paper.run import FIGURES, reproduce
 from train.paper.settings import PaperSettings
 
+_USUAL = EpochSettings()
+
 
 def paper(
     out: Annotated[Path, typer.Option(help="Pictures, checkpoints, report; goes on if begun.")],
@@ -32,11 +34,9 @@ def paper(
     plain: Annotated[
         bool, typer.Option(help="SimpleNet without batch normalisation in training.")
     ] = False,
-    rate: Annotated[float, typer.Option(help="Adam's, in every epoch.")] = EpochSettings.rate,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = EpochSettings.batch,
-    precision: Annotated[
-        str, typer.Option(help="Lightning's word for it.")
-    ] = EpochSettings.precision,
+    rate: Annotated[float, typer.Option(help="Adam's, in every epoch.")] = _USUAL.rate,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = _USUAL.batch,
+    precision: Annotated[str, typer.Option(help="Lightning's word for it.")] = _USUAL.precision,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Pictures made at once; default all processors.")
     ] = None,

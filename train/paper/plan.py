@@ -188,14 +188,14 @@ def _made(
     references: Sequence[Reference],
     rng: np.random.Generator,
 ) -> list[Planned]:
-    """Made pictures: every reference, then each again; every severity equally often."""
+    """Made pictures: every reference in turn, each with one severity after the other."""
     order = rng.permutation(len(references))
     first = int(rng.integers(_SEVERITIES))
     planned = []
     for place, number in enumerate(numbers):
         turn, index = divmod(place, len(order))
         reference = references[int(order[index])]
-        severity = 1 + (first + place + turn) % _SEVERITIES
+        severity = 1 + (first + index + turn) % _SEVERITIES
         own = int(rng.integers(2**48))
         key = key_of(reference.source)
         planned.append(Planned(side, label, number, key, reference.path, severity, own))

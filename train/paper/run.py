@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from train.claim import claim
 from train.data.live import read_live
@@ -77,24 +78,26 @@ def reproduce(
         "pictures": _counted(plan),
         "networks": {},
     }
+    ready = []
     for name in facts.NETWORKS:
         say(f"{name}: read the pictures")
         side_px = _SIMPLENET_PX if name == facts.SIMPLENET else settings.inception_px
-        train, test = (read_side(plan, out / "pictures", s, side_px) for s in (TRAIN, TEST))
+        sides = {s: read_side(plan, out / "pictures", s, side_px) for s in (TRAIN, TEST)}
         folder = out / _folder_of(name, settings)
-        folder.mkdir(exist_ok=True)
         try:
             with shown(f"{name}: features") as on_progress:
-                prepared = _prepare(name, train, test, folder, settings, on_progress)
+                ready.append((_prepare(name, sides, folder, settings, on_progress), sides, folder))
         except WeightsError as error:
             if settings.weights is not None:
                 raise
             reason = f"{error}; or fit all layers with --from-scratch"
             say(f"{name} is left out: {reason}")
             document["networks"][name] = {"left_out": reason}
-            continue
-        say(f"{name}: fit {prepared.parameters:,} parameters, start: {prepared.weights}")
-        document["networks"][name] = _fit(prepared, train, test, folder, settings, bar is not None)
+    for prepared, sides, folder in ready:
+        say(f"{prepared.name}: fit; weights at the start: {prepared.weights}")
+        document["networks"][prepared.name] = _fit(
+            prepared, sides, folder, settings, progress=bar is not None
+        )
     pictures = document["pictures"]
     gaps = gaps_of(settings, pictures["made"], pictures["sources"])
     document["gaps"] = [asdict(gap) for gap in gaps]
@@ -123,18 +126,19 @@ def _plan(references: Path | None, live: Path | None, settings: PaperSettings) -
 
 def _prepare(
     name: str,
-    train: Side,
-    test: Side,
+    sides: Mapping[str, Side],
     folder: Path,
     settings: PaperSettings,
     on_progress: Progress,
 ) -> Prepared:
     seed, classes = settings.fit.seed, len(LABELS)
     if name == facts.SIMPLENET:
-        return prepare_simplenet(train, test, classes, seed=seed, plain=settings.plain)
+        return prepare_simplenet(
+            sides[TRAIN], sides[TEST], classes, seed=seed, plain=settings.plain
+        )
     return prepare_inception(
-        train,
-        test,
+        sides[TRAIN],
+        sides[TEST],
         classes,
         folder,
         seed=seed,
@@ -146,10 +150,10 @@ def _prepare(
 
 def _fit(
     prepared: Prepared,
-    train: Side,
-    test: Side,
+    sides: Mapping[str, Side],
     folder: Path,
     settings: PaperSettings,
+    *,
     progress: bool,
 ) -> dict[str, Any]:
     """Fit one network; all that the report says of it."""
@@ -164,11 +168,11 @@ def _fit(
     )
     after = {}
     for epochs, outputs in fitted.outputs.items():
-        hits = outputs[TRAIN].argmax(axis=1) == train.truth
+        hits = outputs[TRAIN].argmax(axis=1) == sides[TRAIN].truth
         after[str(epochs)] = {
             "train_accuracy": round(float(hits.mean()), 4),
             "minutes": round(fitted.history[epochs - 1]["minutes"], 2),
-            "test": measure(_answers(outputs[TEST], test), "mean"),
+            "test": measure(_answers(outputs[TEST], sides[TEST]), "mean"),
         }
     return {
         "parameters": prepared.parameters,
@@ -178,7 +182,7 @@ def _fit(
     }
 
 
-def _answers(outputs: np.ndarray[Any, np.dtype[np.float32]], side: Side) -> Answers:
+def _answers(outputs: NDArray[np.float32], side: Side) -> Answers:
     """One whole frame is one tile."""
     return Answers(
         LABELS,
