@@ -19,10 +19,14 @@ from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import WeightsError
 from train.models import build
+from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.pixels import to_input
 from train.schedule import Budget, rate_at
 
 _WARM_UP_STEPS = 200
+_HEAD = "network.head."
+_SCALED = "16-mixed"
+"""The precision whose gradients are scaled, and unscaled by a fused optimiser: too late to clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,24 @@ class Fit(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW on what is not frozen; the rate is set at each step."""
-        free = [p for p in self.parameters() if p.requires_grad]
+        settings = self.settings
         return torch.optim.AdamW(
-            free, lr=self.settings.peak_rate, weight_decay=self.settings.weight_decay
+            [p for p in self.parameters() if p.requires_grad],
+            lr=settings.peak_rate,
+            weight_decay=settings.weight_decay,
+            fused=settings.precision != _SCALED,
         )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm; Lightning itself refuses to where the optimiser is a fused one."""
+        del optimizer, gradient_clip_algorithm
+        assert gradient_clip_val is not None
+        nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_start(self) -> None:
         """Begin to count the minutes."""
@@ -173,6 +191,7 @@ def fit(
     folder: Path,
     *,
     weights: Path | None = None,
+    pretrained: bool = False,
     progress: bool = True,
     devices: str = "auto",
     nodes: int = 1,
@@ -184,8 +203,8 @@ def fit(
         references: Pristine pictures of the train split, (H, W, 3) uint8 BGR.
         validation: Tiles of the val split and their label numbers.
         folder: Where logs and checkpoints go.
-        weights: A checkpoint of another fit to start from; parts that the two do not share start
-            fresh. Not looked at where this fit is resumed.
+        weights: What to start from, see `start_from`. Not looked at where this fit is resumed.
+        pretrained: Start from ImageNet weights that timm fetches; InceptionResNetV2 only.
         progress: Show a progress bar.
         devices: Lightning's own word for the devices to use.
         nodes: Number of machines.
@@ -197,18 +216,15 @@ def fit(
     torch.set_float32_matmul_precision("high")
     module = Fit(settings)
     last = folder / "last.ckpt"
-    if weights is not None and not last.exists():
-        start_from(module, weights)
+    if not last.exists():
+        if weights is not None:
+            start_from(module, weights)
+        elif pretrained:
+            start_from_imagenet(module)
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            dirpath=folder,
-            filename="best",
-            monitor="val_loss",
-            save_last=True,
-            save_top_k=1,
-            enable_version_counter=False,
-            save_on_train_epoch_end=True,
-        )
+        # `save_last` of one callback would write only where the best improves.
+        _keep(folder, last.stem, monitor=None),
+        _keep(folder, "best", monitor="val_loss"),
     ]
     if settings.patience is not None:
         callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
@@ -240,9 +256,24 @@ def fit(
     return last
 
 
+def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
+    """Write `name.ckpt` after every epoch; where a figure is monitored, only if it is less."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=name,
+        monitor=monitor,
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
 def settings_of(checkpoint: Path) -> FitSettings:
     """The settings a checkpoint was fitted with."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    return _settings(torch.load(checkpoint, map_location="cpu", weights_only=False))
+
+
+def _settings(stored: dict[str, Any]) -> FitSettings:
     raw = dict(stored["hyper_parameters"]["settings"])
     raw["crops"] = CropSettings(**raw["crops"])
     raw["labels"], raw["frozen"] = tuple(raw["labels"]), tuple(raw["frozen"])
@@ -251,14 +282,19 @@ def settings_of(checkpoint: Path) -> FitSettings:
 
 def load(checkpoint: Path) -> Fit:
     """A fitted network, ready to be asked."""
-    module = Fit(settings_of(checkpoint))
     stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    module = Fit(_settings(stored))
     module.load_state_dict(stored["state_dict"])
     return module.eval()
 
 
-def start_from(module: Fit, checkpoint: Path) -> list[str]:
+def start_from(module: Fit, weights: Path) -> list[str]:
     """Take over the weights that two networks share; another kind of head starts fresh.
+
+    Args:
+        module: The fit that is to start.
+        weights: A checkpoint (`*.ckpt`) of another fit, of crops of any size; or ImageNet weights
+            as timm publishes them.
 
     Returns:
         The names of the parts that start fresh.
@@ -266,26 +302,49 @@ def start_from(module: Fit, checkpoint: Path) -> list[str]:
     Raises:
         WeightsError: Another architecture or class count; the text gives both.
     """
-    theirs, ours = settings_of(checkpoint), module.settings
+    if weights.suffix != ".ckpt":
+        return start_from_imagenet(module, weights)
+    if not weights.is_file():
+        raise WeightsError(f"there is no checkpoint {weights}")
+    stored = torch.load(weights, map_location="cpu", weights_only=False)
+    theirs, ours = _settings(stored), module.settings
     if theirs.architecture != ours.architecture:
         raise WeightsError(
-            f"{checkpoint} holds weights of {theirs.architecture}, not of {ours.architecture}"
+            f"{weights} holds weights of {theirs.architecture}, not of {ours.architecture}"
         )
     if len(theirs.labels) != len(ours.labels):
         raise WeightsError(
-            f"{checkpoint} has {len(theirs.labels)} outputs {theirs.labels},"
+            f"{weights} has {len(theirs.labels)} outputs {theirs.labels},"
             f" but {len(ours.labels)} are wanted: {ours.labels}"
         )
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    own = module.state_dict()
+    state, own = stored["state_dict"], module.state_dict()
     if theirs.model.get("head") != ours.model.get("head"):
-        state = {name: v for name, v in state.items() if not name.startswith("network.head.")}
+        state = {name: v for name, v in state.items() if not name.startswith(_HEAD)}
     for name, value in state.items():
         if name in own and own[name].shape != value.shape:
             raise WeightsError(
-                f"{checkpoint}: {name} has shape {tuple(value.shape)},"
+                f"{weights}: {name} has shape {tuple(value.shape)},"
                 f" but {tuple(own[name].shape)} is wanted"
             )
     shared = {name: value for name, value in state.items() if name in own}
     missing = module.load_state_dict(shared, strict=False).missing_keys
     return list(missing)
+
+
+def start_from_imagenet(module: Fit, weights: Path | None = None) -> list[str]:
+    """Take over ImageNet weights of a file, or those that timm fetches; the head starts fresh.
+
+    Returns:
+        The names of the parts that start fresh.
+
+    Raises:
+        WeightsError: The weights cannot be had, are of another architecture, or the network is one
+            that has no such weights.
+    """
+    if not isinstance(module.network, InceptionResNetV2):
+        raise WeightsError(
+            f"there are no ImageNet weights of {module.settings.architecture}, only of"
+            " InceptionResNetV2; weights of a fit are a file *.ckpt"
+        )
+    module.network.start_from_imagenet(weights)
+    return [name for name in module.state_dict() if name.startswith(_HEAD)]

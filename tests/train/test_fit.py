@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from typer import BadParameter
 
+from train.cli.fit import _model_options
 from train.data.crops import CropSettings, CropStream
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
@@ -64,6 +66,18 @@ def test_a_killed_fit_goes_on_to_the_same_data(
     assert seen == [int(pixels.long().sum()) for pixels, _ in stream]
 
 
+def test_the_last_checkpoint_is_the_last_one_though_the_best_was_earlier(
+    train_pictures, validation, tmp_path, monkeypatch
+):
+    losses = iter((1.0, 2.0))
+    monkeypatch.setattr(
+        Fit, "validation_step", lambda self, batch, batch_idx: self.log("val_loss", next(losses))
+    )
+    last = fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
+    step = {p.name: torch.load(p, weights_only=False)["global_step"] for p in tmp_path.glob("*.*")}
+    assert step == {last.name: 6, "best.ckpt": 3}
+
+
 def test_time_that_a_killed_run_spent_counts():
     now = [100.0]
     budget = Budget(minutes=2, spent_s=30, clock=lambda: now[0])
@@ -118,3 +132,17 @@ def test_a_dense_head_learns_what_the_pooled_one_answers(fitted, train_pictures)
         told = whole.head(features.maps.float()).softmax(1)
     assert (told - features.taught.softmax(1)).abs().mean() < 0.1
     assert torch.equal(whole.features[0][0].weight, network.features[0][0].weight)
+
+
+def test_the_options_of_one_architecture_are_refused_for_another():
+    assert _model_options("SimpleNet", None, 0.5)["head"] == "dense"
+    assert _model_options("InceptionResNetV2", None, 0.5) == {"head_dropout": 0.1}
+    with pytest.raises(BadParameter, match="--head is an option of SimpleNet"):
+        _model_options("InceptionResNetV2", "pooled", 0.0)
+    with pytest.raises(BadParameter, match="no architecture 'AlexNet'; there are: SimpleNet, Inc"):
+        _model_options("AlexNet", None, 0.0)
+
+
+def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"there is no checkpoint .*none\.ckpt"):
+        start_from(Fit(SETTINGS), tmp_path / "none.ckpt")

@@ -1,4 +1,6 @@
-"""InceptionResNetV2 is timm's, folding changes nothing, and foreign weights are refused."""
+"""InceptionResNetV2 is timm's, starts from what fits, and says what does not."""
+
+from dataclasses import replace
 
 import huggingface_hub.constants
 import pytest
@@ -7,10 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from train.data.crops import CropSettings
 from train.errors import WeightsError
+from train.fit import Fit, FitSettings, fit, start_from
 from train.models import build
 from train.models.folding import folded
-from train.models.inceptionresnetv2 import InceptionResNetV2
+from train.models.inceptionresnetv2 import InceptionResNetV2, Pointwise
 from train.models.simplenet import ZERO
 
 
@@ -111,3 +115,40 @@ def test_without_a_network_it_is_said_what_to_fetch(network, monkeypatch, tmp_pa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsError, match=r"(?s)cannot be fetched.*model.safetensors .*--weights"):
         network.start_from_imagenet()
+
+
+def test_the_matrix_products_of_training_are_the_convolutions():
+    layer = Pointwise(6, 4, 1)
+    maps = torch.rand(2, 6, 5, 3).to(memory_format=torch.channels_last)
+    product = layer.train()(maps)
+    assert product.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(product, layer.eval()(maps))
+
+
+def test_the_top_alone_is_fitted_on_imagenet_weights_then_all_on_larger_crops(
+    train_pictures, imagenet, tmp_path
+):
+    settings = FitSettings(
+        labels=("refimgs", "wn"),
+        architecture="InceptionResNetV2",
+        crops=CropSettings(crop=75, region=96, crops_a_region=2, batch=2, batches_a_round=1),
+        frozen=("features",),
+        steps_an_epoch=1,
+        steps=1,
+        workers=0,
+    )
+    validation = torch.zeros(1, 75, 75, 3, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    path, state = imagenet
+    small = fit(settings, train_pictures, validation, tmp_path, weights=path, progress=False)
+    larger = Fit(replace(settings, crops=replace(settings.crops, crop=107), frozen=()))
+    assert start_from(larger, small) == []
+    own = larger.network.features.state_dict()
+    assert all(torch.equal(own[name], state[name]) for name in own)
+    top = torch.load(small, weights_only=False)["state_dict"]["network.head.3.weight"]
+    assert torch.equal(larger.network.head[-1].weight, top)
+
+
+def test_simplenet_has_no_imagenet_weights(tmp_path):
+    module = Fit(FitSettings(labels=("refimgs", "wn"), steps=1))
+    with pytest.raises(WeightsError, match="no ImageNet weights of SimpleNet"):
+        start_from(module, tmp_path / "model.safetensors")

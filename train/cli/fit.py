@@ -12,16 +12,29 @@ from train.data.tiles import sample_tiles
 from train.fit import FitSettings
 from train.fit import fit as run
 from train.labels import label_set
+from train.models import ARCHITECTURES, INPUT_SIDES
+from train.models.inceptionresnetv2 import HEAD_DROPOUT
 from train.models.simplenet import PAPER_DROPOUT, PAPER_HEAD_DROPOUT
 
 
 def fit(
     references: References,
     out: Annotated[Path, typer.Option(help="Logs and checkpoints; a fit begun here goes on.")],
+    architecture: Annotated[str, typer.Option(help=f"{' or '.join(ARCHITECTURES)}.")] = "SimpleNet",
     labels: Labels = "all",
-    head: Annotated[str, typer.Option(help="dense (the paper's) or pooled.")] = "dense",
-    dropout: Annotated[float, typer.Option(help="Share of the paper's dropout, 0 to 1.")] = 0.0,
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Of SimpleNet: dense (the paper's, the default) or pooled.")
+    ] = None,
+    dropout: Annotated[float, typer.Option(help="Share of the published dropout, 0 to 1.")] = 0.0,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint (*.ckpt) or ImageNet weights (a file of timm's) to start from."
+        ),
+    ] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Start from ImageNet weights; timm fetches them.")
+    ] = False,
     freeze: Annotated[bool, typer.Option(help="Fit the head alone.")] = False,
     crop: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = 128,
     region: Annotated[int, typer.Option(help="Side of a distorted region in pixels.")] = 384,
@@ -34,24 +47,25 @@ def fit(
     steps_an_epoch: Annotated[int, typer.Option(min=1, help="A checkpoint after each.")] = 200,
     patience: Annotated[int | None, typer.Option(help="Epochs without gain; stops early.")] = None,
     val_tiles: Annotated[int, typer.Option(min=1)] = 240,
+    val_tile: Annotated[
+        int | None, typer.Option(help="Side of a validation tile; as the exported network takes.")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that make crops.")] = 1,
     precision: Annotated[str, typer.Option(help="Lightning's word for it.")] = "bf16-mixed",
     devices: Annotated[str, typer.Option(help="Lightning's word for them.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1)] = 1,
     seed: Seed = 1,
 ) -> None:
-    """Fit SimpleNet; a run that was killed goes on from its last checkpoint when run again."""
+    """Fit a network; a run that was killed goes on from its last checkpoint when run again."""
     if minutes is None and steps is None:
         raise typer.BadParameter("give --minutes, --steps or both")
+    if weights is not None and pretrained:
+        raise typer.BadParameter("give --weights or --pretrained, not both")
     names = label_set(labels)
-    model: dict[str, Any] = {
-        "head": head,
-        "dropout": tuple(dropout * share for share in PAPER_DROPOUT),
-        "head_dropout": dropout * PAPER_HEAD_DROPOUT,
-    }
     settings = FitSettings(
         labels=names,
-        model=model,
+        architecture=architecture,
+        model=_model_options(architecture, head, dropout),
         crops=CropSettings(crop, region, crops_a_region, batch, seed=seed),
         peak_rate=rate,
         smoothing=smoothing,
@@ -66,7 +80,34 @@ def fit(
     )
     _, pictures = load_references(list_references(references, "train"), references)
     val, val_pictures = load_references(list_references(references, "val"), references)
-    validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=256, seed=seed)
+    side = val_tile or INPUT_SIDES[architecture]
+    validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
     typer.echo(
-        run(settings, pictures, validation, out, weights=weights, devices=devices, nodes=nodes)
+        run(
+            settings,
+            pictures,
+            validation,
+            out,
+            weights=weights,
+            pretrained=pretrained,
+            devices=devices,
+            nodes=nodes,
+        )
     )
+
+
+def _model_options(architecture: str, head: str | None, dropout: float) -> dict[str, Any]:
+    """What the network is built with; each architecture has options of its own."""
+    if architecture == "SimpleNet":
+        return {
+            "head": head or "dense",
+            "dropout": tuple(dropout * share for share in PAPER_DROPOUT),
+            "head_dropout": dropout * PAPER_HEAD_DROPOUT,
+        }
+    if architecture not in ARCHITECTURES:
+        raise typer.BadParameter(
+            f"no architecture {architecture!r}; there are: {', '.join(ARCHITECTURES)}"
+        )
+    if head is not None:
+        raise typer.BadParameter(f"--head is an option of SimpleNet, not of {architecture}")
+    return {"head_dropout": dropout * HEAD_DROPOUT}

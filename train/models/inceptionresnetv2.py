@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from timm.layers import ConvNormAct
 from torch import Tensor, nn
+from torch.nn import functional
 
 from train.errors import WeightsError
 from train.models.simplenet import ZERO
@@ -25,6 +26,9 @@ INPUT_SIDE = 299
 
 IMAGENET = "inception_resnet_v2.tf_in1k"
 """timm's name for the ImageNet weights; they lie on the Hugging Face hub below `timm/`."""
+
+HEAD_DROPOUT = 0.2
+"""Dropout before the output, as published."""
 
 _WIDTH = 1536
 _TOP = "classif."
@@ -104,15 +108,42 @@ class InceptionResNetV2(nn.Module):
         self.features.load_state_dict(theirs)
 
 
+class Pointwise(nn.Conv2d):
+    """A 1x1 convolution, which in training is a matrix product of the channels.
+
+    oneDNN's gradient of such weights is slow on the small maps of small crops: with the product a
+    training step took a fifth less time (107 and 149 px, bf16, one core with AMX).
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, H, W), channels last in memory, to (N, D, H, W)."""
+        if not self.training:
+            return super().forward(maps)
+        product = functional.linear(maps.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
+        return product.permute(0, 3, 1, 2)
+
+
 def _in_plain_layers(network: nn.Module) -> None:
-    """Put the layers of timm's blocks, under the same names, into sequences that can be folded."""
+    """Exchange timm's layers, under the same names, for those that fold and that train fast."""
     for name, child in network.named_children():
         if isinstance(child, ConvNormAct):
             normalisation = nn.BatchNorm2d(child.bn.num_features, child.bn.eps, child.bn.momentum)
-            layers = OrderedDict(conv=child.conv, bn=normalisation, act=nn.ReLU(inplace=True))
+            layers = OrderedDict(
+                conv=_plain(child.conv), bn=normalisation, act=nn.ReLU(inplace=True)
+            )
             setattr(network, name, nn.Sequential(layers))
+        elif isinstance(child, nn.Conv2d):
+            setattr(network, name, _plain(child))
         else:
             _in_plain_layers(child)
+
+
+def _plain(convolution: nn.Conv2d) -> nn.Conv2d:
+    if convolution.kernel_size != (1, 1):
+        return convolution
+    plain = Pointwise(convolution.in_channels, convolution.out_channels, 1)
+    plain.weight, plain.bias = convolution.weight, convolution.bias
+    return plain
 
 
 def _fetched() -> Mapping[str, Tensor]:
