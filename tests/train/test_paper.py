@@ -40,6 +40,15 @@ FEWEST = 0.001
 SETTINGS = PaperSettings(EpochSettings(epochs=(1, 2), batch=8), pictures=FEWEST, inception_px=75)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """On a busy machine threads that wait for one another take longer than one alone."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def sides(references_folder):
     return sides_of(references_by_split(references_folder))
