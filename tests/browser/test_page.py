@@ -40,6 +40,13 @@ def station(tmp_path: Path) -> Iterator[StationProcess]:
             "blurred": _folder(tmp_path / "gblur"),
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
         },
+        "events": {
+            "kafka": {
+                "bootstrap_servers": ["127.0.0.1:9"],
+                "security_protocol": "PLAINTEXT",
+            },
+            "heartbeat_s": 1,
+        },
     }
     with StationProcess(tmp_path, config) as process:
         yield process.wait_ready()
@@ -58,18 +65,67 @@ def test_the_page_shows_what_the_station_sees(browser: Chrome, station: StationP
     browser.get(station.page + "/")
     wait = WebDriverWait(browser, WITHIN_S, ignored_exceptions=[Exception])
     wait.until(lambda b: "accepted" in _card(b, "good").text)
-    wait.until(lambda b: "rejected: out of focus" in _card(b, "blurred").text)
-    wait.until(lambda b: "camera lost" in _card(b, "away").text)
+    wait.until(lambda b: "rejected\nout of focus" in _card(b, "blurred").text)
+    wait.until(lambda b: "lost" in _card(b, "away").text)
     assert "Connection refused" in _card(browser, "away").text
     wait.until(lambda b: "degraded" in _card(b, "blurred").text)
+    assert "degraded" not in _card(browser, "good").text
     assert browser.find_element(By.ID, "station").text == "test-01"
     assert browser.find_element(By.ID, "phase").text == "serving"
     events = browser.find_element(By.ID, "events")
-    wait.until(lambda _: "frame rejected" in events.text)
-    meters = _card(browser, "good").find_elements(By.TAG_NAME, "meter")
-    assert float(meters[0].get_attribute("value") or 0) > 0.9
+    wait.until(lambda _: "quality degraded out of focus" in events.text)
+    rejects = [row for row in events.text.splitlines() if "blurred rejected" in row]
+    assert 1 <= len(rejects) <= 2, "like rejects are one line, before and after `degraded`"
+    assert int(rejects[0].split()[-1]) > 1
+    assert "status" not in events.text, "a heartbeat is no news"
+    trouble = browser.find_element(By.ID, "troubles").text
+    assert "broker nothing listens at 127.0.0.1:9" in trouble.replace("\n", " ")
+    assert "away" not in trouble, "a camera has its own card"
+    meters = _card(browser, "good").find_elements(By.CSS_SELECTOR, "[role=meter]")
+    assert float(meters[0].get_attribute("aria-valuenow") or 0) > 0.9
+    assert meters[0].rect["width"] * 0.9 < meters[0].find_element(By.TAG_NAME, "div").rect["width"]
     severe = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
     assert severe == []
+
+
+@pytest.mark.parametrize("width", [1440, 820, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_can_be_read(
+    browser: Chrome, station: StationProcess, width: int, scheme: str
+) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(station.page + "/")
+    wait = WebDriverWait(browser, WITHIN_S, ignored_exceptions=[Exception])
+    wait.until(lambda b: "degraded" in _card(b, "blurred").text)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    for part in (".verdict", ".label", ".why", ".chip", ".counts dt", "th", "#troubles dt"):
+        assert browser.execute_script(_CONTRAST, part) >= 4.5, part
+    verdict = browser.find_element(By.CSS_SELECTOR, ".verdict")
+    assert float(verdict.value_of_css_property("font-size").removesuffix("px")) >= 40
+
+
+_CONTRAST = """
+const parse = (text) => text.match(/[0-9.]+/g).map(Number);
+const light = ([r, g, b]) => {
+  const line = (c) => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+  return 0.2126 * line(r) + 0.7152 * line(g) + 0.0722 * line(b);
+};
+const ground = (element) => {
+  for (; element; element = element.parentElement) {
+    const colour = parse(getComputedStyle(element).backgroundColor);
+    if (colour.length === 3 || colour[3] === 1) return colour;
+  }
+  return [255, 255, 255];
+};
+const shown = [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent);
+return Math.min(...shown.map((element) => {
+  const [ink, paper] = [parse(getComputedStyle(element).color), ground(element)].map(light);
+  return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+}));
+"""
 
 
 def test_the_page_says_when_the_station_is_gone(browser: Chrome, station: StationProcess) -> None:
