@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-MOST_STALE_S = 5.0
+MOST_STALE_S = 10.0
 """A connection that gives nothing but stale frames for so long will not mend by itself."""
 
 DEADLINE_SHARE = 0.9

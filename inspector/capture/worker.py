@@ -46,8 +46,8 @@ TURN_S = 0.25
 
 HOPELESS = (
     f"every frame of the last {MOST_STALE_S:g} s was stale, so the camera is opened anew; if that "
-    "goes on, its network is too slow or its clock runs wrong: for rtsp, time_stamps: ignore "
-    "goes by the arrival of the frames alone"
+    "goes on, its network or this box is too slow, or its clock runs wrong: for rtsp, "
+    "time_stamps: ignore goes by the arrival of the frames alone"
 )
 
 DUE_SLACK_S = 0.002
