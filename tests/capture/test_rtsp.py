@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -149,12 +150,27 @@ def test_rtsps_is_verified(rtsp_server, rig, scene, rtsp_certificates):
     trusting = camera(server.url(), tls={"ca_file": str(rtsp_certificates.ca)})
     doubting = camera(server.url(), tls={"ca_file": str(rtsp_certificates.other_ca)})
     system = camera(server.url())
-    rig = rig({"a": trusting, "b": doubting, "c": system}).start()
+    absent = camera(server.url(), tls={"ca_file": "/nowhere/ca.pem"})
+    rig = rig({"a": trusting, "b": doubting, "c": system, "d": absent}).start()
     rig.until(lambda: rig.good("a"), "a frame over TLS")
+    status = rig.until_state("lost", "d", "tls")
+    assert status.detail == (
+        "the certificate authorities in /nowhere/ca.pem cannot be read; correct tls.ca_file"
+    )
     rig.until_state("lost", "b", "tls")
     rig.until_state("lost", "c", "tls")
     assert not rig.good("b")
     assert not rig.good("c")
+
+
+def test_without_a_file_of_its_own_openssl_the_systems_bundle_is_taken(monkeypatch, tmp_path):
+    from inspector.capture.sources import rtsp
+
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_text("")
+    monkeypatch.setattr(rtsp, "CA_BUNDLES", ("/nowhere/ca.crt", str(bundle)))
+    monkeypatch.setattr(rtsp.ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None))
+    assert rtsp.system_authorities() == str(bundle)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ BROKEN = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN}
 
 DEADLINE_SHARE = 0.95
 """A read that took this share of its deadline came out of a stall."""
+
+CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+"""Where Debian and Red Hat keep what OpenSSL itself reads from a folder."""
 
 ADVICE = {
     "refused": "check address, port and network of the camera",
@@ -68,6 +72,10 @@ class RtspSource:
 
     def open(self) -> None:
         """Connect and wait for the stream to begin. Raises SourceError."""
+        ca_file = self._options.get("ca_file")
+        if ca_file and not os.access(ca_file, os.R_OK):
+            msg = f"the certificate authorities in {ca_file} cannot be read; correct tls.ca_file"
+            raise SourceError("tls", msg)
         av.logging.set_level(av.logging.WARNING)
         with av.logging.Capture(local=True) as log:
             try:
@@ -169,11 +177,16 @@ def options_for(source: Settings) -> dict[str, str]:
         options["buffer_size"] = str(4 << 20)  # socket buffer: room for a key frame's burst
     if urlsplit(source["url"]).scheme == "rtsps":
         options["tls_verify"] = "1"
-        ca_file = (source.get("tls") or {}).get("ca_file")
-        ca_file = ca_file or ssl.get_default_verify_paths().cafile
+        ca_file = (source.get("tls") or {}).get("ca_file") or system_authorities()
         if ca_file:
             options["ca_file"] = str(ca_file)
     return options
+
+
+def system_authorities() -> str | None:
+    """The system's file of certificate authorities; FFmpeg takes no folder of them."""
+    paths = (ssl.get_default_verify_paths().cafile, *CA_BUNDLES)
+    return next((path for path in paths if path and os.path.exists(path)), None)  # noqa: PTH110
 
 
 def cause_of(error: Exception, log: list[str], *, tls: bool, phase: str) -> str:
