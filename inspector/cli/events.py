@@ -82,9 +82,9 @@ def tail(
     while True:
         for row in rows:
             print(_json(row) if as_json else _line(row), flush=True)
+        after = max([after, *(row.seq for row in rows)])
         time.sleep(TAIL_S)
         rows = reader.rows(f"{condition} AND seq > ? ORDER BY seq LIMIT 1000", (*values, after))
-        after = max([after, *(row.seq for row in rows)])
 
 
 @app.command()

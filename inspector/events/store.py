@@ -7,6 +7,7 @@ after another process (`inspector events resend`) has changed rows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
@@ -161,7 +162,10 @@ class Store:
         return int(self._db.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
-        """Fold the log into the file and close it."""
+        """Fold the log into the file, where the disk lets it, and close it."""
+        with contextlib.suppress(sqlite3.DatabaseError):
+            # SQLite does so by itself only where nobody else, such as a reader, has the file open.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
 
     def states(self) -> dict[str, CameraState]:

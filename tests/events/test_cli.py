@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inspector.cli import status_of
+from inspector.events.reading import Reader
 from tests.events.making import open_outbox
 from tests.events.test_outbox import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from inspector.events.documents import Event
     from inspector.events.outbox import Outbox
+    from inspector.events.reading import Row
     from tests.events.making import Maker
 
 
@@ -165,6 +168,38 @@ def test_a_file_that_is_no_outbox_is_told(
     (tmp_path / "outbox.db").write_bytes(b"junk" * 5000)
     assert status_of(["events", "list", "--state", str(tmp_path)]) == 2
     assert "cannot be read: file is not a database" in capsys.readouterr().err
+
+
+def test_tail_shows_an_event_that_comes_while_it_begins_once(
+    outbox: Outbox,
+    folder: Path,
+    make: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Late(Reader):
+        """Between the first look and the second an event comes; the fourth is Ctrl-C."""
+
+        looks = 0
+
+        def newest(self, most: int) -> list[Row]:
+            found = super().newest(most)
+            Late.looks += 1
+            if Late.looks == 2:  # the first only proves that the file can be read
+                outbox.append([make()]).result(10)
+            return found
+
+        def rows(self, condition: str, values: Sequence[object] = ()) -> list[Row]:
+            Late.looks += "seq > ?" in condition
+            if Late.looks == 5:
+                raise KeyboardInterrupt
+            return super().rows(condition, values)
+
+    outbox.append(make.many(2)).result(10)
+    monkeypatch.setattr("inspector.events.reading.Reader", Late)
+    assert status_of(["events", "tail", "--state", str(folder), "--json"]) == 130
+    numbers = [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()]
+    assert numbers == [1, 2, 3]
 
 
 def test_tail_shows_what_comes(outbox: Outbox, folder: Path, make: Maker) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sqlite3
@@ -196,6 +197,15 @@ def test_the_folder_of_a_killed_station_is_free(folder: Path) -> None:
     child.kill()
     child.join()
     open_outbox(folder).close()
+
+
+def test_a_closed_outbox_leaves_no_log_of_changes(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder)
+    box.append(make.many(50)).result(10)
+    with contextlib.closing(sqlite3.connect(folder / FILE)) as reader:
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (50,)
+        assert box.close()
+        assert (folder / f"{FILE}-wal").stat().st_size == 0
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
