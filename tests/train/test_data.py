@@ -11,7 +11,7 @@ from train.data.crops import CropSettings, CropStream
 from train.data.frames import plan_frames
 from train.data.labelled import read_labelled_folder, read_made_set, read_set
 from train.data.live import read_live
-from train.data.pictures import Lost, read_picture
+from train.data.pictures import Lost, picture_files, read_picture
 from train.data.references import Reference, list_references, refuse_leakage
 from train.errors import DataError
 from train.generate import SetSettings, generate, read_provenance
@@ -59,8 +59,13 @@ def test_unreadable_and_tiny_pictures_are_named(tmp_path):
         read_picture(tmp_path / "tiny.png", 64)
 
 
-def test_more_than_one_in_a_hundred_lost_is_an_error(tmp_path):
+def test_more_than_one_in_a_hundred_lost_is_an_error_and_fewer_are_named(tmp_path, caplog):
+    Lost().check(20, tmp_path)
+    assert not caplog.messages
     Lost(["a: torn"]).check(20, tmp_path)
+    assert caplog.messages == [
+        f"1 of 20 pictures in {tmp_path} cannot be used and are left out:\n  a: torn"
+    ]
     Lost(["a: torn", "b: torn"]).check(200, tmp_path)
     with pytest.raises(DataError, match=r"2 of 199 pictures(?s:.*)b: torn"):
         Lost(["a: torn", "b: torn"]).check(199, tmp_path)
@@ -153,6 +158,12 @@ def test_a_folder_with_other_files_is_refused(references_folder, tmp_path):
 def write(path, size=16):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((size, size, 3), 90, np.uint8))
+
+
+def test_hidden_files_are_no_pictures(tmp_path):
+    write(tmp_path / "gblur" / "a.png")
+    (tmp_path / "gblur" / "._a.png").write_bytes(b"what an archive left behind")
+    assert [path.name for path in picture_files(tmp_path)] == ["a.png"]
 
 
 def test_labelled_folders_are_read_and_typos_and_empty_labels_refused(tmp_path):

@@ -1,5 +1,6 @@
 """The training commands, one file each; a user's mistake gives one message and exit status 2."""
 
+import errno
 import sys
 
 import typer
@@ -39,9 +40,18 @@ for command in (
 
 
 def main() -> None:
-    """Run a command; a user's mistake is told in one message, without a traceback."""
+    """Run a command; a user's mistake or a full disk is told in one message, no traceback."""
     try:
         app()
     except (TrainingError, EngineError, UserError) as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        typer.echo(
+            f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; files that"
+            " are there are whole: make room and run the same command again",
+            err=True,
+        )
+        sys.exit(1)

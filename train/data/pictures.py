@@ -1,5 +1,6 @@
 """Reading picture files: what cannot be read is named and counted, and few may be."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from train.errors import DataError
 SUFFIXES = frozenset({".png", ".bmp", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm"})
 LARGEST_SHARE_LOST = 0.01
 """More unreadable or tiny pictures than this share are an error."""
+_NAMED = 10
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -22,28 +25,35 @@ class Lost:
     reasons: list[str] = field(default_factory=list)
 
     def check(self, total: int, place: Path) -> None:
-        """Refuse the set where too much of it is lost; one picture may always be.
+        """Name what is lost in a warning; refuse the set where it is too much.
+
+        One picture may always be lost, since in a small set it would be more than 1 %.
 
         Raises:
             DataError: More than 1 % of `total`, naming the first ten.
         """
+        if not self.reasons:
+            return
+        first = "\n  ".join(self.reasons[:_NAMED])
+        text = f"{len(self.reasons)} of {total} pictures in {place} cannot be used"
         if len(self.reasons) > max(1, LARGEST_SHARE_LOST * total):
-            first = "\n  ".join(self.reasons[:10])
-            raise DataError(
-                f"{len(self.reasons)} of {total} pictures in {place} cannot be used, which is more"
-                f" than {LARGEST_SHARE_LOST:.0%}:\n  {first}"
-            )
+            raise DataError(f"{text}, which is more than {LARGEST_SHARE_LOST:.0%}:\n  {first}")
+        _LOG.warning("%s and are left out:\n  %s", text, first)
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files below a folder, in the order of their paths.
+    """The picture files below a folder, in the order of their paths; hidden ones are no pictures.
 
     Raises:
         DataError: There is no such folder.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def read_picture(path: Path, smallest_side: int = 1) -> Picture:

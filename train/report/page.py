@@ -40,7 +40,7 @@ def write_page(
     joined = answers.joined(how)
     plots = [
         ("Confusion matrix", confusion_plot(figures)),
-        ("Sensitivity by severity", severity_plot(figures)),
+        ("Sensitivity and accuracy by severity", severity_plot(figures)),
         ("Reliability", reliability_plot(joined, answers.truth)),
         ("Acceptance", accept_plot(joined, answers.truth, answers.good)),
     ]

@@ -46,15 +46,17 @@ def confusion_plot(figures: dict[str, Any]) -> str:
 
 
 def severity_plot(figures: dict[str, Any]) -> str:
-    """Sensitivity of each label by severity."""
+    """Sensitivity of each label, and accuracy over all labels, by severity."""
     figure = Figure(figsize=(6.2, 4))
     axes = figure.subplots()
     severities = [key for key in figures["by_severity"] if key != "0"]
     for label in figures["labels"]:
         values = [figures["by_severity"][s]["sensitivity"].get(label) for s in severities]
         axes.plot([int(s) for s in severities], values, marker="o", label=label)
+    accuracy = [figures["by_severity"][s]["accuracy"] for s in severities]
+    axes.plot([int(s) for s in severities], accuracy, color="black", linestyle="--", label="all")
     axes.set_xlabel("severity")
-    axes.set_ylabel("sensitivity")
+    axes.set_ylabel("sensitivity; accuracy over all labels")
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, ncols=2)
