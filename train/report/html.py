@@ -23,10 +23,11 @@ def write_document(path: Path, title: str, body: Sequence[str]) -> None:
     )
 
 
-def figure(source: str, caption: str) -> str:
-    """A picture, given as a data address, with its caption."""
+def figure(source: str | None, caption: str) -> str:
+    """A picture, given as a data address, with its caption; the caption alone without one."""
     text = escape(caption)
-    return f'<figure><img src="{source}" alt="{text}"><figcaption>{text}</figcaption></figure>'
+    image = f'<img src="{source}" alt="{text}">' if source else ""
+    return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

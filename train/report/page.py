@@ -11,6 +11,7 @@ import numpy as np
 
 from inspector.engine.tiling import Join
 from train.data.pictures import read_picture
+from train.errors import DataError
 from train.measure.answers import Answers
 from train.report.html import figure, span, table, write_document
 from train.report.plots import accept_plot, confusion_plot, reliability_plot, severity_plot
@@ -112,8 +113,12 @@ def _worst(answers: Answers, how: Join) -> str:
     )
 
 
-def _thumbnail(path: Path) -> str:
-    picture = read_picture(path)
+def _thumbnail(path: Path) -> str | None:
+    """A small picture of a frame; None where the frame is no longer there."""
+    try:
+        picture = read_picture(path)
+    except DataError:
+        return None
     scale = _THUMBNAIL_PX / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     _, data = cv2.imencode(
