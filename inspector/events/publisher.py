@@ -157,11 +157,14 @@ class Publisher:
         except kafka_errors.KafkaError as error:
             raise link.cannot(error) from error
         finally:
-            delivery.close(0.0 if len(delivery) else CLOSE_S)
-            self._settle(delivery)
-            self._outbox.take_back(list(delivery.unsettled))
-            self._cursor = 0
-            self._standing.count(0)
+            try:
+                delivery.close(0.0 if len(delivery) else CLOSE_S)
+            finally:
+                # Whatever else fails: what stayed handed out would not be sent before a restart.
+                self._settle(delivery)
+                self._outbox.take_back(list(delivery.unsettled))
+                self._cursor = 0
+                self._standing.count(0)
 
     def _look_after_topics(self, link: Link) -> None:
         now = time.monotonic()

@@ -14,6 +14,7 @@ from inspector.config.events import Kafka
 from inspector.config.secrets import Secrets
 from inspector.errors import UserError
 from inspector.events import schemas
+from inspector.events.delivery import Delivery
 from inspector.events.publisher import Publisher
 from inspector.events.resending import Selection, resend
 from inspector.events.store import FILE
@@ -174,6 +175,37 @@ def test_the_broker_killed_mid_stream_loses_nothing_and_keeps_order(
     for camera in "abc":
         of_camera = [one.sequence for one in found if one.key.endswith(f"/{camera}")]
         assert of_camera == list(range(500))
+
+
+def test_a_producer_that_does_not_end_well_keeps_no_events(
+    broker: Broker,
+    publish: Callable[..., Publisher],
+    outbox: Outbox,
+    make: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its library may raise anywhere, as between sending and closing."""
+    pending = iter(["send", "close"])
+
+    def failing(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            done = real(*given)
+            if next(pending, None) == name:
+                raise RuntimeError(f"{name} fails")
+            return done
+
+        return call
+
+    for name in ("send", "close"):
+        monkeypatch.setattr(Delivery, name, failing(name, getattr(Delivery, name)))
+    outbox.append(make.many(5)).result(10)
+    with capture_logs() as logs:
+        publish({"bootstrap_servers": [broker.bootstrap]})
+        drained(outbox)
+    assert [str(log["event"]) for log in logs if log.get("exc_info")] == [
+        "the publisher begins again"
+    ]
+    assert len(once(records(broker.bootstrap, make.topics.rejects))) == 5
 
 
 def test_a_station_starts_before_its_broker(
