@@ -100,7 +100,8 @@ class ImagesSource(Section):
     folder: FilePath
     """The folder."""
     watch: bool = False
-    """Wait for new pictures after the last; otherwise the camera ends."""
+    """Wait for new pictures after the last; otherwise the camera ends. A restart begins anew with
+    the first."""
     loop: bool = False
     """Begin again after the last picture."""
     every_s: Annotated[float, Field(ge=0, le=3600)] = 0.0

@@ -196,9 +196,10 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 def _check_size(name: str, height: int, width: int, most_pixels: int) -> None:
     if height * width > most_pixels:
+        advice = "; raise max_megapixels" if most_pixels < MOST_PIXELS else ""
         msg = (
             f"{name} has {height * width / 1e6:.1f} megapixels ({width}x{height}), "
-            f"at most {most_pixels / 1e6:g} are judged; raise max_megapixels"
+            f"at most {most_pixels / 1e6:g} are judged{advice}"
         )
         raise PictureError(msg, "too_large")
 
