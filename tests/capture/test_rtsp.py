@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -161,6 +162,14 @@ def test_rtsps_is_verified(rtsp_server, rig, scene, rtsp_certificates):
     rig.until_state("lost", "c", "tls")
     assert not rig.good("b")
     assert not rig.good("c")
+
+
+def test_a_certificate_for_another_host_is_refused(rtsp_server, rig, scene, rtsp_certificates):
+    wrong = replace(rtsp_certificates, certificate=rtsp_certificates.stranger)
+    server = rtsp_server({"good": scene}, tls=wrong)
+    rig = rig({"a": camera(server.url(), tls={"ca_file": str(rtsp_certificates.ca)})}).start()
+    rig.until_state("lost", cause="tls")
+    assert not rig.good()
 
 
 def test_without_a_file_of_its_own_openssl_the_systems_bundle_is_taken(monkeypatch, tmp_path):

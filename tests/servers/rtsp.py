@@ -27,12 +27,16 @@ BLOCK_PX, BITS = 16, 16
 
 @dataclass(frozen=True)
 class Certificates:
-    """Files of a TLS server at 127.0.0.1 and localhost, its authority, and another authority."""
+    """Files of a TLS server at 127.0.0.1 and localhost, its authority, and another authority.
+
+    `stranger` is a certificate of the same authority and key for another host.
+    """
 
     ca: Path
     certificate: Path
     key: Path
     other_ca: Path
+    stranger: Path
 
 
 class RtspServer:
@@ -197,10 +201,9 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )
         if not ca:
-            names = [
-                x509.DNSName("localhost"),
-                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-            ]
+            names: list[x509.GeneralName] = [x509.DNSName(name)]
+            if name == "localhost":
+                names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(signer, hashes.SHA256())
 
@@ -217,6 +220,7 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     (ca_key, ca), (_, other) = authorities
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = build("localhost", ca.subject, key, ca_key, ca=False)
+    stranger = build("camera.example", ca.subject, key, ca_key, ca=False)
     return Certificates(
         write("ca.pem", ca.public_bytes(pem)),
         write("server.pem", certificate.public_bytes(pem)),
@@ -225,4 +229,5 @@ def rtsp_certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
         ),
         write("other-ca.pem", other.public_bytes(pem)),
+        write("stranger.pem", stranger.public_bytes(pem)),
     )
