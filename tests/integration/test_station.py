@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.engine import tiny_engine
+from tests.integration.kafka_reading import read_with_kcat
 from tests.integration.station_process import StationProcess
 
 if TYPE_CHECKING:
@@ -184,3 +189,54 @@ def _arguments_below(pid: int) -> str:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return table.stdout
+
+
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+def test_events_that_the_broker_refuses_are_put_aside_told_and_sent_again_on_request(
+    config: dict[str, Any], broker: Broker, topic_suffix: str, tmp_path: Path
+) -> None:
+    names = {"rejects": f"r-{topic_suffix}", "status": f"s-{topic_suffix}"}
+    admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+    admin.create_topics(
+        {names["rejects"]: {"num_partitions": 1, "configs": {"max.message.bytes": "300"}}},
+        wait_for_metadata=True,
+    )
+    config["events"] = {"kafka": {"bootstrap_servers": [broker.bootstrap]}, "topics": names}
+    config["events"]["heartbeat_s"] = 1
+    config["cameras"]["infeed"]["source"]["every_s"] = 0.2
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("parked events", lambda: "parked events" in facts(station))
+        assert "inspector events parked" in facts(station)["parked events"]["detail"]
+        assert station.get("/readyz").status_code == 200
+        station.until("heartbeats", lambda: len(read_with_kcat(broker.bootstrap, names["status"])))
+        assert station.terminate() == 0
+    refused = _events(station, "parked", "--json")
+    assert refused
+    assert all("MessageSizeTooLarge" in row["reason"] for row in refused)
+    resource = ConfigResource(ConfigResourceType.TOPIC, names["rejects"])
+    resource.configs = {"max.message.bytes": "1000000"}
+    admin.alter_configs([resource])
+    admin.close()
+
+    assert _events(station, "resend", "--parked", "--json") == [{"resent": len(refused)}]
+    del config["cameras"]["infeed"]["source"]["loop"]
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("flow", lambda: station.get("/api/status").json()["outbox"]["waiting"] <= 1)
+        assert "parked events" not in facts(station)
+        assert station.terminate() == 0
+    sent = [json.loads(r["payload"]) for r in read_with_kcat(broker.bootstrap, names["rejects"])]
+    assert {row["event"]["id"] for row in refused} <= {event["id"] for event in sent}
+    assert not any(event["data"]["replay"] for event in sent), "they had never arrived"
+
+
+def _events(station: StationProcess, *command: str) -> list[dict[str, Any]]:
+    """What `inspector events` prints of a station that has ended."""
+    done = subprocess.run(
+        [sys.executable, "-m", "inspector.cli", "events", command[0], str(station.file),
+         *command[1:]],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    return [json.loads(line) for line in done.stdout.splitlines()]
