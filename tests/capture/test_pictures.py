@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inspector.capture.sources.pictures import PictureError, read_picture, stated_size
+from inspector.capture.sources.headers import stated_size
+from inspector.capture.sources.pictures import PictureError, read_picture
 from inspector.errors import CaptureError
 
 
@@ -191,9 +192,39 @@ def test_100_megapixels_are_too_large(tmp_path):
     assert failure.value.cause == "too_large"
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
-def test_size_is_read_from_the_header(bgr, suffix):
-    assert stated_size(coded(suffix, bgr)) == (64, 80)
+def kinds_of(bgr):
+    """The picture as a file of every kind, by its name."""
+    for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp", ".jp2", ".avif", ".ppm"):
+        yield suffix, coded(suffix, bgr)
+    yield "lossless.webp", coded(".webp", bgr, cv2.IMWRITE_WEBP_QUALITY, 101)
+    alpha = np.dstack([bgr, bgr[:, :, 0]])
+    yield "alpha.webp", coded(".webp", alpha)
+
+
+def test_size_is_read_from_the_header(bgr):
+    wrong = {name: stated_size(data) for name, data in kinds_of(bgr)}
+    assert wrong == dict.fromkeys(wrong, (64, 80))
+
+
+def test_a_header_that_breaks_off_states_no_size(bgr):
+    for name, data in kinds_of(bgr):
+        for end in range(40):
+            assert stated_size(data[:end]) in {None, (64, 80)}, (name, end)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P5 # a comment\n 40000 # another\n 30000 255\n",
+        b"II*\0\x08\0\0\0\2\0\0\1\4\0\1\0\0\0\x40\x9c\0\0\1\1\4\0\1\0\0\0\x30\x75\0\0",
+        b"MM\0*\0\0\0\x08\0\2\1\0\0\3\0\0\0\1\x9c\x40\0\0\1\1\0\3\0\0\0\1\x75\x30\0\0",
+    ],
+)
+def test_a_picture_that_would_fill_the_memory_is_not_decoded(tmp_path, monkeypatch, data):
+    monkeypatch.setattr("cv2.imdecode", None)
+    with pytest.raises(PictureError, match=r"1200\.0 megapixels \(40000x30000\)") as caught:
+        read_picture(write(tmp_path / "a.tif", data))
+    assert caught.value.cause == "too_large"
 
 
 def test_several_pictures_in_one_file_are_refused(tmp_path, bgr):

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from inspector.capture.sources.endings import missing_bytes
+from inspector.capture.sources.headers import JPEG, PNG, TIFF, stated_size
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -42,11 +43,6 @@ SHORTEST = 8
 
 MOST_BYTES = 2_000_000_000
 """Files beyond this are never read: the largest picture at 16 bits and four channels has less."""
-
-PNG = b"\x89PNG\r\n\x1a\n"
-JPEG = b"\xff\xd8\xff"
-START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""JPEG markers that are followed by the size."""
 
 
 BROKEN_SCAN = re.compile(r"^(error y=|overread|error dc|.*bad vlc)", re.ASCII)
@@ -163,37 +159,6 @@ def to_bgr8(name: str, raw: NDArray[np.generic]) -> NDArray[np.uint8]:
     raise PictureError(msg)
 
 
-def stated_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width by the header of a PNG, JPEG, GIF or BMP; None for others."""
-    if data.startswith(PNG) and len(data) >= 24:  # noqa: PLR2004 - end of IHDR's size
-        width, height = struct.unpack(">II", data[16:24])
-        return height, width
-    if data.startswith((b"GIF87a", b"GIF89a")) and len(data) >= 10:  # noqa: PLR2004
-        width, height = struct.unpack("<HH", data[6:10])
-        return height, width
-    if data.startswith(b"BM") and len(data) >= 26:  # noqa: PLR2004
-        width, height = struct.unpack("<ii", data[18:26])
-        return abs(height), abs(width)
-    if data.startswith(JPEG):
-        return _jpeg_size(data)
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width by the first start-of-frame segment (ITU T.81, B.2.2)."""
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004 - marker
-        marker = data[at + 1]
-        if marker == 0xFF:  # noqa: PLR2004 - fill byte
-            at += 1
-            continue
-        if marker in START_OF_FRAME:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            return height, width
-        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
-    return None
-
-
 def _check_size(name: str, height: int, width: int, most_pixels: int) -> None:
     if height * width > most_pixels:
         advice = "; raise max_megapixels" if most_pixels < MOST_PIXELS else ""
@@ -219,7 +184,7 @@ def is_cut(data: bytes) -> bool:
         cut = not data.rstrip(b"\0").endswith(b";")
     elif data.startswith(b"BM") and len(data) >= 6:  # noqa: PLR2004
         cut = len(data) < struct.unpack("<I", data[2:6])[0]
-    elif data.startswith((b"II*\0", b"MM\0*")) and len(data) >= 8:  # noqa: PLR2004
+    elif data.startswith(TIFF) and len(data) >= 8:  # noqa: PLR2004
         # Where the directory lies; writers put it at the end, and this number in at last.
         directory = struct.unpack("<I" if data[:2] == b"II" else ">I", data[4:8])[0]
         cut = not SHORTEST <= directory < len(data)
@@ -261,7 +226,7 @@ def _check_single(path: Path, data: bytes) -> None:
         several = b"acTL" in data[: data.find(b"IDAT")]
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         several = b"ANIM" in data[:64]
-    elif data.startswith((b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")):
+    elif data.startswith((b"GIF87a", b"GIF89a", *TIFF)):
         try:
             several = cv2.imcount(str(path)) > 1
         except cv2.error:
