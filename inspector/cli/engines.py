@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.engine.bench import Speed
+    from inspector.engine.build import Built
     from inspector.engine.verify import Check
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -43,7 +44,7 @@ def engine_faults() -> Iterator[None]:
 
 @app.callback()
 def engines() -> None:
-    """List, verify and measure the engines."""
+    """List, build, verify and measure the engines."""
 
 
 @app.command("list")
@@ -68,6 +69,7 @@ def list_engines(folder: Folder = None, as_json: AsJson = False) -> None:
                 "tile": manifest.sampling.tile,
                 "tiles_a_frame": manifest.sampling.count,
                 "files": {p: f.bytes for p, f in manifest.files.present().items()},
+                "derived": list(manifest.files.derived()),
                 "accuracy": _accuracy(manifest.measured),
                 "false_reject_budget": limits.false_reject_budget,
                 "budget_proven": limits.budget_proven,
@@ -101,7 +103,10 @@ def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
             row["name"],
             row["version"],
             f"{row['tiles_a_frame']} of {row['tile']}²",
-            "\n".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
+            "\n".join(
+                f"{p} {size / 1e6:.1f} MB" + (", derived" if p in row["derived"] else "")
+                for p, size in row["files"].items()
+            ),
             "-" if accuracy is None else f"{accuracy:.3f}",
             f"{row['false_reject_budget']:.2%}",
             "yes" if row["budget_proven"] else "no",
@@ -110,6 +115,34 @@ def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "error" in row:
             print(f"inspector: {row['error']}", file=sys.stderr)
+
+
+@app.command()
+def build(
+    name: Annotated[str | None, typer.Argument(help="Engine; all of them if not given.")] = None,
+    folder: Folder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the files that an engine derives from its int8 file, once, so that no start has to."""
+    from inspector.engine.build import build_engine
+    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
+
+    where = folder or shipped_engines_folder()
+    names = engine_names(where) if name is None else [name]
+    built: list[Built] = []
+    with engine_faults(), _progress() as progress:
+        task = progress.add_task("derived files", total=len(names))
+        for one in names:
+            built += build_engine(find_engine(one, where))
+            progress.advance(task)
+    if as_json:
+        print(json.dumps([{**asdict(file), "path": str(file.path)} for file in built], indent=2))
+        return
+    for file in built:
+        state = "made" if file.made else "there"
+        print(f"{file.engine}: {file.precision} {state}, {file.path} ({file.bytes / 1e6:.1f} MB)")
+    if not built:
+        print(f"nothing to derive: {', '.join(names) or 'no engines'} in {where}")
 
 
 @app.command()

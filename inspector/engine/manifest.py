@@ -1,7 +1,8 @@
 """The engine folder: its manifest, read and checked, and its files, read only with their digests.
 
 The folder is the contract between training and serving: what is not in the manifest is not known,
-and what does not match its digest is not used.
+and what does not match its digest is not used. A file that the manifest derives from another one
+need not lie in the folder: it is made when it is read, and held against its digest like any other.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from inspector.engine.derive import Derived, derived
 from inspector.engine.tiling import Join, Where
 from inspector.errors import EngineError, UserError
 from inspector.verdict import Thresholds
@@ -101,11 +103,17 @@ class Limits(_Part):
 
 
 class ModelFile(_Part):
-    """One file of the folder with its digest."""
+    """One file of the folder with its digest.
+
+    Attributes:
+        derived_from: the file that it can be made from, see `inspector.engine.derive`; None for
+            one that has to lie in the folder.
+    """
 
     path: Inside
     sha256: Sha256
     bytes: Annotated[int, Field(ge=1)]
+    derived_from: Literal["int8"] | None = None
 
 
 class Files(_Part):
@@ -120,12 +128,23 @@ class Files(_Part):
         if not self.present():
             msg = "expected a file of at least one precision"
             raise ValueError(msg)
+        if self.int8 and self.int8.derived_from:
+            msg = "int8: derived_from names the file itself"
+            raise ValueError(msg)
+        if self.derived() and not self.int8:
+            msg = f"{', '.join(self.derived())}: derived from int8, but there is no int8 file"
+            raise ValueError(msg)
         return self
 
     def present(self) -> dict[FilePrecision, ModelFile]:
         """The files that the manifest names, by precision."""
         named = {"fp32": self.fp32, "fp16": self.fp16, "int8": self.int8}
         return {precision: file for precision, file in named.items() if file}  # type: ignore[misc]
+
+    def derived(self) -> dict[Derived, ModelFile]:
+        """Those of them that can be made from the int8 file, by precision."""
+        named = {"fp32": self.fp32, "fp16": self.fp16}
+        return {p: file for p, file in named.items() if file and file.derived_from}  # type: ignore[misc]
 
 
 class GoldenRef(_Part):
@@ -208,10 +227,15 @@ class Manifest(_Document):
             raise EngineError(msg)
         return file
 
-    def read(self, path: str, sha256: str) -> bytes:
+    def read(self, path: str, sha256: str, remedy: str = "install the engine again") -> bytes:
         """Read one file of the folder whole, and only if it has the digest.
 
         What is checked is what is returned, so that nothing can change in between.
+
+        Args:
+            path: below the folder.
+            sha256: the digest that it must have.
+            remedy: what the message tells the user to do.
 
         Raises:
             EngineError: the file is missing, unreadable, outside the folder or another one.
@@ -223,37 +247,72 @@ class Manifest(_Document):
                 raise EngineError(msg)
             content = file.read_bytes()
         except OSError as error:
-            msg = (
-                f"engine {self.name}: cannot read {file}: {error.strerror}; "
-                "install the engine again"
-            )
+            msg = f"engine {self.name}: cannot read {file}: {error.strerror}; {remedy}"
             raise EngineError(msg) from error
+        self._check_digest(str(file), content, sha256, remedy)
+        return content
+
+    def _check_digest(self, what: str, content: bytes, sha256: str, remedy: str) -> None:
         found = hashlib.sha256(content).hexdigest()
         if found != sha256:
             msg = (
-                f"engine {self.name}: {file} has sha256 {found}, expected {sha256}; "
-                "the file is damaged or of another version: install the engine again"
+                f"engine {self.name}: {what} has sha256 {found}, expected {sha256}; "
+                f"the file is damaged or of another version: {remedy}"
             )
             raise EngineError(msg)
-        return content
 
-    def read_model(self, precision: Precision) -> bytes:
-        """The ONNX file of a precision, checked.
+    def read_file(self, file: ModelFile) -> bytes:
+        """Read a model file that lies in the folder.
 
         Raises:
-            EngineError: as `read` and `file_of`.
+            EngineError: as `read`.
         """
-        file = self.file_of(precision)
+        if file.derived_from:
+            return self.read(file.path, file.sha256, f"run inspector engines build {self.name}")
         return self.read(file.path, file.sha256)
 
+    def read_model(self, precision: Precision) -> bytes:
+        """The ONNX file of a precision, checked; derived where it does not lie in the folder.
+
+        Raises:
+            EngineError: as `read`, `derive` and `file_of`.
+        """
+        file = self.file_of(precision)
+        name = FILE_OF[precision]
+        if name != "int8" and file.derived_from and not self.lies_there(file):
+            return self.derive(name)
+        return self.read_file(file)
+
+    def lies_there(self, file: ModelFile) -> bool:
+        """Whether something lies in the folder under the file's name, whatever it holds."""
+        return (self.folder / file.path).exists()
+
+    def derive(self, precision: Derived) -> bytes:
+        """Make the file of a precision from the int8 file; takes a second for 50 MB.
+
+        Raises:
+            EngineError: the int8 file is at fault, or what comes out has another digest.
+        """
+        file = self.file_of(precision)
+        try:
+            content = derived(self.read_model("int8"), precision)
+        except (ValueError, LookupError) as error:
+            source = self.folder / self.file_of("int8").path
+            msg = f"engine {self.name}: cannot derive {precision} from {source}: {error}"
+            raise EngineError(msg) from error
+        what = f"{file.path}, derived from int8,"
+        self._check_digest(what, content, file.sha256, "install the engine again")
+        return content
+
     def check_files(self) -> None:
-        """Hold every model file against its digest.
+        """Hold every model file against its digest; one that can be derived may be missing.
 
         Raises:
             EngineError: the first file that is missing or another one.
         """
         for file in self.files.present().values():
-            self.read(file.path, file.sha256)
+            if file.derived_from is None or self.lies_there(file):
+                self.read_file(file)
 
 
 def read_manifest(folder: Path) -> Manifest:
