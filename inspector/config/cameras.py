@@ -150,7 +150,7 @@ class PatternSource(Section):
     """Another number makes other parts."""
     period_s: Seconds = 60.0
     """The fault script starts again after this long."""
-    faults: tuple[PatternFault, ...] = ()
+    faults: Annotated[tuple[PatternFault, ...], Field(max_length=100)] = ()
     """What goes wrong, and when."""
 
     @model_validator(mode="after")

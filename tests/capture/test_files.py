@@ -220,6 +220,18 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path, rig):
     rig.until_frames(1)
 
 
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_folder_without_a_picture_is_named_and_looked_at_again(tmp_path, rig, loop):
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    rig = rig({"a": images(tmp_path, loop=loop)}).start()
+    status = rig.until_state("lost", cause="not_found")
+    assert "holds no pictures" in status.detail
+    fill(tmp_path, 1)
+    rig.until_frames(1)
+
+
 def film(path, frames, size=(96, 128), gop=10, codec="libx264", **options):
     """A clip whose frame k is a moving texture, brighter by k."""
     with av.open(str(path), "w") as container:

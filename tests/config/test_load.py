@@ -219,6 +219,13 @@ CAMERA_FAULTS = {
         "source",
         "a fault lasts to 14 s, the script begins again after period_s (10 s)",
     ),
+    "a script without end": (
+        "{source: {kind: pattern, faults: ["
+        + ", ".join(["{label: wn, from_s: 1, to_s: 2}"] * 101)
+        + "]}}",
+        "source.faults",
+        "at most 100 entries",
+    ),
     "region that fits no slot": (
         "{source: {kind: video, path: a}, region: {x: 0, y: 0, width: 5000, height: 5000}}",
         "",

@@ -90,7 +90,13 @@ class ImagesSource:
                 continue
             settled = there == seen
             if settled and not self._watch:
-                if not self._loop or not there:
+                if not there and (self._loop or not done):
+                    msg = (
+                        f"the folder {self._folder} holds no pictures; correct folder in the "
+                        "station file, or set watch: true to wait for some"
+                    )
+                    raise SourceError("not_found", msg)
+                if not self._loop:
                     return
                 done.clear()
             seen = there
