@@ -227,12 +227,12 @@ def test_the_report_has_all_tables_figures_and_gaps(without_weights):
     for heading in ("Table 1", "Table 3", "Table 4", "Filled gaps"):
         assert f"<h2>{heading}" in page
     assert "SimpleNet, paper" in page
-    assert "0.38 / 0.90" in page
+    assert "<tr><td>fastfading</td><td>0.38</td>" in page
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert captions == [
         "Figure 4: SimpleNet",
-        "Figure 6 a: SimpleNet after 1 epochs",
-        "Figure 6 b: SimpleNet after 2 epochs",
+        "Figure 6 a: SimpleNet after epoch 1",
+        "Figure 6 b: SimpleNet after epoch 2",
     ]
     assert len(re.findall(r'<img src="data:image/png;base64,', page)) == len(captions)
     assert "http" not in page
@@ -271,7 +271,7 @@ def test_a_later_run_with_weights_adds_the_other_half(without_weights, reference
     assert "left out" not in page
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert captions[:2] == ["Figure 4: SimpleNet", "Figure 5: InceptionResNetV2"]
-    assert captions[-1] == "Figure 7 b: InceptionResNetV2 after 2 epochs"
+    assert captions[-1] == "Figure 7 b: InceptionResNetV2 after epoch 2"
     found = json.loads((out / "paper.json").read_text())["networks"]["InceptionResNetV2"]
     assert found["weights"].startswith("weights.pth, sha256 ")
     assert found["after"]["1"]["minutes"] >= 0

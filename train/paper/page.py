@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from train.paper.facts import COUNTS, INCEPTION, NETWORKS, SIMPLENET, TABLE_3, TABLE_4
-from train.report.html import figure, paragraph, span, table, write_document
+from train.report.html import definitions, figure, paragraph, span, table, write_document
 from train.report.plots import confusion_plot, curves_plot
 
 _CURVES = {SIMPLENET: "Figure 4", INCEPTION: "Figure 5"}
@@ -35,14 +35,14 @@ def write_paper(path: Path, document: Mapping[str, Any]) -> None:
         "<h2>Table 3: accuracy</h2>",
         _accuracy(document["networks"]),
         "<h2>Table 4: sensitivity and specificity on the test side</h2>",
-        _rates(document["networks"]),
+        *(_rates(name, document["networks"][name]) for name in NETWORKS),
         "<h2>Figures 4 and 5: accuracy and loss by epoch</h2>",
         *(_curves(name, document["networks"][name]) for name in NETWORKS),
         "<h2>Figures 6 and 7: confusion matrices of the test side</h2>",
         *(part for name in NETWORKS for part in _confusion(name, document["networks"][name])),
         "<h2>Filled gaps</h2>",
         paragraph("What the paper does not state, and what was done instead."),
-        table(("not stated", "here"), (gap.values() for gap in document["gaps"])),
+        definitions((gap["missing"], gap["filled"]) for gap in document["gaps"]),
     ]
     write_document(path, title, body)
 
@@ -101,30 +101,23 @@ def _accuracy(networks: Mapping[str, Any]) -> str:
     return table(head, rows)
 
 
-def _rates(networks: Mapping[str, Any]) -> str:
+def _rates(name: str, found: Mapping[str, Any]) -> str:
+    """Table 4 of one network, after its last epochs."""
+    sides = ("sensitivity", "specificity")
     head = ["label"]
-    for name in NETWORKS:
-        head += [f"{name}, paper", "ours", "sensitivity, 95 %", "specificity, 95 %"]
+    for side in sides:
+        head += [f"{side}, paper", "ours", "95 %"]
+    ours = {} if "left_out" in found else list(found["after"].values())[-1]["test"]["per_label"]
     rows = []
     for label in COUNTS:
         row = [label]
-        for name in NETWORKS:
-            row += [_pair(TABLE_4[name].get(label)), *_ours(networks[name], label)]
+        paper = TABLE_4[name].get(label)
+        for place, side in enumerate(sides):
+            row.append(_NONE if paper is None else f"{paper[place]:.2f}")
+            row.append(f"{ours[label][side]:.2f}" if ours else _NONE)
+            row.append(span(ours[label][f"{side}_95"]) if ours else _NONE)
         rows.append(row)
-    return table(head, rows)
-
-
-def _ours(found: Mapping[str, Any], label: str) -> tuple[str, str, str]:
-    """Sensitivity and specificity after the last epochs, and the bounds of each."""
-    if "left_out" in found:
-        return ("left out", _NONE, _NONE)
-    last = list(found["after"].values())[-1]["test"]["per_label"][label]
-    pair = _pair((last["sensitivity"], last["specificity"]))
-    return (pair, span(last["sensitivity_95"]), span(last["specificity_95"]))
-
-
-def _pair(rates: tuple[float, float] | None) -> str:
-    return _NONE if rates is None else f"{rates[0]:.2f} / {rates[1]:.2f}"
+    return f"<h3>{escape(name)}</h3>{table(head, rows)}"
 
 
 def _curves(name: str, found: Mapping[str, Any]) -> str:
@@ -140,7 +133,7 @@ def _confusion(name: str, found: Mapping[str, Any]) -> list[str]:
     return [
         figure(
             confusion_plot(after["test"]),
-            f"{_CONFUSION[name]} {part}: {name} after {epochs} epochs",
+            f"{_CONFUSION[name]} {part}: {name} after epoch {epochs}",
         )
         for part, (epochs, after) in zip("abcdefghij", found["after"].items(), strict=False)
     ]

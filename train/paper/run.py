@@ -85,8 +85,7 @@ def reproduce(
         sides = {s: read_side(plan, out / "pictures", s, side_px) for s in (TRAIN, TEST)}
         folder = out / _folder_of(name, settings)
         try:
-            with shown(f"{name}: features") as on_progress:
-                ready.append((_prepare(name, sides, folder, settings, on_progress), sides, folder))
+            ready.append((_prepare(name, sides, folder, settings, shown), sides, folder))
         except WeightsError as error:
             if settings.weights is not None:
                 raise
@@ -129,23 +128,24 @@ def _prepare(
     sides: Mapping[str, Side],
     folder: Path,
     settings: PaperSettings,
-    on_progress: Progress,
+    shown: Bar,
 ) -> Prepared:
     seed, classes = settings.fit.seed, len(LABELS)
     if name == facts.SIMPLENET:
         return prepare_simplenet(
             sides[TRAIN], sides[TEST], classes, seed=seed, plain=settings.plain
         )
-    return prepare_inception(
-        sides[TRAIN],
-        sides[TEST],
-        classes,
-        folder,
-        seed=seed,
-        weights=settings.weights,
-        from_scratch=settings.from_scratch,
-        on_progress=on_progress,
-    )
+    with shown(f"{name}: features") as on_progress:
+        return prepare_inception(
+            sides[TRAIN],
+            sides[TEST],
+            classes,
+            folder,
+            seed=seed,
+            weights=settings.weights,
+            from_scratch=settings.from_scratch,
+            on_progress=on_progress,
+        )
 
 
 def _fit(

@@ -9,6 +9,8 @@ body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 2em aut
 table { border-collapse: collapse; margin: 1em 0; }
 td, th { border-bottom: 1px solid #ccc; padding: .25em .8em; text-align: right; }
 td:first-child, th:first-child { text-align: left; }
+dt { font-weight: 600; margin-top: .6em; }
+dd { margin-left: 0; max-width: 46em; }
 figure { display: inline-block; margin: .5em; vertical-align: top; }
 figcaption { font-size: 12px; max-width: 230px; }
 """
@@ -40,6 +42,12 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
     return f"<p>{escape(text)}</p>"
+
+
+def definitions(pairs: Iterable[tuple[str, str]]) -> str:
+    """A list of terms, each with a text."""
+    parts = (f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in pairs)
+    return f"<dl>{''.join(parts)}</dl>"
 
 
 def span(bounds: Sequence[float]) -> str:

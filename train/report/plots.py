@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from train.measure.figures import accept_curve
@@ -108,9 +109,10 @@ def curves_plot(history: Sequence[Mapping[str, float]]) -> str:
         for side in ("train", "test"):
             values = [row[f"{side}_{what}"] for row in history]
             axes.plot(epochs, values, marker="o" if len(epochs) == 1 else None, label=side)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
         axes.set_ylabel(what)
-        axes.set_ylim(0, 1.02 if what == "accuracy" else None)
+        axes.set_ylim(0, 1.02 if what == "accuracy" else 1.05 * axes.get_ylim()[1])
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return _png(figure)
