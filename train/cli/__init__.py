@@ -9,6 +9,7 @@ from inspector.errors import EngineError, UserError
 from train.cli.baselines import baselines
 from train.cli.calibrate import calibrate
 from train.cli.evaluate import evaluate
+from train.cli.evidence import evidence
 from train.cli.export import export
 from train.cli.finetune import finetune
 from train.cli.fit import fit
@@ -33,6 +34,7 @@ for command in (
     report,
     calibrate,
     export,
+    evidence,
     finetune,
     paper,
 ):
