@@ -119,6 +119,20 @@ def test_truncated_files_are_damaged(tmp_path, bgr, suffix, share):
     assert f"a{suffix}" in str(failure.value)
 
 
+def test_what_hangs_on_behind_a_jpeg_does_not_matter(tmp_path, bgr):
+    data = coded(".jpg", bgr) + b"a film: \xff\xd9 \xff\xda and more"
+    assert read_picture(write(tmp_path / "a.jpg", data)).shape == bgr.shape
+
+
+def test_a_jpeg_cut_behind_its_thumbnail_is_truncated(tmp_path, bgr):
+    thumbnail = b"Exif\0\0" + coded(".jpg", bgr[:16, :16])
+    data = coded(".jpg", bgr)
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + data[2:]
+    assert read_picture(write(tmp_path / "a.jpg", data)).shape == bgr.shape
+    with pytest.raises(PictureError, match="truncated"):
+        read_picture(write(tmp_path / "b.jpg", data[:-50]))
+
+
 def test_jpeg_damaged_inside_is_noticed(tmp_path, scene):
     data = bytearray(coded(".jpg", scene, cv2.IMWRITE_JPEG_QUALITY, 92))
     middle = len(data) // 2

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
@@ -11,6 +15,8 @@ TIFF = (b"II*\0", b"MM\0*")
 
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that are followed by the size."""
+
+START_OF_SCAN = 0xDA
 
 HEAD_BYTES = 4096
 """Where the boxes of JPEG 2000 and AVIF with the size lie, and the head of a portable anymap."""
@@ -52,19 +58,39 @@ def _stated_size(data: bytes) -> tuple[int, int] | None:
     return None if size is None else (size[1], size[0])
 
 
-def _jpeg(data: bytes) -> tuple[int, int] | None:
-    """By the first start-of-frame segment (ITU T.81, B.2.2)."""
+def _segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker and place of each segment of a JPEG before its first scan, that one included."""
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004 - marker
+    while at + 4 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004 - marker
         marker = data[at + 1]
         if marker == 0xFF:  # noqa: PLR2004 - fill byte
             at += 1
             continue
+        yield marker, at
+        if marker == START_OF_SCAN:
+            return
+        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
+
+
+def _jpeg(data: bytes) -> tuple[int, int] | None:
+    """By the first start-of-frame segment (ITU T.81, B.2.2)."""
+    for marker, at in _segments(data):
         if marker in START_OF_FRAME:
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             return width, height
-        at += 2 + int(struct.unpack(">H", data[at + 2 : at + 4])[0])
     return None
+
+
+def jpeg_is_cut(data: bytes) -> bool:
+    """Whether a JPEG ends before the end of its picture.
+
+    Its end marker occurs neither inside coded data nor between scans; in a thumbnail, and in what
+    a camera hangs on behind the picture, it does.
+    """
+    scan = next((at for marker, at in _segments(data) if marker == START_OF_SCAN), -1)
+    if scan < 0:  # bytes between segments, which decoders forgive
+        scan = data.rfind(b"\xff\xda")
+    return scan < 0 or data.find(b"\xff\xd9", scan) < 0
 
 
 def _tiff(data: bytes) -> tuple[int, int] | None:

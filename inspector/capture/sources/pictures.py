@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from inspector.capture.sources.endings import missing_bytes
-from inspector.capture.sources.headers import JPEG, PNG, TIFF, stated_size
+from inspector.capture.sources.headers import JPEG, PNG, TIFF, jpeg_is_cut, stated_size
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -176,8 +176,7 @@ def is_cut(data: bytes) -> bool:
     """
     cut = False
     if data.startswith(JPEG):
-        # Neither marker can occur inside coded data, and thumbnails lie before the main scan.
-        cut = data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+        cut = jpeg_is_cut(data)
     elif data.startswith(PNG):
         cut = b"IEND" not in data[-64:] and b"IEND" not in data
     elif data.startswith((b"GIF87a", b"GIF89a")):
