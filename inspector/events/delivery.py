@@ -4,6 +4,10 @@ Order per key is the reason for most of this. kafka-python keeps one batch a par
 repeats it in place as long as its failure may pass, so with a delivery timeout that never comes,
 order holds. Any other failure ends the producer at once, from within its network thread, before it
 can send a later batch; everything unacknowledged is then sent again by a new one.
+
+An idempotent producer of kafka-python fails every record after one that was refused. So what comes
+after a refusal goes through a producer that is not idempotent, one record at a time: an answer
+belongs to its record, there is no order to lose, and a repeat has the same id anyway.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from inspector.config.events import Kafka
     from inspector.events.reading import Row
@@ -86,12 +90,21 @@ class Delivery:
     Args:
         options: of the client (`client_options`).
         wake: called in the network thread when there are answers.
+        alone: the caller keeps one record in flight at most, and a refusal ends nothing.
 
     Raises:
         kafka_errors.KafkaError: the broker cannot be reached.
     """
 
-    def __init__(self, kafka: Kafka, options: Mapping[str, Any], wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        kafka: Kafka,
+        options: Mapping[str, Any],
+        wake: Callable[[], None],
+        *,
+        alone: bool = False,
+    ) -> None:
+        self.alone = alone
         self._wake = wake
         self._lock = threading.Lock()
         self._answers: list[Answer] = []
@@ -104,7 +117,8 @@ class Delivery:
         self._producer = _make(
             **options,
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=not alone,
+            max_in_flight_requests_per_connection=1 if alone else 5,
             allow_auto_create_topics=False,
             compression_type=None if kafka.compression == "none" else kafka.compression,
             max_request_size=kafka.max_request_kb * 1024,
@@ -127,6 +141,17 @@ class Delivery:
         with self._lock:
             first = next(iter(self._in_flight.values()), None)
         return 0.0 if first is None else (time.monotonic_ns() - first.sent_ns) / 1e9
+
+    def learn(self, topics: Iterable[str]) -> None:
+        """Fetch what the producer must know of topics, so that no `send` waits for it.
+
+        A wait within `send` would last its full time where the producer ends meanwhile.
+
+        Raises:
+            kafka_errors.KafkaError: the broker did not tell in time.
+        """
+        for topic in topics:
+            self._producer.partitions_for(topic)
 
     def send(self, row: Row) -> None:
         """Give one record to the producer; may wait for the topic's metadata.
@@ -171,11 +196,11 @@ class Delivery:
             self._in_flight.pop(sent.row.seq, None)
             waited_s = (time.monotonic_ns() - sent.sent_ns) / 1e9
             self._answers.append(Answer(sent.row, error, waited_s))
-            if error is None:
+            if error is None or (self.alone and isinstance(error, REFUSALS)):
                 self.last_ack = time.monotonic()
             else:
                 self.failure = error
-        if error is not None:
+        if self.failure is not None:
             self._producer.close(timeout=0)
         self._wake()
 

@@ -47,11 +47,12 @@ class Link:
         self.chatter = Chatter(client_id, lambda error: self._latest.note(error, self._servers))
         """Listens to the library; to be begun and ended by the thread."""
 
-    def open(self, wake: Callable[[], None]) -> Delivery:
+    def open(self, wake: Callable[[], None], *, alone: bool) -> Delivery:
         """Connect.
 
         Args:
             wake: called in the library's thread when there are answers.
+            alone: for one record at a time (`Delivery`).
 
         Raises:
             CannotConnectError: the broker cannot be used; says why.
@@ -63,7 +64,7 @@ class Link:
         self._options = client_options(self._kafka, self._secrets, self._context, self._client_id)
         self._latest.take()
         try:
-            return Delivery(self._kafka, self._options, wake)
+            return Delivery(self._kafka, self._options, wake, alone=alone)
         except (kafka_errors.KafkaError, OSError) as error:
             raise self.cannot(error) from error
 

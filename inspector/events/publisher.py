@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 IN_FLIGHT = 500
 """Most records on their way at once."""
+ALONE = 100
+"""So many more go one at a time after a record that was refused: where all of a topic are, a new
+producer for each would be slower than they come."""
 CLOSE_S = 1.0
 """Longest wait for a producer without anything in flight to end."""
 TICK_S = 0.25
@@ -42,6 +45,9 @@ DENIED_S = 30.0
 """Pause after a topic was denied to us."""
 TOPICS_S = 10.0
 """Pause between two looks at topics that could not be used."""
+
+_PASSING = (*REFUSALS, kafka_errors.TopicAuthorizationFailedError)
+"""Failures of one record or one topic: a new producer goes on at once."""
 
 _log = structlog.get_logger("inspector.events")
 
@@ -149,13 +155,15 @@ class Publisher:
         Raises:
             CannotConnectError: the broker cannot be used.
         """
-        delivery = link.open(self._outbox.arrived.set)
+        delivery = link.open(self._outbox.arrived.set, alone=self._alone_until > 0)
         try:
-            self._look_after_topics(link)
+            self._look_after_topics(link, delivery)
             self._standing.set("connected")
             self._pump(link, delivery)
         except kafka_errors.KafkaError as error:
-            raise link.cannot(error) from error
+            # A producer that has failed takes no more records: the failure is the cause.
+            if not isinstance(delivery.failure, _PASSING):
+                raise link.cannot(delivery.failure or error) from error
         finally:
             try:
                 delivery.close(0.0 if len(delivery) else CLOSE_S)
@@ -166,7 +174,7 @@ class Publisher:
                 self._cursor = 0
                 self._standing.count(0)
 
-    def _look_after_topics(self, link: Link) -> None:
+    def _look_after_topics(self, link: Link, delivery: Delivery) -> None:
         now = time.monotonic()
         self._denied = {t: denied for t, denied in self._denied.items() if denied[1] > now}
         topics = self._topics
@@ -177,10 +185,15 @@ class Publisher:
             self._cursor = 0  # what waited for a topic is to be looked at again
         self._blocked = list(blocked)
         self._standing.block({t: why for t, why in blocked.items() if t not in idle})
+        delivery.learn(
+            topic
+            for topic in (topics.rejects, topics.verdicts, topics.status)
+            if topic not in blocked
+        )
         self._next_topics = time.monotonic() + TOPICS_S
 
     def _pump(self, link: Link, delivery: Delivery) -> None:
-        """Send and take answers until the stop, or until a new producer is due.
+        """Send and take answers until the stop, or until a producer of another kind is due.
 
         Raises:
             CannotConnectError: a failure that a new producer would meet too.
@@ -189,11 +202,8 @@ class Publisher:
         while True:
             self._outbox.arrived.clear()
             self._settle(delivery)
-            if delivery.failure is not None:
-                passing = (*REFUSALS, kafka_errors.TopicAuthorizationFailedError)
-                if isinstance(delivery.failure, passing):
-                    return  # one record or one topic: a new producer goes on at once
-                raise link.cannot(delivery.failure)
+            if self._is_over(link, delivery):
+                return
             now = time.monotonic()
             if self._stopping.is_set():
                 if now >= self._stop_by or not self._standing.connected:
@@ -204,13 +214,28 @@ class Publisher:
                 self._send(delivery)
             self._standing.count(len(delivery))
             if self._standing.blocked and now >= self._next_topics:
-                self._look_after_topics(link)
+                self._look_after_topics(link, delivery)
             silent_s = min(delivery.oldest_s(), now - delivery.last_ack)
             if now - looked >= TICK_S and self._look(link, silent_s):
                 return
             if now - looked >= TICK_S:
                 looked = now
             self._outbox.arrived.wait(TICK_S)
+
+    def _is_over(self, link: Link, delivery: Delivery) -> bool:
+        """Whether another producer is to go on, at once.
+
+        Raises:
+            CannotConnectError: a failure that a new producer would meet too.
+        """
+        if delivery.failure is not None:
+            if isinstance(delivery.failure, _PASSING):
+                return True
+            raise link.cannot(delivery.failure)
+        if delivery.alone and not len(delivery) and self._cursor >= self._alone_until:
+            self._alone_until = 0
+            return True
+        return False
 
     def _send(self, delivery: Delivery) -> int:
         """Fill the flight from the outbox; returns how many records went.
@@ -220,15 +245,14 @@ class Publisher:
         resends = self._outbox.resends()
         if resends != self._resends:
             self._resends, self._cursor = resends, 0
-        if self._alone_until and not len(delivery) and self._cursor >= self._alone_until:
-            self._alone_until = 0
-        room = (1 if self._alone_until else IN_FLIGHT) - len(delivery)
+        room = (1 if delivery.alone else IN_FLIGHT) - len(delivery)
         if room <= 0:
             return 0
         rows = self._outbox.hand_out(self._cursor, room, self._blocked)
-        if not rows and not len(delivery):
-            self._alone_until = 0
         for number, row in enumerate(rows):
+            if delivery.failure is not None:
+                self._outbox.take_back([later.seq for later in rows[number:]])
+                break
             self._cursor = max(self._cursor, row.seq)
             self._on_step("before_send")
             try:
@@ -262,7 +286,8 @@ class Publisher:
         row, error = answer.row, answer.error
         if error is None:
             return True
-        if isinstance(error, REFUSALS) and self._alone_until:
+        if isinstance(error, REFUSALS) and delivery.alone:
+            self._alone_until = max(self._alone_until, row.seq + ALONE)
             self._park(row, error)
             return False
         self._outbox.take_back([row.seq])
@@ -276,14 +301,7 @@ class Publisher:
     def _park(self, row: Row, error: BaseException) -> None:
         reason = f"{type(error).__name__}: {error}"
         self._outbox.park(row.seq, reason)
-        _log.warning(
-            "the broker refuses an event for good; it is parked (inspector events parked)",
-            id=row.id,
-            type=row.type,
-            topic=row.topic,
-            bytes=len(row.body),
-            reason=reason,
-        )
+        self._standing.refuse(row, reason)
 
     def _look(self, link: Link, silent_s: float) -> bool:
         """Look at a connection that complains or is silent; True if a new producer is due."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inspector.events.broker import State
+    from inspector.events.reading import Row
 
 LOG_EVERY_S = 60.0
 
@@ -54,6 +55,7 @@ class Standing:
         self._since_utc_ns = time.time_ns()
         self._next_log = 0.0
         self._next_topic_log: dict[str, float] = {}
+        self._refused, self._next_refusal_log = 0, 0.0
         self._in_flight = 0
         self._blocked: dict[str, str] = {}
 
@@ -103,6 +105,23 @@ class Standing:
                 _log.warning("a topic cannot be used; its events wait", topic=topic, reason=reason)
         with self._lock:
             self._blocked = blocked
+
+    def refuse(self, row: Row, reason: str) -> None:
+        """Note a record that was refused for good, and log it: the first at once, others later."""
+        now = time.monotonic()
+        self._refused += 1
+        if now < self._next_refusal_log:
+            return
+        _log.warning(
+            "the broker refuses an event for good; it is parked (inspector events parked)",
+            id=row.id,
+            type=row.type,
+            topic=row.topic,
+            bytes=len(row.body),
+            reason=reason,
+            **({"more_before": self._refused - 1} if self._refused > 1 else {}),
+        )
+        self._refused, self._next_refusal_log = 0, now + LOG_EVERY_S
 
     def count(self, in_flight: int) -> None:
         """Note how many records are in flight."""

@@ -336,12 +336,40 @@ def test_a_record_above_the_brokers_bound_is_parked_alone(
     assert ids_of(folder, "state = 2") == [event.id for event in too_large]
     assert outbox.stats().parked_total == 3
     told = [log["id"] for log in logs if "parked" in log["event"]]
-    assert told == [event.id for event in too_large]
+    assert told == [too_large[0].id], "once, and then at intervals"
     found = once(records(broker.bootstrap, make.topics.rejects))
     assert {f.id for f in found} == {e.id for e in events} - {e.id for e in too_large}
     for camera in "abc":
         of_camera = [one.sequence for one in found if one.key.endswith(f"/{camera}")]
         assert of_camera == sorted(of_camera)
+
+
+def test_a_topic_that_takes_nothing_holds_up_no_other(
+    broker: Broker, publish: Callable[..., Publisher], outbox: Outbox, make: Maker, folder: Path
+) -> None:
+    """A refusal fails everything that an idempotent producer of kafka-python sends after it."""
+    admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
+    configs = {"max.message.bytes": "300"}
+    admin.create_topics(
+        {make.topics.rejects: {"num_partitions": 3, "configs": configs}}, wait_for_metadata=True
+    )
+    admin.close()
+    refused, lost = make.many(400), []
+    for n in range(0, 400, 20):
+        lost.append(make("camera_lost"))
+        outbox.append([*refused[n : n + 20], lost[-1]])
+    began = time.monotonic()
+    publisher = publish({"bootstrap_servers": [broker.bootstrap], "compression": "none"})
+    drained(outbox)
+    assert time.monotonic() - began < 25, "one producer for many, not one for each"
+    assert ids_of(folder, "state = 2") == [event.id for event in refused]
+    assert [one.id for one in once(records(broker.bootstrap, make.topics.status))] == [
+        event.id for event in lost
+    ]
+    good = make("camera_lost")
+    outbox.append([good, *make.many(2, "frame_judged")]).result(10)
+    drained(outbox)
+    assert publisher.status().state == "connected"
 
 
 def test_a_topic_that_is_missing_blocks_no_other(
