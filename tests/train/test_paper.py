@@ -198,6 +198,10 @@ def test_a_killed_fit_goes_on_to_the_same_result(tmp_path, monkeypatch):
     ]
     assert [row["epoch"] for row in whole.history] == [1, 2, 3, 4]
     np.testing.assert_array_equal(resumed.outputs[4]["test"], whole.outputs[4]["test"])
+    (tmp_path / "cut" / "after-4.npz").unlink()  # killed between the last epoch and the look
+    again = run(tmp_path / "cut")
+    assert again.history == resumed.history
+    np.testing.assert_array_equal(again.outputs[4]["test"], whole.outputs[4]["test"])
 
 
 def test_from_scratch_all_layers_are_fitted(tmp_path):
