@@ -7,6 +7,7 @@ import torch
 import yaml
 from onnx import TensorProto, numpy_helper
 
+from inspector.engine.derive import derived
 from inspector.engine.golden import read_golden
 from inspector.engine.manifest import read_manifest
 from train.errors import DataError
@@ -15,6 +16,7 @@ from train.export.folder import EngineFacts, answers_everywhere, write_engine
 from train.export.golden import TOLERANCE, Candidate, choose, may_ship
 from train.export.graph import to_onnx
 from train.export.precision import to_fp16, to_int8
+from train.export.rounding import rounded
 from train.labels import LABEL_SETS
 from train.measure.calibration import Thresholds
 from train.pixels import to_input
@@ -140,29 +142,31 @@ def test_too_few_golden_tiles_are_refused(models, tiles):
         choose(candidates, LABELS, expected, others)
 
 
-def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, monkeypatch):
-    candidates = candidates_of(models, tiles)
-    labels = tuple(sorted({c.label for c in candidates}))
-    if len(labels) < 2:
-        labels = tuple(sorted({*labels, "refimgs", "wn"}))
+FACTS = EngineFacts(
+    "tiny",
+    "SimpleNet",
+    "1.0.0",
+    LABELS,
+    Sampling(256, 4, "spread"),
+    "mean",
+    Thresholds(0.5, {n: 0.9 for n in LABELS if n != "refimgs"}, 0.001, 0.01, False, 300, "tests"),
+    {"licences": ["CC0-1.0"]},
+    {"accuracy": 0.5},
+)
+
+
+@pytest.fixture
+def any_golden(tiles, monkeypatch):
+    """Every candidate becomes golden, however close the network's answers are."""
     monkeypatch.setattr("train.export.golden.LEAST_MARGIN", 0.0)
-    monkeypatch.setattr("train.export.golden.choose", lambda *a, **k: list(range(len(candidates))))
-    facts = EngineFacts(
-        "tiny",
-        "SimpleNet",
-        "1.0.0",
-        LABELS,
-        Sampling(256, 4, "spread"),
-        "mean",
-        Thresholds(
-            0.5, {n: 0.9 for n in LABELS if n != "refimgs"}, 0.001, 0.01, False, 300, "tests"
-        ),
-        {"licences": ["CC0-1.0"]},
-        {"accuracy": 0.5},
-    )
+    monkeypatch.setattr("train.export.golden.choose", lambda *a, **k: list(range(len(tiles))))
+
+
+def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, any_golden):
+    candidates = candidates_of(models, tiles)
     folder = tmp_path / "engines" / "tiny"
-    write_engine(folder, models, facts, candidates)
-    write_engine(folder, models, facts, candidates)  # replaces the one that is there
+    write_engine(folder, models, FACTS, candidates)
+    write_engine(folder, models, FACTS, candidates)  # replaces the one that is there
     manifest = read_manifest(folder)
     manifest.check_files()
     golden = read_golden(manifest)
@@ -172,3 +176,33 @@ def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, mon
     assert "A. Author (CC-BY-4.0)" in (folder / "NOTICE").read_text()
     assert yaml.safe_load((folder / "manifest.yaml").read_text())["acceptable"] == ["refimgs"]
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_rounded_weights_are_those_of_int8(trained_like_net, tiles):
+    flat = rounded(equalised(trained_like_net, tiles))
+    fp32 = to_onnx(flat, 256)
+    came = onnx.load_from_string(derived(to_int8(fp32, tiles[:1]).SerializeToString(), "fp32"))
+    assert [node.op_type for node in came.graph.node] == [n.op_type for n in fp32.graph.node]
+    stored = {i.name: numpy_helper.to_array(i) for i in came.graph.initializer}
+    expected = {i.name: numpy_helper.to_array(i) for i in fp32.graph.initializer}
+    for ours, theirs in zip(fp32.graph.node, came.graph.node, strict=True):
+        for name, other in zip(ours.input, theirs.input, strict=True):
+            if name in expected:
+                np.testing.assert_allclose(stored[other], expected[name], rtol=1e-6)
+
+
+def test_an_engine_of_the_int8_file_alone_is_read_in_every_precision(
+    models, tiles, tmp_path, any_golden
+):
+    folder = tmp_path / "tiny"
+    write_engine(folder, {"int8": models["int8"]}, FACTS, candidates_of(models, tiles))
+    assert [path.name for path in folder.glob("*.onnx")] == ["model.int8.onnx"]
+    manifest = read_manifest(folder)
+    manifest.check_files()
+    assert list(manifest.files.derived()) == ["fp32", "fp16"]
+    golden = read_golden(manifest)
+    for precision in ("fp32", "fp16"):
+        model = onnx.load_from_string(manifest.read_model(precision))
+        onnx.checker.check_model(model, full_check=True)
+        gap = np.abs(by_onnxruntime(model)(golden.tiles) - golden.expected).max()
+        assert gap <= TOLERANCE[precision]

@@ -12,6 +12,7 @@ from train.data.tiles import sample_tiles
 from train.export.build import BuildSettings, MadeSets, build_engine
 from train.generate import licences_of
 from train.measure.calibration import DEFAULT_BUDGET
+from train.models import INPUT_SIDES
 from train.predict import Sampling
 from train.provenance import code_version
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from inspector.engine.tiling import Join, Where
 
 _INT8_TILES = 128
+_INT8_ALONE = frozenset({"InceptionResNetV2"})
+"""Too large to be carried in every precision."""
 
 
 def export(
@@ -38,25 +41,31 @@ def export(
     stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
     least_golden: Annotated[int, typer.Option(min=1, help="Golden tiles a label.")] = 4,
     golden_candidates: Annotated[int, typer.Option(min=1, help="Tiles to choose from.")] = 48,
+    int8_alone: Annotated[
+        bool | None,
+        typer.Option(help="Derive fp32 and fp16 from the int8 file; so for InceptionResNetV2."),
+    ] = None,
     seed: Seed = 1,
 ) -> None:
     """Fold, calibrate, measure, quantise, choose golden tiles, and write the engine folder."""
     module = fit.load(checkpoint)
-    labels = module.settings.labels
+    labels, architecture = module.settings.labels, module.settings.architecture
+    side = INPUT_SIDES[architecture]
     used = list_references(references, "train")
     kept, pictures = load_references(used, references)
-    calibration, _ = sample_tiles(kept, pictures, labels, count=_INT8_TILES, tile=256, seed=seed)
+    calibration, _ = sample_tiles(kept, pictures, labels, count=_INT8_TILES, tile=side, seed=seed)
     settings = BuildSettings(
         name=out.name,
-        architecture=module.settings.architecture,
+        architecture=architecture,
         version=version,
         labels=labels,
-        sampling=Sampling(256, tiles, cast("Where", where)),
+        sampling=Sampling(side, tiles, cast("Where", where)),
         join=cast("Join", join),
         budget=budget,
         stride=stride,
         least_golden=least_golden,
         golden_candidates=golden_candidates,
+        int8_alone=architecture in _INT8_ALONE if int8_alone is None else int8_alone,
     )
     training: dict[str, Any] = {
         "data": "crops distorted on the fly from the train split of the references",

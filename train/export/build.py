@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 from torch import nn
 
 from inspector.engine.tiling import Join, cut, tiles_of
@@ -24,6 +23,7 @@ from train.export.folder import EngineFacts, write_engine
 from train.export.golden import TILES_A_LABEL, Candidate, may_ship
 from train.export.graph import to_onnx
 from train.export.precision import to_fp16, to_int8
+from train.export.rounding import rounded
 from train.generate import read_provenance
 from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask
@@ -65,6 +65,8 @@ class BuildSettings:
     least_golden: int = TILES_A_LABEL
     golden_candidates: int = 48
     """Tiles a label among which the golden ones are chosen."""
+    int8_alone: bool = False
+    """Only the int8 file is written; fp32 and fp16 are derived from it, with its weights."""
 
 
 def build_engine(
@@ -100,6 +102,9 @@ def build_engine(
     say("export fp32")
     if isinstance(network, SimpleNet):
         network = equalised(network, calibration_tiles[:_RANGE_TILES])
+    fitted = network
+    if settings.int8_alone:
+        network = rounded(network)
     plain = to_onnx(network, side)
     if val is None:
         val_frames = _frames(sets.val, settings)
@@ -119,7 +124,14 @@ def build_engine(
         independent=len(set(test.source.tolist())),
     )
     say("quantise")
-    models = {"fp32": model, "fp16": to_fp16(model), "int8": to_int8(model, calibration_tiles)}
+    models = {"int8": to_int8(model, calibration_tiles)}
+    reference = test
+    if settings.int8_alone:
+        say("judge test frames with the weights as they were fitted")
+        as_fitted = by_openvino(to_onnx(fitted, side, temperature))
+        reference = ask(as_fitted, test_frames, settings.labels, settings.sampling, sets.test)
+    else:
+        models |= {"fp32": model, "fp16": to_fp16(model)}
     say("judge test frames in int8")
     measured = {**measure(test.even(), settings.join), "temperature": round(temperature, 4)}
     if set(settings.labels) > set(LABEL_SETS["table1"]):
@@ -130,7 +142,14 @@ def build_engine(
             "sensitivity": {k: row["sensitivity"] for k, row in without["per_label"].items()},
             "refimgs_specificity": without["per_label"]["refimgs"]["specificity"],
         }
-    measured["int8"] = _int8_loss(models["int8"], test_frames, test, settings, sets.test)
+    int8 = ask(
+        by_openvino(models["int8"]), test_frames, settings.labels, settings.sampling, sets.test
+    )
+    measured["int8"] = _loss(int8, reference, settings.join)
+    _refuse_loss("int8", measured["int8"])
+    if settings.int8_alone:
+        measured["weights_of_int8"] = _loss(test, reference, settings.join)
+        _refuse_loss("the weights of int8", measured["weights_of_int8"])
     say("choose golden tiles, write the folder")
     facts = EngineFacts(
         settings.name,
@@ -167,37 +186,33 @@ def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:
     )
 
 
-def _int8_loss(
-    model: ModelProto,
-    frames: Sequence[Frame],
-    reference: Answers,
-    settings: BuildSettings,
-    folder: Path,
-) -> dict[str, Any]:
-    """Accuracy that int8 costs, tile by tile and frame by frame on the same data.
+def _loss(came: Answers, reference: Answers, join: Join) -> dict[str, Any]:
+    """Accuracy that a precision costs, tile by tile and frame by frame on the same data."""
+    truth = reference.truth
+    tiles = [(a.tiles.argmax(axis=2) == truth[:, None]).mean() for a in (reference, came)]
+    framed = [(a.joined(join).argmax(axis=1) == truth).mean() for a in (reference, came)]
+    return {
+        "tiles": int(np.prod(reference.tiles.shape[:2])),
+        "tile_accuracy_fp32": round(float(tiles[0]), 4),
+        "tile_accuracy": round(float(tiles[1]), 4),
+        "tile_accuracy_lost": round(float(tiles[0] - tiles[1]), 4),
+        "frame_accuracy_lost": round(float(framed[0] - framed[1]), 4),
+        "largest_gap": round(float(np.abs(reference.tiles - came.tiles).max()), 4),
+    }
+
+
+def _refuse_loss(what: str, found: Mapping[str, Any]) -> None:
+    """Raise where a precision costs more than 0.5 points on at least 5,000 tiles.
 
     Raises:
-        TrainingError: More than 0.5 points on at least 5,000 tiles.
+        TrainingError: Names the loss.
     """
-    int8 = ask(by_openvino(model), frames, settings.labels, settings.sampling, folder)
-    truth = reference.truth
-    tiles = [(a.tiles.argmax(axis=2) == truth[:, None]).mean() for a in (reference, int8)]
-    framed = [(a.joined(settings.join).argmax(axis=1) == truth).mean() for a in (reference, int8)]
-    compared = int(np.prod(reference.tiles.shape[:2]))
-    loss = float(tiles[0] - tiles[1])
-    if compared >= INT8_TILES and loss > LARGEST_INT8_LOSS:
+    lost, compared = found["tile_accuracy_lost"], found["tiles"]
+    if compared >= INT8_TILES and lost > LARGEST_INT8_LOSS:
         raise TrainingError(
-            f"int8 costs {100 * loss:.2f} points of accuracy on {compared} tiles;"
+            f"{what} costs {100 * lost:.2f} points of accuracy on {compared} tiles;"
             f" {100 * LARGEST_INT8_LOSS} are allowed"
         )
-    return {
-        "tiles": compared,
-        "tile_accuracy_fp32": round(float(tiles[0]), 4),
-        "tile_accuracy_int8": round(float(tiles[1]), 4),
-        "tile_accuracy_lost": round(loss, 4),
-        "frame_accuracy_lost": round(float(framed[0] - framed[1]), 4),
-        "largest_gap": round(float(np.abs(reference.tiles - int8.tiles).max()), 4),
-    }
 
 
 def golden_candidates(

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import yaml
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from inspector.engine.derive import derived
 from inspector.engine.manifest import read_manifest
 from inspector.engine.tiling import Join
 from train.export import golden
@@ -54,7 +56,8 @@ def write_engine(
 
     Args:
         folder: `engines/NAME`.
-        models: By precision: fp32, fp16, int8.
+        models: By precision: fp32, fp16, int8. Where int8 comes alone the others are derived from
+            it: they are in the manifest, but not in the folder.
         facts: The rest of the manifest.
         candidates: Tiles to choose the golden ones from.
         least_golden: Fewest golden tiles that a label may have.
@@ -70,8 +73,12 @@ def write_engine(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
         place = Path(made) / folder.name
         place.mkdir()
-        files = {key: _write_model(place / FILES[key], model) for key, model in models.items()}
-        listing = _write_golden(place, models, facts.labels, candidates, least_golden)
+        contents = _contents(models)
+        files = {key: _entry(key, data, models) for key, data in contents.items()}
+        for key in models:
+            (place / FILES[key]).write_bytes(contents[key])
+        whole = {key: onnx.load_from_string(data) for key, data in contents.items()}
+        listing = _write_golden(place, whole, facts.labels, candidates, least_golden)
         document = _document(facts, files, listing)
         (place / "manifest.yaml").write_text(
             yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100),
@@ -86,10 +93,18 @@ def write_engine(
     return folder / "manifest.yaml"
 
 
-def _write_model(path: Path, model: ModelProto) -> dict[str, Any]:
-    data = model.SerializeToString()
-    path.write_bytes(data)
-    return {"path": path.name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+def _contents(models: Mapping[str, ModelProto]) -> dict[str, bytes]:
+    contents = {key: model.SerializeToString() for key, model in models.items()}
+    if contents.keys() != {"int8"}:
+        return contents
+    int8 = contents["int8"]
+    return {"fp32": derived(int8, "fp32"), "fp16": derived(int8, "fp16"), "int8": int8}
+
+
+def _entry(key: str, data: bytes, models: Mapping[str, ModelProto]) -> dict[str, Any]:
+    digest = hashlib.sha256(data).hexdigest()
+    entry = {"path": FILES[key], "sha256": digest, "bytes": len(data)}
+    return entry if key in models else {**entry, "derived_from": "int8"}
 
 
 def _write_golden(

@@ -64,6 +64,7 @@ def to_onnx(network: nn.Module, side: int, temperature: float = 1.0) -> ModelPro
     for node in model.graph.node:
         node.ClearField("doc_string")
     _constants_to_initializers(model)
+    _without_identities(model)
     onnx.checker.check_model(model, full_check=True)
     if model.graph.node[0].op_type != "Cast":
         raise RuntimeError(f"the first node is {model.graph.node[0].op_type}, not Cast")
@@ -82,3 +83,17 @@ def _constants_to_initializers(model: ModelProto) -> None:
             nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _without_identities(model: ModelProto) -> None:
+    """Let weights that are equal, which the exporter stores once, be read without an Identity."""
+    kept, stands_for = [], {}
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = stands_for.get(name, name)
+        if node.op_type == "Identity":
+            stands_for[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -21,58 +21,19 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from inspector.engine.derive import halved
 from train.export.graph import INPUT
 
 _CALIBRATION_BATCH = 8
+_PIXEL_STEPS = (1 / 255, 2 / 255)
 _PIXEL_STEP_CLOSE = 0.02
-
-
-def body_of(model: ModelProto) -> tuple[int, int]:
-    """First and last node, both included, of the layers with weights."""
-    heavy = [
-        index
-        for index, node in enumerate(model.graph.node)
-        if node.op_type in {"Conv", "Gemm", "MatMul"}
-    ]
-    if not heavy:
-        raise ValueError("the graph has no convolution and no dense layer")
-    return heavy[0], heavy[-1]
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
     """A copy whose layers with weights, and all between them, compute in fp16."""
-    half = ModelProto()
-    half.CopyFrom(model)
-    first, last = body_of(half)
-    nodes = list(half.graph.node)
-    body = nodes[first : last + 1]
-    made = {name for node in body for name in node.output}
-    weights = {i.name: i for i in half.graph.initializer}
-    for node in body:
-        for name in node.input:
-            if name in weights and weights[name].data_type == TensorProto.FLOAT:
-                values = numpy_helper.to_array(weights[name]).astype(np.float16)
-                weights[name].CopyFrom(numpy_helper.from_array(values, name))
-    entering = {n for node in body for n in node.input if n and n not in made and n not in weights}
-    leaving = {n for node in nodes[last + 1 :] for n in node.input if n in made}
-    for node in body:
-        _rename(node, {name: f"{name}_half" for name in entering | leaving})
-    before = [_cast(name, f"{name}_half", TensorProto.FLOAT16) for name in sorted(entering)]
-    after = [_cast(f"{name}_half", name, TensorProto.FLOAT) for name in sorted(leaving)]
-    del half.graph.node[:], half.graph.value_info[:]
-    half.graph.node.extend(nodes[:first] + before + body + after + nodes[last + 1 :])
+    half = onnx.load_from_string(halved(model.SerializeToString()))
     onnx.checker.check_model(half, full_check=True)
     return half
-
-
-def _rename(node: NodeProto, names: dict[str, str]) -> None:
-    for side in (node.input, node.output):
-        for index, name in enumerate(side):
-            side[index] = names.get(name, name)
-
-
-def _cast(source: str, target: str, to: int) -> NodeProto:
-    return helper.make_node("Cast", [source], [target], name=f"cast_{target}", to=to)
 
 
 def _input_cast_first(model: ModelProto) -> None:
@@ -85,15 +46,23 @@ def _input_cast_first(model: ModelProto) -> None:
 def _pixels_exactly(model: ModelProto) -> None:
     """Give the first quantiser the pixels' own step, where its range is that of the pixels.
 
-    What enters it is (code - 128) / 255: at a step of 1/255 int8 holds every code exactly.
+    What enters it is (code - 128) / 255, or twice that: at a step of 1/255, or twice that, int8
+    holds every code exactly.
     """
     first = next(node for node in model.graph.node if node.op_type == "QuantizeLinear")
     for tensor in model.graph.initializer:
         if tensor.name == first.input[1]:
             step = numpy_helper.to_array(tensor)
-            if step.ndim == 0 and abs(float(step) * 255 - 1) < _PIXEL_STEP_CLOSE:
-                exact = np.array(1 / 255, dtype=np.float32)
-                tensor.CopyFrom(numpy_helper.from_array(exact, tensor.name))
+            for exact in _PIXEL_STEPS:
+                if step.ndim == 0 and abs(float(step) / exact - 1) < _PIXEL_STEP_CLOSE:
+                    value = np.array(exact, dtype=np.float32)
+                    tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
+
+
+def _as_raw_bytes(model: ModelProto) -> None:
+    """Store all weights alike, in the form that serving derives the other precisions from."""
+    for tensor in model.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
 
 
 class _Tiles(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not annotated
@@ -146,5 +115,6 @@ def to_int8(
         quantised = onnx.load(str(target))
     _input_cast_first(quantised)
     _pixels_exactly(quantised)
+    _as_raw_bytes(quantised)
     onnx.checker.check_model(quantised, full_check=True)
     return quantised
