@@ -103,9 +103,13 @@ class Line:
             self.check()
             assert time.monotonic() < deadline, f"waited for {what}; {self.capture.status()}"
 
-    def pid(self, name: str) -> int | None:
+    def kill(self, name: str) -> None:
+        """End a camera's worker, and wait until that is noticed."""
+        before = sum(self.capture.status()[name].restarts.values())
         process = self.capture._links[name].process
-        return process.pid if process is not None else None
+        assert process is not None, "it has just sent a frame"
+        os.kill(process.pid, signal.SIGKILL)
+        self.until(lambda: sum(self.capture.status()[name].restarts.values()) > before, "the crash")
 
     def close(self) -> None:
         self.capture.stop()
@@ -160,9 +164,7 @@ def test_the_books_balance_at_any_time_and_close_in_the_end(line):
                 lambda n=name, c=count: len(line.verdicts[n]) >= c + 3, f"verdicts of {name}"
             )
             time.sleep(chance.uniform(0, 0.03))  # the instant is the experiment
-            pid = line.pid(name)
-            if pid is not None:
-                os.kill(pid, signal.SIGKILL)
+            line.kill(name)
     finally:
         watching = False
         watcher.join()
