@@ -210,3 +210,13 @@ def test_a_torn_live_is_refused_with_the_line(live):
     (live / "wn" / "info.txt").write_text("sailing1.bmp\n")
     with pytest.raises(DataError, match="expected 'reference picture parameter'"):
         read_live(live, LABELS)
+
+
+def test_a_part_of_live_is_read_and_what_is_missing_is_named(live, caplog):
+    shutil.rmtree(live / "jp2k")
+    labels = {frame.label for frame in read_set(live, LABELS)}
+    assert labels == {"fastfading", "gblur", "jpeg", "refimgs", "wn"}
+    assert caplog.messages == [f"{live} has no folder jp2k: that label has no pictures"]
+    (live / "wn" / "info.txt").unlink()
+    with pytest.raises(DataError, match=r"info.txt: No such file"):
+        read_live(live, LABELS)

@@ -1,5 +1,7 @@
 """Figures and thresholds on answers whose truth is known."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,14 @@ def test_figures_of_a_perfect_network():
     assert figures["good_specificity_from_severity_2"] == 1
     assert figures["by_severity"]["2"]["sensitivity"] == {"gblur": 1, "refimgs": 1, "wn": 1}
     assert figures["confusion"] == [[2, 0, 0], [0, 2, 0], [0, 0, 2]]
+
+
+def test_a_label_without_frames_has_no_figures_and_json_stays_valid():
+    figures = measure(answers_from(np.eye(3)[[0, 1, 1]], [0, 1, 1]), "mean")
+    assert figures["per_label"]["wn"]["sensitivity"] is None
+    assert figures["per_label"]["wn"]["sensitivity_95"] is None
+    assert figures["per_label"]["wn"]["specificity"] == 1
+    json.dumps(figures, allow_nan=False)
 
 
 def test_bounds_are_wider_when_frames_share_a_reference():

@@ -75,3 +75,10 @@ def test_measured_networks_come_into_one_table(answers, tmp_path):
     )
     assert isinstance(missing.exception, DataError)
     assert "run evaluate first" in str(missing.exception)
+
+
+def test_a_label_without_frames_leaves_its_cells_empty(answers, tmp_path):
+    some = answers.where(answers.truth != 2)
+    write_page(tmp_path / "r.html", "some", some, "mean", measure(some, "mean"))
+    page = (tmp_path / "r.html").read_text()
+    assert re.search(r"<tr><td>wn</td><td>0</td><td>\u2013</td><td>\u2013</td>", page)

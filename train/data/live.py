@@ -6,6 +6,7 @@ line's picture is the undistorted reference, which LIVE keeps among the others: 
 passed over, since the reference is in `refimgs/` already.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from train.labels import GOOD
 
 DISTORTED = ("fastfading", "gblur", "jp2k", "jpeg", "wn")
 INFO = "info.txt"
+_LOG = logging.getLogger(__name__)
 
 
 def is_live(folder: Path) -> bool:
@@ -26,16 +28,22 @@ def is_live(folder: Path) -> bool:
 def read_live(folder: Path, labels: Sequence[str]) -> list[Frame]:
     """The frames of the database whose labels are wanted, each with its reference as source.
 
+    A distortion whose folder is not there, as in a part of the database, is named in a warning.
+
     Raises:
-        DataError: A folder or its info.txt is missing, a line cannot be read, or a picture that
-            a line names is not there.
+        DataError: A folder without info.txt, a line that cannot be read, or a picture that a line
+            names and that is not there.
     """
     frames: list[Frame] = []
     if GOOD in labels:
         frames += [Frame(p, GOOD, 0, p.name.lower()) for p in picture_files(folder / GOOD)]
     for label in DISTORTED:
-        if label in labels:
+        if label not in labels:
+            continue
+        if (folder / label).is_dir():
             frames += _distorted(folder / label, label)
+        else:
+            _LOG.warning("%s has no folder %s: that label has no pictures", folder, label)
     if not frames:
         raise DataError(f"{folder}: no pictures of LIVE for the labels {', '.join(labels)}")
     return frames

@@ -51,7 +51,7 @@ def accept_curve(
 
 
 def measure(answers: Answers, how: Join, *, seed: int = 1) -> dict[str, Any]:
-    """All figures of a set, ready for JSON.
+    """All figures of a set, ready for JSON; None where a label has no frames.
 
     Args:
         answers: With labels and severities equally frequent, for figures that mean something.
@@ -133,9 +133,11 @@ def _bounds(guessed: NDArray[np.int64], answers: Answers, seed: int) -> dict[str
     }
 
 
-def _interval(draws: NDArray[np.float64]) -> list[float]:
-    return [_rounded(value) for value in np.nanpercentile(draws, [2.5, 97.5])]
+def _interval(draws: NDArray[np.float64]) -> list[float] | None:
+    known = draws[~np.isnan(draws)]
+    return [round(float(v), 4) for v in np.percentile(known, [2.5, 97.5])] if len(known) else None
 
 
-def _rounded(value: float) -> float:
-    return round(float(value), 4)
+def _rounded(value: float) -> float | None:
+    """Four places; None where there is no value, since JSON knows no NaN."""
+    return None if np.isnan(value) else round(float(value), 4)

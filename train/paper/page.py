@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from train.paper.facts import COUNTS, INCEPTION, NETWORKS, SIMPLENET, TABLE_3, TABLE_4
-from train.report.html import definitions, figure, paragraph, span, table, write_document
+from train.report.html import (
+    NONE,
+    definitions,
+    figure,
+    paragraph,
+    share,
+    span,
+    table,
+    write_document,
+)
 from train.report.plots import confusion_plot, curves_plot
 
 _CURVES = {SIMPLENET: "Figure 4", INCEPTION: "Figure 5"}
 _CONFUSION = {SIMPLENET: "Figure 6", INCEPTION: "Figure 7"}
-_NONE = "–"  # noqa: RUF001 - the usual mark of an empty cell
 
 
 def write_paper(path: Path, document: Mapping[str, Any]) -> None:
@@ -78,11 +86,11 @@ def _accuracy(networks: Mapping[str, Any]) -> str:
     rows: list[tuple[object, ...]] = []
     for name in NETWORKS:
         paper = TABLE_3[name]
-        theirs = (f"{paper.train:.0%}", f"{paper.test:.0%}", _NONE, paper.minutes, "50 to 300")
-        rows.append((f"{name}, paper", *theirs, _NONE))
+        theirs = (f"{paper.train:.0%}", f"{paper.test:.0%}", NONE, paper.minutes, "50 to 300")
+        rows.append((f"{name}, paper", *theirs, NONE))
         found = networks[name]
         if "left_out" in found:
-            rows.append((f"{name}, ours", *(["left out"] + [_NONE] * 5)))
+            rows.append((f"{name}, ours", *(["left out"] + [NONE] * 5)))
             continue
         for epochs, after in found["after"].items():
             test = after["test"]
@@ -113,9 +121,9 @@ def _rates(name: str, found: Mapping[str, Any]) -> str:
         row = [label]
         paper = TABLE_4[name].get(label)
         for place, side in enumerate(sides):
-            row.append(_NONE if paper is None else f"{paper[place]:.2f}")
-            row.append(f"{ours[label][side]:.2f}" if ours else _NONE)
-            row.append(span(ours[label][f"{side}_95"]) if ours else _NONE)
+            row.append(NONE if paper is None else f"{paper[place]:.2f}")
+            row.append(share(ours[label][side]) if ours else NONE)
+            row.append(span(ours[label][f"{side}_95"]) if ours else NONE)
         rows.append(row)
     return f"<h3>{escape(name)}</h3>{table(head, rows)}"
 

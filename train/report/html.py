@@ -15,6 +15,8 @@ figure { display: inline-block; margin: .5em; vertical-align: top; }
 figcaption { font-size: 12px; max-width: 230px; }
 """
 
+NONE = "–"  # noqa: RUF001 - the usual mark of an empty cell
+
 
 def write_document(path: Path, title: str, body: Sequence[str]) -> None:
     """Write one page that needs no other file; `body` is HTML."""
@@ -50,6 +52,11 @@ def definitions(pairs: Iterable[tuple[str, str]]) -> str:
     return f"<dl>{''.join(parts)}</dl>"
 
 
-def span(bounds: Sequence[float]) -> str:
+def share(value: float | None) -> str:
+    """A share, to three places."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def span(bounds: Sequence[float] | None) -> str:
     """Two bounds of a share, in words."""
-    return f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    return NONE if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"

@@ -13,7 +13,7 @@ from inspector.engine.tiling import Join
 from train.data.pictures import read_picture
 from train.errors import DataError
 from train.measure.answers import Answers
-from train.report.html import figure, span, table, write_document
+from train.report.html import figure, share, span, table, write_document
 from train.report.plots import accept_plot, confusion_plot, reliability_plot, severity_plot
 
 _WORST_FRAMES = 12
@@ -70,7 +70,7 @@ def _summary(rows: Sequence[tuple[str, dict[str, Any]]]) -> str:
         [
             (
                 name,
-                f"{f['accuracy']:.3f}",
+                share(f["accuracy"]),
                 span(f["accuracy_95"]),
                 f"{f['expected_calibration_error']:.3f}",
                 f"{f['accept_reject_area']:.4f}",
@@ -87,9 +87,9 @@ def _per_label(figures: dict[str, Any]) -> str:
             (
                 label,
                 row["frames"],
-                f"{row['sensitivity']:.3f}",
+                share(row["sensitivity"]),
                 span(row["sensitivity_95"]),
-                f"{row['specificity']:.3f}",
+                share(row["specificity"]),
                 span(row["specificity_95"]),
             )
             for label, row in figures["per_label"].items()
