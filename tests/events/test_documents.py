@@ -197,3 +197,20 @@ def test_confirmed_is_told(make: Maker) -> None:
         frame(), verdict, decided_ns=verdict.judged_ns, quality=QUALITY, counters=Counted()
     )
     assert event.document["data"]["confirmed"] is False
+
+
+def test_a_heartbeat_counts_from_the_start_though_the_clock_was_set(make: Maker) -> None:
+    documents = Documents("packing-07", "inspect", make.topics, utc_ns=lambda: 0)  # back in 1970
+    event = documents.station_status(
+        version="0.1.0",
+        started_utc_ns=1_700_000_000_000_000_000,
+        uptime_s=61.25,
+        ready=True,
+        reasons=[],
+        cameras={},
+        engine=None,
+        outbox={},
+    )
+    assert event.document["time"] == "1970-01-01T00:00:00.000000Z"
+    assert event.document["data"]["uptime_s"] == 61.25
+    schemas.check(event.document)
