@@ -8,6 +8,7 @@ and the report names every golden tile whose label changes.
 """
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def finetune(
         version: Of the new engine.
         licence: Under which the site's pictures may be handed on, for the manifest and NOTICE.
         author: Whom to name for them.
-        seed: Splits the frames and orders the fit.
+        seed: Orders the fit.
         say: Called with what is being done.
 
     Raises:
@@ -102,7 +103,7 @@ def finetune(
         onnx.load_from_string(manifest.read_model("fp32")), len(manifest.classes)
     )
     say("read the labelled frames")
-    kept, apart = _split(read_labelled_folder(data, manifest.classes), seed)
+    kept, apart = _split(read_labelled_folder(data, manifest.classes))
     tiles, truth, _ = _tiles_of(kept, manifest, data)
     test_tiles, test_truth, test_frames = _tiles_of(apart, manifest, data)
     golden = read_golden(manifest)
@@ -176,20 +177,28 @@ def finetune(
     return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures)
 
 
-def _split(frames: Sequence[Frame], seed: int) -> tuple[list[Frame], list[Frame]]:
-    """Of every label a quarter is kept apart, at least one frame."""
-    rng = np.random.default_rng(seed)
+def _split(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
+    """Of every label the last quarter by name is kept apart, at least one frame.
+
+    Names count up in time or by scene, so that what is alike lies on one side, where a draw by
+    chance would put a frame's own neighbours on the other.
+    """
     kept: list[Frame] = []
     apart: list[Frame] = []
     for label in sorted({frame.label for frame in frames}):
-        mine = [frame for frame in frames if frame.label == label]
+        mine = sorted((f for f in frames if f.label == label), key=_natural)
         if len(mine) < _LEAST_FRAMES:
             raise DataError(f"{label}: {len(mine)} frame, but at least {_LEAST_FRAMES} are needed")
-        order = rng.permutation(len(mine))
         held = max(1, round(_HELD_BACK * len(mine)))
-        apart += [mine[i] for i in sorted(order[:held])]
-        kept += [mine[i] for i in sorted(order[held:])]
+        kept += mine[:-held]
+        apart += mine[-held:]
     return kept, apart
+
+
+def _natural(frame: Frame) -> list[tuple[int, str]]:
+    """A key by which `a-9` comes before `a-10`."""
+    parts = re.split(r"(\d+)", frame.path.as_posix())
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
 
 
 def _tiles_of(

@@ -1,14 +1,17 @@
 """Tuning on site: the shipped engine learns a site's labelled pictures and stays a whole engine."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from inspector.engine.golden import read_golden
 from inspector.engine.manifest import read_manifest, shipped_engines_folder
+from train.data.frame import Frame
 from train.distortions import DISTORTIONS
 from train.errors import DataError, TrainingError
-from train.finetune import finetune
+from train.finetune import _split, finetune
 
 SIMPLENET = shipped_engines_folder() / "simplenet"
 
@@ -60,6 +63,13 @@ def test_it_reports_before_after_and_what_changed(tuned):
     assert len(found.changed) <= len(old.files) // 4
     for sentence in found.changed:
         assert " became " in sentence
+
+
+def test_neighbours_by_name_stay_on_one_side():
+    frames = [Frame(Path(f"wn/infeed-{n}.png"), "wn", 0, str(n)) for n in range(1, 13)]
+    kept, apart = _split(frames[::-1])
+    assert [frame.path.stem for frame in apart] == ["infeed-10", "infeed-11", "infeed-12"]
+    assert [frame.path.stem for frame in kept] == [f"infeed-{n}" for n in range(1, 10)]
 
 
 def test_it_is_not_written_over_the_engine_it_came_from(site):
