@@ -3,19 +3,25 @@
 from dataclasses import replace
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import timm
 import torch
+from onnx import numpy_helper
 from safetensors.torch import save_file
 from torch import nn
 
 from train.data.crops import CropSettings
 from train.errors import WeightsError
+from train.export.graph import to_onnx
+from train.export.precision import to_int8
 from train.fit import Fit, FitSettings, fit, start_from
 from train.models import build
 from train.models.folding import folded
-from train.models.inceptionresnetv2 import InceptionResNetV2, Pointwise
+from train.models.inceptionresnetv2 import InceptionResNetV2, Pointwise, stretched
 from train.models.simplenet import ZERO
+from train.pixels import to_input
+from train.predict import by_onnxruntime
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +158,34 @@ def test_simplenet_has_no_imagenet_weights(tmp_path):
     module = Fit(FitSettings(labels=("refimgs", "wn"), steps=1))
     with pytest.raises(WeightsError, match="no ImageNet weights of SimpleNet"):
         start_from(module, tmp_path / "model.safetensors")
+
+
+def test_its_graph_keeps_to_the_contract(network):
+    tiles = np.random.default_rng(6).integers(0, 256, (1, 75, 75, 3), dtype=np.uint8)
+    graph = to_onnx(network, 75)
+    kinds = [node.op_type for node in graph.graph.node]
+    assert kinds[0] == "Cast"
+    assert kinds.count("Conv") == 244
+    assert not {"Identity", "BatchNormalization"} & set(kinds)
+    with torch.no_grad():
+        expected = network(to_input(torch.from_numpy(tiles))).softmax(1).numpy()
+    np.testing.assert_allclose(by_onnxruntime(graph)(tiles), expected, atol=1e-4)
+
+
+class Stretched(nn.Module):
+    """What InceptionResNetV2 does to pixels, and one convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, pictures):
+        return self.layers(stretched(pictures))
+
+
+def test_int8_holds_every_pixel_exactly():
+    tiles = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    model = to_int8(to_onnx(Stretched(), 16), tiles)
+    by_name = {i.name: i for i in model.graph.initializer}
+    first = next(n for n in model.graph.node if n.op_type == "QuantizeLinear")
+    assert float(numpy_helper.to_array(by_name[first.input[1]])) == pytest.approx(2 / 255)

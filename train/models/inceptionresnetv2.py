@@ -32,7 +32,6 @@ HEAD_DROPOUT = 0.2
 
 _WIDTH = 1536
 _TOP = "classif."
-_STRETCH = 2.0
 
 
 class InceptionResNetV2(nn.Module):
@@ -67,7 +66,7 @@ class InceptionResNetV2(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1], 75 pixels a side or more, to (N, classes) logits."""
-        logits: Tensor = self.head(self.features((pictures - ZERO) * _STRETCH))
+        logits: Tensor = self.head(self.features(stretched(pictures)))
         return logits
 
     def start_from_imagenet(self, weights: Path | None = None) -> None:
@@ -106,6 +105,11 @@ class InceptionResNetV2(nn.Module):
                 " has not"
             )
         self.features.load_state_dict(theirs)
+
+
+def stretched(pictures: Tensor) -> Tensor:
+    """Values in [0, 1] to about [-1, 1], code 128 of 255 to 0: any shape."""
+    return (pictures - ZERO) * 2
 
 
 class Pointwise(nn.Conv2d):
