@@ -41,7 +41,7 @@ _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
-    "engines": _Command("List, verify and measure the engines.", "app"),
+    "engines": _Command("List, build, verify and measure the engines.", "app"),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }
