@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from inspector.engine.jobs import Job, submit_jobs
 from inspector.engine.tile_ring import TileRing
-from inspector.engine.tiling import Tile, TooSmallError, cut, tiles_of
+from inspector.engine.tiling import Tile, TooSmallError, cut
 from inspector.engine.verdicts import judged
 
 if TYPE_CHECKING:
@@ -82,16 +82,8 @@ class Cascade:
     def ask(self, entry: Entry, screened: Verdict) -> None:
         """Have a frame judged again; `screened` stands if no answer comes in time."""
         frame = entry.frame
-        sampling = self._engine.manifest.sampling
         try:
-            tiles = tiles_of(
-                frame.height,
-                frame.width,
-                size=sampling.tile,
-                count=sampling.count,
-                where=sampling.where,
-                picture=frame.picture() if sampling.where == "sharpest" else None,
-            )
+            tiles = self._engine.manifest.sampling.tiles(frame)
         except TooSmallError as error:
             self._stands(
                 _Asked(entry, screened, (), None), f"{self._name} cannot judge it: {error}"

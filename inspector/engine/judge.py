@@ -18,7 +18,7 @@ from inspector.engine.cascade import Cascade
 from inspector.engine.jobs import Job, submit_jobs
 from inspector.engine.ordering import Entry, Ordering
 from inspector.engine.runtime import TileRef
-from inspector.engine.tiling import TooSmallError, tiles_of
+from inspector.engine.tiling import TooSmallError
 from inspector.engine.verdicts import judged, unjudgeable
 from inspector.verdict import Cause, Outcome
 
@@ -170,16 +170,9 @@ class Judge:
         """Where the frame's tiles lie, or why it cannot be judged."""
         if frame.damage is not None or frame.ring is None:
             return unjudgeable(*_damage(frame), now_ns=now)
-        ring, sampling = frame.ring, self._screen.manifest.sampling
+        ring = frame.ring
         try:
-            tiles = tiles_of(
-                frame.height,
-                frame.width,
-                size=sampling.tile,
-                count=sampling.count,
-                where=sampling.where,
-                picture=frame.picture() if sampling.where == "sharpest" else None,
-            )
+            tiles = self._screen.manifest.sampling.tiles(frame)
         except TooSmallError as error:
             return unjudgeable(Cause.TOO_SMALL, str(error), now_ns=now)
         except ValueError as error:

@@ -23,12 +23,15 @@ from pydantic import (
 )
 
 from inspector.engine.derive import Derived, derived
-from inspector.engine.tiling import Join, Where
+from inspector.engine.tiling import Join, Where, tiles_of
 from inspector.errors import EngineError, UserError
 from inspector.verdict import Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from inspector.engine.tiling import Tile
+    from inspector.frame import Frame
 
 MANIFEST = "manifest.yaml"
 
@@ -88,6 +91,21 @@ class Sampling(_Part):
     count: Annotated[int, Field(ge=1, le=256)]
     where: Where
     join: Join
+
+    def tiles(self, frame: Frame) -> tuple[Tile, ...]:
+        """Where the tiles of a frame lie; see `inspector.engine.tiling.tiles_of`.
+
+        Raises:
+            TooSmallError: the frame is smaller than one tile.
+        """
+        return tiles_of(
+            frame.height,
+            frame.width,
+            size=self.tile,
+            count=self.count,
+            where=self.where,
+            picture=frame.picture() if self.where == "sharpest" else None,
+        )
 
 
 class Limits(_Part):
