@@ -93,6 +93,7 @@ class Publisher:
         self._topics = topics
         self._verdicts = verdicts
         self._blocked: list[str] = []
+        self._unproven = False
         self._on_published = on_published
         self._on_step = on_step or (lambda _: None)
         self._standing = Standing(
@@ -152,17 +153,21 @@ class Publisher:
     def _one_life(self, link: Link) -> None:
         """From connecting to the first failure.
 
+        After a failure while sending, a connection alone proves nothing: only an acknowledgement.
+
         Raises:
             CannotConnectError: the broker cannot be used.
         """
         delivery = link.open(self._outbox.arrived.set, alone=self._alone_until > 0)
         try:
             self._look_after_topics(link, delivery)
-            self._standing.set("connected")
+            if not self._unproven:
+                self._standing.set("connected")
             self._pump(link, delivery)
         except kafka_errors.KafkaError as error:
             # A producer that has failed takes no more records: the failure is the cause.
             if not isinstance(delivery.failure, _PASSING):
+                self._unproven = True
                 raise link.cannot(delivery.failure or error) from error
         finally:
             try:
@@ -231,6 +236,7 @@ class Publisher:
         if delivery.failure is not None:
             if isinstance(delivery.failure, _PASSING):
                 return True
+            self._unproven = True
             raise link.cannot(delivery.failure)
         if delivery.alone and not len(delivery) and self._cursor >= self._alone_until:
             self._alone_until = 0
@@ -273,6 +279,7 @@ class Publisher:
             return
         self._on_step("after_ack")
         self._outbox.mark_sent([answer.row.seq for answer in good])
+        self._unproven = False
         if not self._standing.connected and not self._stopping.is_set():
             self._standing.set("connected")
         if self._on_published is not None:
@@ -314,6 +321,6 @@ class Publisher:
         trouble = link.probe()
         if trouble is not None:
             self._standing.set(trouble.state, trouble.reason)
-        elif not self._standing.connected and not suspicious and silent_s == 0:
+        elif not (self._standing.connected or suspicious or self._unproven) and silent_s == 0:
             self._standing.set("connected")
         return trouble is None and silent_s > RENEW_S

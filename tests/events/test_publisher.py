@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.record.default_records import DefaultRecordBatchBuilder
 from structlog.testing import capture_logs
 
 from inspector.config.events import Kafka
@@ -342,6 +343,38 @@ def test_a_record_above_the_brokers_bound_is_parked_alone(
     for camera in "abc":
         of_camera = [one.sequence for one in found if one.key.endswith(f"/{camera}")]
         assert of_camera == sorted(of_camera)
+
+
+def test_a_clock_ahead_of_the_brokers_is_told_once_and_not_every_second(
+    broker: Broker,
+    publish: Callable[..., Publisher],
+    outbox: Outbox,
+    make: Maker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker takes the connection and refuses each record, until the clock is set."""
+    real = DefaultRecordBatchBuilder.append
+
+    def two_days_ahead(builder: Any, offset: int, stamp: int | None, *rest: Any) -> Any:
+        del stamp
+        return real(builder, offset, int((time.time() + 2 * 86_400) * 1000), *rest)
+
+    with monkeypatch.context() as ahead:
+        ahead.setattr(DefaultRecordBatchBuilder, "append", two_days_ahead)
+        outbox.append(make.many(3)).result(10)
+        with capture_logs() as logs:
+            publisher = publish({"bootstrap_servers": [broker.bootstrap]})
+            wait_until(lambda: publisher.status().state == "clock")
+            states = set()
+            until = time.monotonic() + 4
+            while time.monotonic() < until:
+                states.add(publisher.status().state)
+                time.sleep(0.02)
+    assert states == {"clock"}
+    assert "set the station's clock" in str(publisher.status().reason)
+    assert [log["event"] for log in logs] == ["connected to Kafka", "Kafka cannot be used"]
+    drained(outbox)
+    assert publisher.status().state == "connected"
 
 
 def test_a_topic_that_takes_nothing_holds_up_no_other(
