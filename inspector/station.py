@@ -202,6 +202,11 @@ class Station:
             finally:
                 capture.release(frame, result_of(verdict))
 
+        def on_change(status: CameraStatus) -> None:
+            # The service manager ends the workers with us: that is no camera that was lost.
+            if not (self._stop_asked() or self._stopping.is_set()):
+                camera_events.change(status)
+
         def on_ring(ring: Ring) -> None:
             judge.map_ring(ring)
 
@@ -212,7 +217,7 @@ class Station:
             self.config.cameras,
             secrets=self._secrets,
             first_epochs=rulings.next_epochs(),
-            on_change=camera_events.change,
+            on_change=on_change,
             on_epoch=rulings.begin_epoch,
             on_ring=on_ring,
             on_ring_end=on_ring_end,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -126,6 +128,26 @@ def test_told_to_stop_while_it_starts_it_ends_at_once(
         messages = [line["message"] for line in station.log()]
         assert "ready" not in messages
         assert messages[-1] == "stopped before it was ready"
+
+
+def test_workers_that_are_ended_with_the_station_are_no_lost_cameras(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """The service manager sends its signal to every process of the service."""
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("verdict", lambda: station.camera("infeed")["last_verdict"])
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(station.process.pid)],
+            capture_output=True, text=True, check=True,
+        ).stdout.split()  # fmt: skip
+        assert children
+        station.process.send_signal(signal.SIGTERM)
+        for pid in children:
+            os.kill(int(pid), signal.SIGTERM)
+        assert station.process.wait(10) == 0
+    assert _events(station, "list", "--json")
+    assert _events(station, "list", "--type=camera.lost", "--json") == []
 
 
 @pytest.mark.parametrize("fault", ["a file in the way", "an outbox of a later version"])
