@@ -325,6 +325,7 @@ def main() -> None:
     if parser.parse_args().fetch:
         fetch_jars()
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the broker must not outlive us
     with tempfile.TemporaryDirectory() as folder:
         broker = Broker(Path(folder))
         try:
