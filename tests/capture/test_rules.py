@@ -18,7 +18,7 @@ from inspector.capture.mailbox import Mailbox
 from inspector.capture.sources.base import Arrival, DamagedPicture, SourceError
 from inspector.capture.sources.device import DeviceSource
 from inspector.capture.sources.pattern import GBLUR_SIGMA_PX, PatternSource, paint_belt, spoil
-from inspector.capture.sources.rtsp import with_credentials
+from inspector.capture.sources.rtsp import RtspSource, with_credentials, without_passwords
 from inspector.frame import Frame
 from inspector.slots import Ring
 
@@ -377,3 +377,14 @@ def test_missing_device_is_named_and_tried_again(rig):
 def test_credentials_in_addresses_are_quoted():
     assert with_credentials("rtsp://h:554/a", "u:1", "p@/") == "rtsp://u%3A1:p%40%2F@h:554/a"
     assert with_credentials("rtsp://h/a", None, None) == "rtsp://h/a"
+
+
+def test_a_password_in_the_path_is_shown_to_nobody():
+    url = "rtsp://10.0.0.21/user=op_password=s3cret_channel=1?PWD=s3cret&x=1#token=s3cret"
+    assert "s3cret" not in without_passwords(url)
+    assert without_passwords(url).startswith("rtsp://10.0.0.21/user=op_password=***_channel=1")
+    assert without_passwords("rtsp://h/passage=1") == "rtsp://h/passage=1"
+    source = {"url": "rtsp://127.0.0.1:9/password=s3cret", "transport": "tcp"}
+    settings = {"source": {**source, "open_timeout_s": 1, "read_timeout_s": 1}}
+    with pytest.raises(SourceError, match=r"password=\*\*\* cannot be reached"):
+        RtspSource(settings, None, None).open()

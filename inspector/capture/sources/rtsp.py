@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ DEADLINE_SHARE = 0.95
 
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 """Where Debian and Red Hat keep what OpenSSL itself reads from a folder."""
+
+PASSWORD = re.compile(r"((?:password|passwd|pass|pwd|token)=)[^&;_/?#\s]+", re.IGNORECASE)
 
 ADVICE = {
     "refused": "check address, port and network of the camera",
@@ -60,7 +63,7 @@ class RtspSource:
     def __init__(self, settings: Settings, username: str | None, password: str | None) -> None:
         source = settings["source"]
         self.fps: float | None = None
-        self._shown = source["url"]
+        self._shown = without_passwords(source["url"])
         self._url = with_credentials(source["url"], username, password)
         self._has_credentials = username is not None
         self._tls = urlsplit(source["url"]).scheme == "rtsps"
@@ -159,6 +162,15 @@ def with_credentials(url: str, username: str | None, password: str | None) -> st
     parts = urlsplit(url)
     user = f"{quote(username, safe='')}:{quote(password or '', safe='')}"
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
+
+
+def without_passwords(url: str) -> str:
+    """The address for people. Some cameras take their password in the path or query only.
+
+    >>> without_passwords("rtsp://10.0.0.21/user=op_password=s3cret_channel=1?pwd=s3cret&x=1")
+    'rtsp://10.0.0.21/user=op_password=***_channel=1?pwd=***&x=1'
+    """
+    return PASSWORD.sub(r"\1***", url)
 
 
 def options_for(source: Settings) -> dict[str, str]:
