@@ -103,10 +103,7 @@ def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
             row["name"],
             row["version"],
             f"{row['tiles_a_frame']} of {row['tile']}²",
-            "\n".join(
-                f"{p} {size / 1e6:.1f} MB" + (", derived" if p in row["derived"] else "")
-                for p, size in row["files"].items()
-            ),
+            "\n".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
             "-" if accuracy is None else f"{accuracy:.3f}",
             f"{row['false_reject_budget']:.2%}",
             "yes" if row["budget_proven"] else "no",

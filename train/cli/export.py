@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from inspector.engine.tiling import TooSmallError
 from train import fit
 from train.cli.options import References, Seed, TestSet, ValSet
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
+from train.errors import DataError
 from train.export.build import BuildSettings, MadeSets, build_engine
 from train.generate import licences_of
 from train.measure.calibration import DEFAULT_BUDGET
@@ -53,7 +55,12 @@ def export(
     side = INPUT_SIDES[architecture]
     used = list_references(references, "train")
     kept, pictures = load_references(used, references)
-    calibration, _ = sample_tiles(kept, pictures, labels, count=_INT8_TILES, tile=side, seed=seed)
+    try:
+        calibration, _ = sample_tiles(
+            kept, pictures, labels, count=_INT8_TILES, tile=side, seed=seed
+        )
+    except TooSmallError as error:
+        raise DataError(f"{references}: {error}") from error
     settings = BuildSettings(
         name=out.name,
         architecture=architecture,

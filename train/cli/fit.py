@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from inspector.engine.tiling import TooSmallError
 from train.cli.options import Labels, References, Seed
 from train.data.crops import CropSettings
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
+from train.errors import DataError
 from train.fit import FitSettings
 from train.fit import fit as run
 from train.labels import label_set
@@ -81,7 +83,10 @@ def fit(
     _, pictures = load_references(list_references(references, "train"), references)
     val, val_pictures = load_references(list_references(references, "val"), references)
     side = val_tile or INPUT_SIDES[architecture]
-    validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
+    try:
+        validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
+    except TooSmallError as error:
+        raise DataError(f"{references}: {error}; give a smaller --val-tile") from error
     typer.echo(
         run(
             settings,
