@@ -24,6 +24,7 @@ from train.pixels import to_input
 from train.schedule import Budget, rate_at
 
 _WARM_UP_STEPS = 200
+_MAY_CHANGE = {"steps", "minutes", "patience", "epochs_a_validation", "workers", "precision"}
 _HEAD = "network.head."
 _SCALED = "16-mixed"
 """The precision whose gradients are scaled, and unscaled by a fused optimiser: too late to clip."""
@@ -211,16 +212,20 @@ def fit(
 
     Returns:
         The last checkpoint.
+
+    Raises:
+        WeightsError: `weights` that do not fit, or a folder that holds a fit of other settings.
     """
     keep_large_buffers()
     torch.set_float32_matmul_precision("high")
     module = Fit(settings)
     last = folder / "last.ckpt"
-    if not last.exists():
-        if weights is not None:
-            start_from(module, weights)
-        elif pretrained:
-            start_from_imagenet(module)
+    if last.exists():
+        refuse_other_settings(settings, last)
+    elif weights is not None:
+        start_from(module, weights)
+    elif pretrained:
+        start_from_imagenet(module)
     callbacks: list[Callback] = [
         # `save_last` of one callback would write only where the best improves.
         _keep(folder, last.stem, monitor=None),
@@ -254,6 +259,25 @@ def fit(
     data = Crops(settings, references, validation)
     trainer.fit(module, data, ckpt_path=str(last) if last.exists() else None, weights_only=False)
     return last
+
+
+def refuse_other_settings(settings: FitSettings, last: Path) -> None:
+    """Make sure that a fit may go on from a checkpoint: only how long and on what may change.
+
+    Raises:
+        WeightsError: The checkpoint is of other settings; the text names them, with both values.
+    """
+    theirs, ours = asdict(settings_of(last)), asdict(settings)
+    other = [
+        f"{name} {theirs[name]}, not {value}"
+        for name, value in ours.items()
+        if name not in _MAY_CHANGE and theirs[name] != value
+    ]
+    if other:
+        raise WeightsError(
+            f"{last} is of a fit with other settings: {'; '.join(other)}; give them, or choose"
+            " another folder"
+        )
 
 
 def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:

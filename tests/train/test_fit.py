@@ -78,6 +78,12 @@ def test_the_last_checkpoint_is_the_last_one_though_the_best_was_earlier(
     assert step == {last.name: 6, "best.ckpt": 3}
 
 
+def test_a_fit_goes_on_with_its_own_settings_only(fitted, train_pictures, validation):
+    other = replace(SETTINGS, labels=LABEL_SETS["table1"], peak_rate=1e-3, steps=9)
+    with pytest.raises(WeightsError, match=r"labels .* not .*; peak_rate 0.002, not 0.001; give"):
+        fit(other, train_pictures, validation, fitted.parent, progress=False)
+
+
 def test_time_that_a_killed_run_spent_counts():
     now = [100.0]
     budget = Budget(minutes=2, spent_s=30, clock=lambda: now[0])
