@@ -44,6 +44,9 @@ START_S = 20.0
 GRACE_S = 1.0
 """What a worker may take beyond its source's own deadline before it counts as hung."""
 
+PART_S = 1.0
+"""What a worker gets to end by itself when the next one is to take its place, or none."""
+
 LOCAL_OPEN_S, LOCAL_READ_S = 60.0, 30.0
 """Deadlines of sources that have none of their own: files and patterns, at their largest."""
 
@@ -88,6 +91,7 @@ class CameraLink:
         self._hooks = hooks
         self._lock = lock
         self._pace = pace
+        self._rng = rng
         self._backoff = Backoff(pace, rng)
         self._next_epoch = first_epoch
         self._epoch = first_epoch
@@ -105,9 +109,8 @@ class CameraLink:
         self._opened_s: float | None = None
         self._fault = ""
         self._hung: Cause | None = None
-        source = camera.source
-        self._open_s = float(getattr(source, "open_timeout_s", LOCAL_OPEN_S))
-        self._read_s = float(getattr(source, "read_timeout_s", LOCAL_READ_S))
+        self._part_by_s: float | None = None  # the worker was told to end; when it is killed
+        self._login_mark: bytes | None = None  # of the secrets that the newest worker got
 
     # -- what the supervisor asks ---------------------------------------------------------------
 
@@ -119,6 +122,21 @@ class CameraLink:
     def wants_worker(self, now_s: float) -> bool:
         """Whether a worker should be started now."""
         return self.process is None and not self.ended and now_s >= self.due_s
+
+    @property
+    def gone_for_good(self) -> bool:
+        """No worker is left, and nobody holds a frame. Under the lock."""
+        return self.process is None and not len(self.leases)
+
+    def login_is_stale(self) -> bool:
+        """Whether the secrets are others than those the newest worker was given. Any thread."""
+        wanted, mark = self.camera.credentials, self._login_mark
+        if wanted is None or mark is None:
+            return False
+        try:
+            return self._secrets.mark((wanted.username, wanted.password)) != mark
+        except InspectorError:
+            return False  # nothing better to offer than what the worker has
 
     def status(self) -> CameraStatus:
         """A snapshot. Any thread, under the lock."""
@@ -144,6 +162,7 @@ class CameraLink:
 
     def spawn(self) -> bool:
         """Start a worker and tell it to connect. False if that failed; it is tried again later."""
+        self._login_mark = b""
         try:
             login = self._login()
             self._lease()
@@ -169,6 +188,7 @@ class CameraLink:
         wanted = self.camera.credentials
         if wanted is None:
             return {"username": None, "password": None}
+        self._login_mark = self._secrets.mark((wanted.username, wanted.password))
         return {
             "username": self._secrets.get(wanted.username),
             "password": self._secrets.get(wanted.password),
@@ -207,6 +227,10 @@ class CameraLink:
         if process is None:
             return
         process.flush()
+        if self._part_by_s is not None:
+            if now_s >= self._part_by_s:
+                process.kill()
+            return
         self._rate.sample(now_s, process.page.read(ARRIVED))
         if not self._active:
             if self.greeted and now_s >= self.due_s and not self.ended:
@@ -218,13 +242,43 @@ class CameraLink:
         if not self.greeted:
             limit = START_S
         elif phase in {IDLE, OPENING}:
-            limit = self._open_s + GRACE_S
+            limit = self._timeout_s("open_timeout_s", LOCAL_OPEN_S) + GRACE_S
         else:
-            limit = self._read_s + GRACE_S
+            limit = self._timeout_s("read_timeout_s", LOCAL_READ_S) + GRACE_S
         if now_s - last_ns / 1e9 > limit and self._hung is None:
             self._hung = "timeout" if phase == OPENING else "stalled"
             self._fault = f"gave no sign of life for {limit:g} s and was killed"
             process.kill()
+
+    def _timeout_s(self, key: str, otherwise: float) -> float:
+        return float(getattr(self.camera.source, key, otherwise))
+
+    # -- another station file -------------------------------------------------------------------
+
+    def use(self, camera: Camera) -> None:
+        """Take these settings for the next worker."""
+        with self._lock:
+            self.camera = camera
+
+    def start_anew(self) -> None:
+        """Have a new worker take the place of the present one, with the settings of now.
+
+        What the present one has sent is judged; what it has not is counted as `shutdown`.
+        """
+        self._backoff = Backoff(self._pace, self._rng)
+        self.due_s = 0.0
+        self.leave()
+        self._become("connecting", None, "")
+
+    def leave(self) -> None:
+        """Have the worker end; the camera is not lost by that."""
+        if self.process is None:  # a ring may wait for the next try
+            with self._lock:
+                self.leases.retire()
+            self.sweep()
+        elif self._part_by_s is None:
+            self._part_by_s = time.monotonic() + PART_S
+            self.process.send({"t": "stop"})
 
     # -- messages -------------------------------------------------------------------------------
 
@@ -235,6 +289,8 @@ class CameraLink:
             Frames that are to be handed back as superseded (or, when stopping, as shutdown).
         """
         kind = message["t"]
+        if self._part_by_s is not None and kind in {"resize", "lost", "ended", "fault"}:
+            return []  # the worker is on its way out, and would be asked for nothing more
         if kind == "frame":
             return self._frame(message, stopping=stopping)
         if kind == "hello":
@@ -414,9 +470,10 @@ class CameraLink:
             return
         process.kill()
         process.reap(1.0)
+        parting, self._part_by_s = self._part_by_s is not None, None
         with self._lock:
             self._last_arrival_ns = max(self._last_arrival_ns, process.page.read(LAST_ARRIVAL_NS))
-            self.audit.close("shutdown" if stopping else "worker_lost")
+            self.audit.close("shutdown" if stopping or parting else "worker_lost")
             self.process = None
             # Its slots may be half written: a ring never serves two workers.
             self.leases.retire()
@@ -424,7 +481,10 @@ class CameraLink:
         self._active = False
         self._rate.restart()
         self.sweep()
-        if not stopping and not self.ended:
+        if parting and not stopping:
+            self._opened_s = self._stated_fps = None
+            self._become("connecting", None, "")
+        elif not stopping and not self.ended:
             what = self._fault or process.exit_text
             self._lost(self._hung or "crashed", f"the worker of camera {self.name} {what}")
 

@@ -11,6 +11,9 @@ import random
 import selectors
 import threading
 import time
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -18,9 +21,10 @@ import structlog
 from inspector.capture import wire
 from inspector.capture.backoff import Pace
 from inspector.capture.link import CameraLink, Hooks
+from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from inspector.capture.process import WorkerProcess
     from inspector.capture.status import CameraStatus, Counters, Result
@@ -38,7 +42,20 @@ MOST_MESSAGES = 64
 STOP_S = 0.5
 """What workers get to end by themselves at `close`."""
 
+APPLY_S = 10.0
+"""Longest wait for the capture thread to take another set of cameras."""
+
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Another set of cameras, for the capture thread; `done` gives what `Capture.apply` returns."""
+
+    cameras: Mapping[str, Camera]
+    first_epochs: Mapping[str, int]
+    anew: Collection[str]
+    done: Future[dict[str, Future[Counters]]] = field(default_factory=Future)
 
 
 class Capture:
@@ -72,21 +89,14 @@ class Capture:
     ) -> None:
         self._pace = pace or Pace()
         self._ready = threading.Condition(threading.RLock())
-        hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end)
-        rng = random.Random()
+        self._secrets = secrets
+        self._hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end)
+        self._rng = random.Random()
         self._links = {
-            name: CameraLink(
-                name,
-                camera,
-                secrets,
-                first_epochs.get(name, 0),
-                hooks,
-                self._pace,
-                rng,
-                self._ready,
-            )
-            for name, camera in cameras.items()
+            name: self._link(name, camera, first_epochs) for name, camera in cameras.items()
         }
+        self._leaving: dict[CameraLink, Future[Counters]] = {}
+        self._asked: deque[_Asked] = deque()
         self._order = list(self._links)
         self._turn = 0
         self._turned_ns = 0
@@ -96,6 +106,12 @@ class Capture:
         self._selector: selectors.BaseSelector | None = None
         self._wake_fd = -1
         self._thread: threading.Thread | None = None
+
+    def _link(self, name: str, camera: Camera, first_epochs: Mapping[str, int]) -> CameraLink:
+        epoch = first_epochs.get(name, 0)
+        return CameraLink(
+            name, camera, self._secrets, epoch, self._hooks, self._pace, self._rng, self._ready
+        )
 
     # -- the door -------------------------------------------------------------------------------
 
@@ -135,9 +151,56 @@ class Capture:
             ValueError: it was released before.
         """
         with self._ready:
-            sweep = self._links[frame.camera].hand_back(frame, result)
+            sweep = self._holder(frame).hand_back(frame, result)
         if sweep:
             self._wake()
+
+    def apply(
+        self,
+        cameras: Mapping[str, Camera],
+        *,
+        first_epochs: Mapping[str, int],
+        anew: Collection[str],
+    ) -> dict[str, Future[Counters]]:
+        """Go on with another set of cameras. Those that stay as they are do not notice.
+
+        Frames of a removed camera that are taken are finished; those that still wait are counted
+        as `shutdown`, and so is what its worker has not sent. Of a camera that starts anew all that
+        its worker has sent is judged.
+
+        Args:
+            cameras: by name; all of them.
+            first_epochs: stream_epoch of the first connection of each camera that is new.
+            anew: cameras that go on with a new worker. The settings of all others hold from their
+                next worker on.
+
+        Returns:
+            The last counters of each removed camera, once its worker has ended and nobody holds a
+            frame of it: then its books are closed, and nothing more is told of it.
+
+        Raises:
+            CaptureError: the stage is not running, or did not come to it in time; all is as before.
+        """
+        asked = _Asked(cameras, first_epochs, anew)
+        with self._ready:
+            if self._thread is None or self._stopping:
+                msg = "the cameras cannot be changed: the capture stage is not running"
+                raise CaptureError(msg)
+            self._asked.append(asked)
+        self._wake()
+        try:
+            return asked.done.result(APPLY_S)
+        except TimeoutError:
+            if not asked.done.cancel():
+                return asked.done.result()  # it has begun just now
+            msg = f"the capture stage did not take the cameras within {APPLY_S:g} s"
+            raise CaptureError(msg) from None
+
+    def stale_logins(self) -> frozenset[str]:
+        """Cameras whose secrets have other values than those their newest worker was given."""
+        with self._ready:
+            links = list(self._links.values())
+        return frozenset(link.name for link in links if link.login_is_stale())
 
     def status(self) -> dict[str, CameraStatus]:
         """All cameras at one instant."""
@@ -147,7 +210,8 @@ class Capture:
     def counters(self, camera: str) -> Counters:
         """What became of one camera's frames up to now."""
         with self._ready:
-            return self._links[camera].audit.counters()
+            leaving = {link.name: link for link in self._leaving}
+            return (self._links.get(camera) or leaving[camera]).audit.counters()
 
     def progress_ns(self) -> int:
         """Monotonic time of the thread's last turn, for the watchdog; 0 before the first."""
@@ -183,6 +247,18 @@ class Capture:
             os.close(self._wake_fd)
             self._wake_fd = -1
 
+    def _holder(self, frame: Frame) -> CameraLink:
+        """The link whose ring holds the frame. Under the lock."""
+        link = self._links.get(frame.camera)
+        if link is None or link.leases.get(frame.stream_epoch) is None:
+            for other in self._leaving:
+                if other.name == frame.camera and other.leases.get(frame.stream_epoch):
+                    return other
+        if link is None:
+            msg = f"frame {frame.sequence} of camera {frame.camera} was handed back before"
+            raise ValueError(msg)
+        return link
+
     # -- the capture thread -----------------------------------------------------------------------
 
     def _wake(self) -> None:
@@ -201,10 +277,61 @@ class Capture:
                 for link in self._links.values():
                     if link.process is not None:
                         link.process.send({"t": "stop"})
+            self._serve_asked()
             self._spawn_due()
             self._listen(TURN_S)
             self._tick()
         self._end_all()
+        self._serve_asked()
+
+    def _serve_asked(self) -> None:
+        """Take the sets of cameras that were asked for."""
+        while self._asked:
+            asked = self._asked.popleft()
+            if not asked.done.set_running_or_notify_cancel():
+                continue
+            try:
+                asked.done.set_result(self._change_cameras(asked))
+            except Exception as error:  # noqa: BLE001 - whoever asked is told
+                asked.done.set_exception(error)
+
+    def _change_cameras(self, asked: _Asked) -> dict[str, Future[Counters]]:
+        new = {
+            name: self._link(name, camera, asked.first_epochs)
+            for name, camera in asked.cameras.items()
+            if name not in self._links
+        }
+        with self._ready:
+            if self._stopping:
+                msg = "the cameras cannot be changed: the capture stage is stopping"
+                raise CaptureError(msg)
+            removed = [link for name, link in self._links.items() if name not in asked.cameras]
+            left: dict[CameraLink, Future[Counters]] = {link: Future() for link in removed}
+            self._leaving |= left
+            self._links = {name: new.get(name) or self._links[name] for name in asked.cameras}
+            self._order = list(self._links)
+            self._turn %= len(self._order)
+            for link in removed:
+                for frame in link.mailbox.clear():
+                    link.hand_back(frame, "shutdown")
+            self._ready.notify_all()
+        for link in removed:
+            self._guarded(link.leave, link)
+        for name, camera in asked.cameras.items():
+            link = self._links[name]
+            link.use(camera)
+            if name in asked.anew:
+                self._guarded(link.start_anew, link)
+        return {link.name: future for link, future in left.items()}
+
+    def _let_go(self) -> None:
+        """Forget the removed cameras that are gone, and close their books."""
+        for link, last in list(self._leaving.items()):
+            with self._ready:
+                if not link.gone_for_good:
+                    continue
+                del self._leaving[link]
+            last.set_result(link.audit.counters())
 
     def _guarded(self, step: Callable[[], None], link: CameraLink | None = None) -> None:
         """The supervisor outlives any error: it is logged, and the camera's worker starts anew."""
@@ -237,10 +364,11 @@ class Capture:
     def _tick(self) -> None:
         now = time.monotonic()
         self._undead = [process for process in self._undead if not process.reap(0)]
-        for link in self._links.values():
+        for link in (*self._links.values(), *self._leaving):
             self._guarded(link.sweep, link)
             if not self._stopping:
                 self._guarded(lambda link=link: link.tick(now), link)  # type: ignore[misc]
+        self._let_go()
 
     def _listen(self, seconds: float) -> None:
         assert self._selector is not None, "made by start"  # noqa: S101
@@ -276,7 +404,7 @@ class Capture:
 
     def _deliver(self, link: CameraLink, message: wire.Message) -> None:
         with self._ready:
-            stopping = self._stopping
+            stopping = self._stopping or link in self._leaving
             if message.get("t") == "frame":
                 # Under one lock with `stop`, so that no frame slips in behind it.
                 for frame in link.handle(message, stopping=stopping):
@@ -287,7 +415,8 @@ class Capture:
 
     def _end_all(self) -> None:
         """Ask all workers to end, then end them."""
-        links = [link for link in self._links.values() if link.process is not None]
+        everyone = [*self._links.values(), *self._leaving]
+        links = [link for link in everyone if link.process is not None]
         for link in links:
             if link.process is not None:
                 link.process.send({"t": "stop"})
@@ -300,5 +429,7 @@ class Capture:
         deadline = time.monotonic() + STOP_S
         while time.monotonic() < deadline and any(link.process for link in links):
             self._listen(0.02)
-        for link in self._links.values():
+        for link in everyone:
             self._guarded(lambda link=link: link.shut(), link)  # type: ignore[misc]
+        for link, last in self._leaving.items():
+            last.set_result(link.audit.counters())

@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inspector.config.faults import Fault, KeyPath, StationFileError, dotted
+from inspector.config.faults import Fault, KeyPath, StationFileError
 from inspector.config.load import StationFile, read_station
 from inspector.config.secrets import Secrets, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from inspector.config.station import Station
 
@@ -74,18 +74,8 @@ def _paths(station: Station) -> Iterator[tuple[KeyPath, Path]]:
                 yield ("events", "kafka", "tls", field), path
 
 
-def _rows(faults: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "line": fault.line,
-            "column": fault.column,
-            "key": dotted(fault.key),
-            "problem": fault.problem,
-            "got": fault.got,
-            "expected": fault.expected,
-        }
-        for fault in faults
-    ]
+def _rows(faults: Iterable[Fault]) -> list[dict[str, object]]:
+    return [fault.document() for fault in faults]
 
 
 def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) -> None:

@@ -46,6 +46,17 @@ class Fault:
     got: str | None = None
     expected: str | None = None
 
+    def document(self) -> dict[str, object]:
+        """The fault as JSON-able data."""
+        return {
+            "line": self.line,
+            "column": self.column,
+            "key": dotted(self.key),
+            "problem": self.problem,
+            "got": self.got,
+            "expected": self.expected,
+        }
+
     def __str__(self) -> str:
         where = f"line {self.line}" if self.line is not None else ""
         parts = [part for part in (where, dotted(self.key)) if part]

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from inspector.addresses import without_passwords
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff, Pace
 from inspector.capture.counters import ARRIVED, NOT_DUE, CounterPage
@@ -18,7 +19,7 @@ from inspector.capture.mailbox import Mailbox
 from inspector.capture.sources.base import Arrival, DamagedPicture, SourceError
 from inspector.capture.sources.device import DeviceSource
 from inspector.capture.sources.pattern import GBLUR_SIGMA_PX, PatternSource, paint_belt, spoil
-from inspector.capture.sources.rtsp import RtspSource, with_credentials, without_passwords
+from inspector.capture.sources.rtsp import RtspSource, with_credentials
 from inspector.frame import Frame
 from inspector.slots import Ring
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import av
 import av.logging
 
+from inspector.addresses import without_passwords
 from inspector.capture.sources.base import SourceError
 from inspector.capture.sources.stream import StreamDecoder
 
@@ -31,8 +31,6 @@ DEADLINE_SHARE = 0.95
 
 CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 """Where Debian and Red Hat keep what OpenSSL itself reads from a folder."""
-
-PASSWORD = re.compile(r"((?:password|passwd|pass|pwd|token)=)[^&;_/?#\s]+", re.IGNORECASE)
 
 ADVICE = {
     "refused": "check address, port and network of the camera",
@@ -162,15 +160,6 @@ def with_credentials(url: str, username: str | None, password: str | None) -> st
     parts = urlsplit(url)
     user = f"{quote(username, safe='')}:{quote(password or '', safe='')}"
     return urlunsplit(parts._replace(netloc=f"{user}@{parts.netloc}"))
-
-
-def without_passwords(url: str) -> str:
-    """The address for people. Some cameras take their password in the path or query only.
-
-    >>> without_passwords("rtsp://10.0.0.21/user=op_password=s3cret_channel=1?pwd=s3cret&x=1")
-    'rtsp://10.0.0.21/user=op_password=***_channel=1?pwd=***&x=1'
-    """
-    return PASSWORD.sub(r"\1***", url)
 
 
 def options_for(source: Settings) -> dict[str, str]:
