@@ -28,8 +28,8 @@ class Publish(Protocol):
 class CameraEvents:
     """Makes one `camera.lost` of each loss and one `camera.restored` of each return.
 
-    Retries in between change the state many times and make no event. Called by the capture's
-    thread only.
+    Retries in between change the state many times and make no event. `change` is called by the
+    capture's thread only.
 
     Args:
         publish: takes the camera's name, the event, and `lost=` whether it is a loss.
@@ -48,6 +48,16 @@ class CameraEvents:
         self._clock = clock
         self._lost_at: dict[str, float | None] = dict.fromkeys(lost)
         self._said: dict[str, tuple[str, str | None]] = {}
+
+    def adopt(self, lost: Collection[str]) -> None:
+        """Cameras are about to come of which these were lost when they went. Any thread."""
+        for camera in lost:
+            self._lost_at.setdefault(camera, None)
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone: no change of it will come. Any thread."""
+        self._lost_at.pop(camera, None)
+        self._said.pop(camera, None)
 
     def change(self, status: CameraStatus) -> None:
         """Take note of a camera's new state."""

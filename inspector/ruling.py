@@ -49,20 +49,50 @@ class Rulings:
         self._outbox = outbox
         self._metrics = metrics
         self._narrator = Narrator()
-        self._policies: dict[str, Policy] = {n: station.policy_of(n) for n in station.cameras}
         self._lock = threading.Lock()  # states: two threads commit them, in the order they change
-        stored = outbox.states()
-        self._epochs = {n: stored[n].stream_epoch if n in stored else 0 for n in station.cameras}
-        self._states = {
-            n: _state_from(n, stored[n]) if n in stored else PolicyState() for n in station.cameras
-        }
-        self._lost = {n for n in station.cameras if n in stored and stored[n].policy.get("lost")}
+        self._away = outbox.states()  # of cameras that the station does not have now
+        self._policies: dict[str, Policy] = {}
+        self._epochs: dict[str, int] = {}
+        self._states: dict[str, PolicyState] = {}
+        self._lost: set[str] = set()
         self._last: dict[str, dict[str, Any]] = {}
+        self.adopt(station)
         self._engine_fault: str | None = None
 
+    def adopt(self, station: Station) -> None:
+        """Take the cameras and policies of a station file, before frames come under them.
+
+        A camera that was there in the past goes on where it was. One that is not there any more is
+        ruled on as before until `forget`. What is in a camera's window counts as it was judged.
+        """
+        with self._lock:
+            for name in station.cameras:
+                if name not in self._states:
+                    self._begin(name)
+            policies = {name: station.policy_of(name) for name in station.cameras}
+            self._policies = self._policies | policies
+
+    def _begin(self, camera: str) -> None:
+        stored = self._away.pop(camera, None)
+        self._epochs[camera] = stored.stream_epoch if stored else 0
+        self._states[camera] = _state_from(camera, stored) if stored else PolicyState()
+        if stored and stored.policy.get("lost"):
+            self._lost.add(camera)
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone, and no frame of it will come. Its state is kept for its return."""
+        with self._lock:
+            self._away[camera] = self._state_of(camera)
+            self._lost.discard(camera)
+            for known in (self._epochs, self._states, self._last):
+                known.pop(camera, None)
+            self._policies = {n: p for n, p in self._policies.items() if n != camera}
+        self._narrator.forget(camera)
+
     def next_epochs(self) -> dict[str, int]:
-        """The stream epoch with which each camera goes on after the last run."""
-        return {name: epoch + 1 for name, epoch in self._epochs.items()}
+        """The stream epoch with which each camera goes on from its last one."""
+        with self._lock:
+            return {name: epoch + 1 for name, epoch in self._epochs.items()}
 
     @property
     def lost_cameras(self) -> frozenset[str]:
@@ -130,7 +160,8 @@ class Rulings:
 
     def quality(self, camera: str) -> str:
         """The policy's state of a camera in a word: good or degraded."""
-        return "degraded" if self._states[camera].degraded else "good"
+        state = self._states.get(camera)
+        return "degraded" if state and state.degraded else "good"
 
     def last(self, camera: str) -> dict[str, Any] | None:
         """The newest verdict of a camera as JSON-able data, if there is one."""

@@ -27,8 +27,11 @@ from inspector.errors import EngineError, EventsError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
+from inspector.journal import Journal
+from inspector.lineup import Lineup
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
+from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
@@ -59,19 +62,26 @@ class Station:
     `start` and `stop` are called by one thread; everything else by any.
 
     Args:
-        config: the station file.
+        config: the station file, as it holds now.
+        file: where it was read and is read again at a reload; None: there is no reload.
         secrets: where the secrets that it names are found.
         stop_asked: whether someone wants the station to end, asked between the steps of the start.
     """
 
     def __init__(
-        self, config: StationFile, secrets: Secrets, *, stop_asked: Callable[[], bool] = bool
+        self,
+        config: StationFile,
+        secrets: Secrets,
+        *,
+        file: Path | None = None,
+        stop_asked: Callable[[], bool] = bool,
     ) -> None:
         self.config = config
         self.folder = state_folder(config)
         self.health = Health()
         self.metrics = Metrics(self.status)
         self._secrets = secrets
+        self._file = file
         self._stop_asked = stop_asked
         self._started_utc_ns, self._started_ns = time.time_ns(), time.monotonic_ns()
         self._documents = Documents(config.station, config.mode, config.events.topics)
@@ -81,6 +91,8 @@ class Station:
         self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
         self._capture: Capture | None = None
+        self._journal = Journal(self.folder)
+        self._reloads: Reloads | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -232,6 +244,8 @@ class Station:
             on_verdict=on_verdict,
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
+        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
+        self._make_reloads(lineup)
         self.health.watch(
             [
                 Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
@@ -242,6 +256,40 @@ class Station:
         )
         judge.start()
         capture.start()
+
+    def _make_reloads(self, lineup: Lineup) -> None:
+        if self._file is None:
+            return
+
+        def on_applied(config: StationFile) -> None:
+            self.config = config
+
+        self._reloads = Reloads(
+            self._file,
+            self._secrets,
+            lineup,
+            self._journal,
+            on_applied=on_applied,
+            giving_up=lambda: self._stop_asked() or self._stopping.is_set(),
+        )
+
+    def reload(self, origin: str) -> Outcome:
+        """Take the station file as it is now: all of it, or nothing. Any thread; never raises.
+
+        Args:
+            origin: who asks, for journal and log.
+        """
+        if self._reloads is not None and self.health.phase is Phase.SERVING:
+            return self._reloads.reload(origin)
+        why = f"the station is {self.health.phase}: {self.health.step}"
+        if self._file is None:
+            why = "this station was given no file that could be read again"
+        _log.warning("reload: not now", origin=origin, reason=why)
+        return Outcome("not now", why)
+
+    def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest changes made to the station, newest first. Raises OSError."""
+        return self._journal.newest(limit)
 
     def stop(self) -> None:
         """No new frames, finish those in flight, flush the outbox. Idempotent."""
@@ -329,6 +377,8 @@ class Station:
             yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
             for topic, reason in broker.blocked.items():
                 yield Fact(f"topic {topic}", ok=False, detail=reason)
+        if self._reloads is not None:
+            yield from self._reloads.facts()
         for name, camera in capture.status().items():
             up = camera.state in {"running", "ended"}
             detail = ": ".join(part for part in (camera.state, camera.detail) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,13 +32,17 @@ def run(
         Literal["debug", "info", "warning", "error"], typer.Option(help="Least level to write.")
     ] = "info",
 ) -> None:
-    """Run a station until it is stopped; the demo if no file is given."""
+    """Run a station until it is stopped; the demo if no file is given.
+
+    SIGTERM and SIGINT stop it; SIGHUP has it take its changed file.
+    """
     from inspector.config.load import load_station
     from inspector.config.secrets import Secrets
     from inspector.config.shipped import demo_file
     from inspector.observe import logging
 
-    stop = threading.Event()
+    stop, reload = threading.Event(), threading.Event()
+    on_terminal = sys.stderr.isatty()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         del number
@@ -46,14 +51,21 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
 
+    def on_hangup(_number: int, _frame: FrameType | None) -> None:
+        # A terminal that was closed sends it too, and takes the station along.
+        (stop if on_terminal and not sys.stderr.isatty() else reload).set()
+
+    signal.signal(signal.SIGHUP, on_hangup)
+
     secrets = Secrets()
-    config = load_station(file or demo_file(), secrets)
+    file = file or demo_file()
+    config = load_station(file, secrets)
     logging.configure(log_format, log_level)
     log = structlog.get_logger("inspector.run")
 
     from inspector.station import Station
 
-    station = Station(config, secrets, stop_asked=stop.is_set)
+    station = Station(config, secrets, file=file, stop_asked=stop.is_set)
     log.info("starting", station=config.station, state=str(station.folder))
     if not station.start():
         log.info("stopped before it was ready", station=config.station)
@@ -61,9 +73,14 @@ def run(
     try:
         log.info("ready", station=config.station, page=station.address)
         while not stop.wait(0.2):
+            if reload.is_set():
+                reload.clear()
+                station.reload("SIGHUP")
             if until_ended and station.ended:
                 log.info("every camera has come to its end", station=config.station)
                 break
     finally:
         station.stop()
+    if reload.is_set():
+        log.warning("reload: not now", origin="SIGHUP", reason="the station stops")
     log.info("stopped", station=config.station)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from inspector.frame import Frame
 
+_MOST_CAMERAS = 256
+"""As many as a station may have. Beyond that some were removed: the most silent is forgotten."""
+
 _FORGET_AFTER = 3
 """A camera that is more intervals late than this is not waited for."""
 
@@ -41,6 +44,10 @@ class Arrivals:
             gap = now - self._last[camera]
             old = self._interval.get(camera, gap)
             self._interval[camera] = old + 0.25 * (gap - old)
+        elif len(self._last) >= _MOST_CAMERAS:
+            silent = min(self._last, key=lambda name: self._last[name])
+            self._last.pop(silent)
+            self._interval.pop(silent, None)
         self._last[camera] = now
 
     def expected(self, until: float, without: Container[str]) -> bool:

@@ -79,6 +79,11 @@ class Metrics:
         self._registry.register(_StatusCollector(status))
         ProcessCollector(registry=self._registry)
 
+    def forget(self, camera: str) -> None:
+        """Drop the series of a camera that is gone; if it returns, they begin at zero."""
+        for metric in (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total):
+            metric.remove_by_labels({"camera": camera})
+
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)

@@ -45,6 +45,10 @@ class Narrator:
         self._clock = clock
         self._told: dict[str, _Told] = {}
 
+    def forget(self, camera: str) -> None:
+        """No verdict on that camera will come. Any thread."""
+        self._told.pop(camera, None)
+
     def verdict(self, frame: Frame, verdict: Verdict, transition: str | None) -> None:
         """Tell of one verdict, as far as it is worth a line now."""
         told = self._told.setdefault(frame.camera, _Told(summary_at=self._clock()))

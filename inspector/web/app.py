@@ -1,6 +1,6 @@
 """The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
 
-Read-only. On any address but loopback every path except the probes asks for the token, as a bearer
+All but `POST /api/reload` only reads. On any address but loopback every path except the probes asks for the token, as a bearer
 token (programs) or as the password of HTTP basic authentication with any user name (browsers).
 """
 
@@ -12,17 +12,19 @@ import hmac
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspector.observe.metrics import CONTENT_TYPE
+from inspector.web.foreign import refuse_foreign_pages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from inspector.observe.health import Health, Report
     from inspector.observe.metrics import Metrics
+    from inspector.reload import Outcome
 
 _PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 _STATIC = {
@@ -40,6 +42,9 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_RELOAD_STATUS = {
+    "applied": 200, "unchanged": 200, "refused": 422, "restart needed": 409, "not now": 503,
+}  # fmt: skip
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
@@ -54,6 +59,12 @@ class Served(Protocol):
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
+
+    def reload(self, origin: str) -> Outcome:
+        """Take the station file as it is now."""
+
+    def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest changes made to the station, newest first. Raises OSError."""
 
 
 def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
@@ -85,6 +96,7 @@ def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
 
     _add_probes(app, station)
     _add_api(app, station)
+    _add_reload(app, station)
     _add_page(app)
     return app
 
@@ -134,6 +146,25 @@ def _add_api(app: FastAPI, station: Served) -> None:
     @app.get("/api/events", summary="The newest events, newest first")
     def events(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JSONResponse:
         return JSONResponse(list(station.recent_events(limit)))
+
+
+def _add_reload(app: FastAPI, station: Served) -> None:
+    @app.post(
+        "/api/reload",
+        summary="Take the station file as it is now: all of it, or nothing",
+        dependencies=[Depends(refuse_foreign_pages)],
+    )
+    def reload(request: Request) -> JSONResponse:
+        outcome = station.reload(f"HTTP {request.client.host if request.client else 'unknown'}")
+        return JSONResponse(outcome.document(), status_code=_RELOAD_STATUS[outcome.word])
+
+    @app.get("/api/journal", summary="Changes made to the station, newest first")
+    def journal(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JSONResponse:
+        try:
+            return JSONResponse(list(station.journal(limit)))
+        except OSError as error:
+            detail = f"the journal cannot be read: {error.strerror}"
+            return JSONResponse({"detail": detail}, status_code=503)
 
 
 def _add_page(app: FastAPI) -> None:

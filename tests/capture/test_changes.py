@@ -1,4 +1,4 @@
-"""Another set of cameras while capture runs: who stays notices nothing, who goes leaves no debts."""
+"""Another set of cameras while capture runs: who stays notices nothing, who goes owes nothing."""
 
 from __future__ import annotations
 
