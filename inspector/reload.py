@@ -171,7 +171,7 @@ class Reloads:
             return Outcome("unchanged", "nothing changed")
         if found.fixed:
             faults = [
-                loaded.fault(change.key, f"{change}; restart the station for that")
+                loaded.fault(change.key, f"{change.step}; restart the station for that")
                 for change in found.fixed
             ]
             return self._refuse("restart needed", "nothing was applied", faults)

@@ -79,3 +79,19 @@ def test_a_return_after_a_restart_is_told_and_the_loss_is_not_told_again() -> No
     (restored,) = told(status("running"), lost=("infeed",))
     assert restored["type"] == "inspector.camera.restored.v1"
     assert restored["data"]["lost_s"] is None
+
+
+def test_a_camera_that_was_lost_when_it_went_is_restored_when_it_returns() -> None:
+    events: list[Event] = []
+    cameras = CameraEvents(
+        Documents("packing-07", "inspect", Topics()), lambda _, event, lost: events.append(event)
+    )
+    cameras.change(status("lost", "refused"))
+    cameras.forget("infeed")
+    cameras.change(status("running"))
+    assert [event.type for event in events] == ["inspector.camera.lost.v1"]
+    cameras.forget("infeed")
+    cameras.adopt({"infeed"})
+    cameras.change(status("running"))
+    assert events[-1].type == "inspector.camera.restored.v1"
+    assert events[-1].document["data"]["lost_s"] is None

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from inspector.capture.status import DROP_CAUSES, Counters
+from inspector.config.cameras import Camera, PatternSource
 from inspector.config.station import Station
 from inspector.events.documents import Documents
 from inspector.events.outbox import CameraState, Outbox
@@ -47,6 +48,7 @@ def verdict(outcome: Outcome, label: str | None = None) -> Verdict:
     return Verdict(outcome, label, p, ("because",), None, INFO, None, now, now)
 
 
+PATTERN = PatternSource(kind="pattern")
 BAD = (Outcome.REJECTED, "gblur")
 GOOD = (Outcome.ACCEPTED, "refimgs")
 
@@ -181,3 +183,54 @@ def test_an_engine_that_fails_is_told_until_it_judges_again(desk: Desk) -> None:
     assert rule(Outcome.UNJUDGEABLE, Cause.ENGINE_ERROR) == "because"
     assert rule(Outcome.UNJUDGEABLE, Cause.DECODE) == "because"  # the engine was not asked
     assert rule(Outcome.UNCERTAIN, None) is None
+
+
+def two_cameras(policy: dict[str, object]) -> Station:
+    cameras = {name: {"source": {"kind": "pattern"}} for name in ("infeed", "outfeed")}
+    return Station.model_validate(
+        {
+            "version": 1,
+            "station": "packing-07",
+            "cameras": cameras,
+            "policies": {"default": policy},
+        }
+    )
+
+
+def test_another_policy_holds_from_the_next_frame_on(desk: Desk) -> None:
+    desk.rule(BAD)
+    desk.rulings.adopt(two_cameras({"needed": 5, "window": 9}))
+    desk.rule(BAD, BAD, BAD)
+    assert desk.rulings.quality("infeed") == "good"
+    desk.rule(BAD)
+    assert desk.rulings.quality("infeed") == "degraded", "what was in the window counts"
+    desk.outbox.close()
+
+
+def test_a_camera_that_returns_goes_on_where_it_was(desk: Desk) -> None:
+    documents = Documents("packing-07", "inspect", desk.station.events.topics)
+    counters = Counters(0, 0, dict.fromkeys(DROP_CAUSES, 0), 0)
+    desk.rulings.begin_epoch("infeed", 4)
+    desk.rule(BAD, BAD, stream_epoch=4)
+    event = documents.camera_lost(
+        "infeed", stream_epoch=4, cause="refused", detail="gone", counters=counters
+    )
+    desk.rulings.tell_of_camera("infeed", event, lost=True)
+    desk.rulings.forget("infeed")
+    assert desk.rulings.next_epochs() == {}
+    assert (desk.rulings.quality("infeed"), desk.rulings.last("infeed")) == ("good", None)
+    assert desk.rulings.lost_cameras == frozenset()
+    desk.rulings.adopt(desk.station)
+    assert desk.rulings.next_epochs() == {"infeed": 5}
+    assert desk.rulings.quality("infeed") == "degraded"
+    assert desk.rulings.lost_cameras == {"infeed"}
+    desk.rule(GOOD, GOOD, stream_epoch=5)
+    assert desk.events()[-1] == "quality.recovered"
+
+
+def test_a_removed_camera_is_ruled_on_until_it_is_forgotten(desk: Desk) -> None:
+    desk.rulings.adopt(two_cameras({}))
+    only = two_cameras({}).model_copy(update={"cameras": {"outfeed": Camera(source=PATTERN)}})
+    desk.rulings.adopt(only)
+    desk.rule(BAD, BAD)
+    assert desk.events()[:2] == ["frame.rejected", "frame.rejected"]

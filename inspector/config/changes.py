@@ -44,11 +44,16 @@ class Change:
     new: Any
 
     def __str__(self) -> str:
+        return f"{dotted(self.key)}: {self.step}"
+
+    @property
+    def step(self) -> str:
+        """From what to what, in words; a section that comes or goes is not spelt out."""
         if isinstance(self.new, dict) and self.old is None:
-            return f"{dotted(self.key)}: added"
+            return "added"
         if isinstance(self.old, dict) and self.new is None:
-            return f"{dotted(self.key)}: removed"
-        return f"{dotted(self.key)}: {json.dumps(self.old)} → {json.dumps(self.new)}"
+            return "removed"
+        return f"{json.dumps(self.old)} → {json.dumps(self.new)}"
 
     def document(self) -> dict[str, Any]:
         """The change as JSON-able data."""

@@ -1,7 +1,8 @@
 """The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
 
-All but `POST /api/reload` only reads. On any address but loopback every path except the probes asks for the token, as a bearer
-token (programs) or as the password of HTTP basic authentication with any user name (browsers).
+All but `POST /api/reload` only reads. On any address but loopback every path except the probes asks
+for the token, as a bearer token (programs) or as the password of HTTP basic authentication with any
+user name (browsers).
 """
 
 from __future__ import annotations

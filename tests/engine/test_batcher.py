@@ -98,3 +98,12 @@ def test_arrivals_follow_a_changing_rate():
         arrivals.saw("a", 19 + n * 0.1)
     assert arrivals.expected(21.0 + 0.15, without=())
     assert not arrivals.expected(60.0, without=())
+
+
+def test_cameras_that_were_removed_are_not_remembered_for_ever():
+    arrivals = Arrivals()
+    for n in range(1000):
+        arrivals.saw(f"renamed-{n}", n)
+        arrivals.saw("stays", n + 0.5)
+    assert len(arrivals._last) == len(arrivals._interval) + 255 == 256
+    assert arrivals.expected(1000.6, without=())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_WITHIN_S = 60.0
+JSON = {"content-type": "application/json"}
 
 
 class StationProcess:
@@ -34,14 +35,7 @@ class StationProcess:
         self.folder = folder
         self.file = folder / "station.yaml"
         self.state = folder / "state"
-        document = {
-            "version": 1,
-            "station": "test-01",
-            "state": str(self.state),
-            "web": {"listen": "127.0.0.1:0"},
-            **config,
-        }
-        self.file.write_text(yaml.safe_dump(document))
+        self.write(config)
         self.log_path = folder / f"station-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
@@ -51,6 +45,24 @@ class StationProcess:
                 stderr=log,
                 env={**os.environ, **(env or {})},
             )
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Put another station file in the place of the present one."""
+        document = {
+            "version": 1,
+            "station": "test-01",
+            "state": str(self.state),
+            "web": {"listen": "127.0.0.1:0"},
+            **config,
+        }
+        new = self.file.with_suffix(".new")
+        new.write_text(yaml.safe_dump(document))
+        new.replace(self.file)
+
+    def reload(self, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """POST /api/reload."""
+        url = self.page + "/api/reload"
+        return httpx.post(url, json=None, headers=JSON | dict(headers or {}), timeout=30)
 
     def __enter__(self) -> Self:
         return self

@@ -9,9 +9,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from inspector.config.faults import Fault
 from inspector.errors import UserError
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
+from inspector.reload import Outcome, Word
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
@@ -32,6 +34,9 @@ class SmallStation:
     def __init__(self) -> None:
         self.health = Health()
         self.metrics = Metrics(self.status)
+        self.outcome = Outcome("unchanged", "nothing changed")
+        self.reloads: list[str] = []
+        self.journal_fault: OSError | None = None
 
     def status(self) -> dict[str, Any]:
         return {
@@ -70,6 +75,15 @@ class SmallStation:
 
     def recent_events(self, limit: int) -> list[dict[str, Any]]:
         return [{"id": "e1"}, {"id": "e0"}][:limit]
+
+    def reload(self, origin: str) -> Outcome:
+        self.reloads.append(origin)
+        return self.outcome
+
+    def journal(self, limit: int) -> list[dict[str, Any]]:
+        if self.journal_fault:
+            raise self.journal_fault
+        return [{"at": "later"}, {"at": "earlier"}][:limit]
 
 
 @pytest.fixture
@@ -173,3 +187,95 @@ def test_an_address_that_is_taken_is_the_users_mistake(
     server = WebServer(make_app(station, host="127.0.0.1", token=None), host="127.0.0.1", port=port)
     with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
         server.start()
+
+
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("applied", 200),
+        ("unchanged", 200),
+        ("refused", 422),
+        ("restart needed", 409),
+        ("not now", 503),
+    ],
+)
+def test_a_reload_answers_with_its_outcome(
+    page: httpx.Client, station: SmallStation, word: Word, status: int
+) -> None:
+    fault = Fault(("cameras", "a", "slots"), "got the number 1", 7, 5, "the number 1", "at least 2")
+    station.outcome = Outcome(word, "said so", [fault])
+    answer = page.post("/api/reload", headers=JSON)
+    assert answer.status_code == status
+    assert (answer.json()["outcome"], answer.json()["detail"]) == (word, "said so")
+    assert answer.json()["faults"] == [
+        {
+            "line": 7,
+            "column": 5,
+            "key": "cameras.a.slots",
+            "problem": "got the number 1",
+            "got": "the number 1",
+            "expected": "at least 2",
+        }
+    ]
+    assert station.reloads == ["HTTP 127.0.0.1"]
+
+
+def test_a_page_of_another_site_cannot_ask_for_a_reload(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    """What a browser sends of its own accord for a foreign form, script or sandboxed frame."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        assert page.post("/api/reload", headers={"content-type": kind}).status_code == 415
+    assert page.post("/api/reload").status_code == 415
+    for origin in ("https://evil.example", "null", f"http://localhost:{page.base_url.port}"):
+        answer = page.post("/api/reload", headers=JSON | {"origin": origin})
+        assert answer.status_code == 403, origin
+    asked = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    consent = page.options("/api/reload", headers=asked)
+    assert "access-control-allow-origin" not in consent.headers
+    assert page.get("/api/reload").status_code == 405
+    assert station.reloads == []
+    own = str(page.base_url).rstrip("/")
+    assert page.post("/api/reload", headers=JSON | {"origin": own}).status_code == 200
+
+
+def test_a_reload_wants_the_token_and_is_no_less_guarded_by_it(
+    guarded: httpx.Client, station: SmallStation
+) -> None:
+    """A browser sends the password it remembers for a foreign page too."""
+    basic = base64.b64encode(b"anyone:s3cret").decode()
+    known = {"authorization": f"Basic {basic}"}
+    assert guarded.post("/api/reload", headers=JSON).status_code == 401
+    assert guarded.post("/api/reload", headers=known).status_code == 415
+    foreign = JSON | known | {"origin": "https://evil.example"}
+    assert guarded.post("/api/reload", headers=foreign).status_code == 403
+    assert station.reloads == []
+    assert guarded.post("/api/reload", headers=JSON | known).status_code == 200
+    assert guarded.get("/api/journal").status_code == 401
+
+
+def test_the_journal_is_served_newest_first(page: httpx.Client, station: SmallStation) -> None:
+    assert page.get("/api/journal?limit=1").json() == [{"at": "later"}]
+    assert page.get("/api/journal?limit=0").status_code == 422
+    station.journal_fault = PermissionError(13, "Permission denied")
+    answer = page.get("/api/journal")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "the journal cannot be read: Permission denied",
+    )
+
+
+def test_series_of_a_camera_that_is_gone_are_dropped(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    for name in ("infeed", "old"):
+        station.metrics.verdicts_total.labels(name, "rejected", "wn").inc()
+        station.metrics.frame_age_seconds.labels(name).observe(0.1)
+        station.metrics.unconfirmed_total.labels(name).inc()
+    station.metrics.forget("old")
+    text = page.get("/metrics").text
+    assert 'camera="old"' not in text
+    assert 'inspector_verdicts_total{camera="infeed",label="wn",verdict="rejected"} 1.0' in text
