@@ -57,7 +57,7 @@ class Lineup:
             CaptureError: the cameras cannot be changed now; all is as before.
         """
         self._rulings.adopt(config)  # first: the frames of a new camera find their policy
-        self._camera_events.adopt(self._rulings.lost_cameras)
+        self._camera_events.adopt(self._rulings.lost_cameras & set(plan.added))
         try:
             leaving = self._capture.apply(
                 config.cameras, first_epochs=self._rulings.next_epochs(), anew=plan.restarted

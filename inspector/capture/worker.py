@@ -326,9 +326,9 @@ def _name_process(name: str) -> None:
 def main(arguments: list[str]) -> int:
     """Run a worker over the descriptors that are named in the arguments."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # Ctrl-C and a service manager reach the whole group; the stop is the station's to handle.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Terminals and service managers reach the whole group; stop and reload are the station's.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     end = socket.socket(fileno=int(arguments[0]))
     page = CounterPage(int(arguments[1]))
     try:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from inspector.observe.health import Health, Report
     from inspector.observe.metrics import Metrics
-    from inspector.reload import Outcome
 
 _PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 _STATIC = {
@@ -49,6 +48,17 @@ _RELOAD_STATUS = {
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
+class ReloadOutcome(Protocol):
+    """What became of a reload."""
+
+    @property
+    def word(self) -> str:
+        """`applied`, `unchanged`, `refused`, `restart needed` or `not now`."""
+
+    def document(self) -> Mapping[str, Any]:
+        """All of it, as JSON-able data without secrets."""
+
+
 class Served(Protocol):
     """What the interface needs of the station. All methods may be called from any thread."""
 
@@ -61,7 +71,7 @@ class Served(Protocol):
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
 
-    def reload(self, origin: str) -> Outcome:
+    def reload(self, origin: str) -> ReloadOutcome:
         """Take the station file as it is now."""
 
     def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:

@@ -40,11 +40,11 @@ def test_kill_9_restarts_one_camera_and_leaves_the_other_alone(rig):
     assert {e for n, e in rig.epochs if n == "b"} == {0}
 
 
-def test_a_stop_of_the_whole_group_is_left_to_the_station(rig):
+def test_a_signal_to_the_whole_group_is_left_to_the_station(rig):
     """A service manager signals every process at once: no camera may be told as lost by that."""
     rig = rig({"a": pattern()}).start()
     rig.until_frames(1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(rig.pid("a"), number)
     rig.until_frames(len(rig.good("a")) + 5)
     assert rig.status("a").restarts == {}

@@ -179,3 +179,58 @@ def test_the_books_balance_at_any_time_and_close_in_the_end(line):
         assert books.dropped["engine_error"] == line.results[name, "engine_error"]
         assert status.restarts["crashed"] == 3
     assert sum(count for (_, result), count in line.results.items() if result == "engine_error")
+
+
+def test_the_books_balance_while_cameras_come_change_and_go(line):
+    """Reloads in a row, with workers killed in the middle of some; `a` is not concerned."""
+    line.judge.start()
+    line.capture.start()
+    failures: list[AssertionError] = []
+    watching = True
+
+    def watch() -> None:
+        while watching and not failures:
+            try:
+                line.check()
+            except AssertionError as error:
+                failures.append(error)
+            time.sleep(0.001)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    cameras = {name: link.camera for name, link in line.capture._links.items()}
+    closed: list[tuple[str, object]] = []
+    chance = random.Random(5)
+    try:
+        for turn in range(1, 13):
+            present = {n: c for n, c in cameras.items() if n == "a" or chance.random() < 0.7}
+            for name, link in list(line.capture._links.items()):
+                if name != "a" and link.process is not None and chance.random() < 0.3:
+                    os.kill(link.process.pid, signal.SIGKILL)
+            anew = {name for name in present if name != "a" and chance.random() < 0.5}
+            left = line.capture.apply(
+                present, first_epochs=dict.fromkeys(cameras, turn * 1000), anew=anew
+            )
+            closed += left.items()
+            name = chance.choice([*present])
+            count = len(line.verdicts[name])
+            line.until(lambda n=name, c=count: len(line.verdicts[n]) > c, f"verdicts of {name}")
+    finally:
+        watching = False
+        watcher.join()
+    line.close()
+    assert failures == []
+    judged: Counter[str] = Counter()
+    last = [(name, future.result(0)) for name, future in closed]
+    last += [(name, status.counters) for name, status in line.capture.status().items()]
+    for name, books in last:
+        assert books.in_flight == 0, name
+        assert books.frames_in == books.judged + sum(books.dropped.values()), name
+        judged[name] += books.judged
+    assert closed, "some camera was removed"
+    for name, verdicts in line.verdicts.items():
+        assert verdicts == sorted(set(verdicts)), "once each, in order"
+        assert judged[name] == line.results[name, "judged"]
+    assert {epoch for epoch, _ in line.verdicts["a"]} == {0}
+    assert line.capture.status()["a"].restarts == {}
+    assert line.capture.status()["a"].counters.dropped["worker_lost"] == 0
