@@ -163,12 +163,12 @@ class CameraLink:
 
     def spawn(self) -> bool:
         """Start a worker and tell it to connect. False if that failed; it is tried again later."""
-        self._login_mark = b""
         try:
             login = self._login()
             self._lease()
             process = WorkerProcess()
         except InspectorError as error:
+            self._login_mark = b""  # unlike any that a secret gives
             self._lost("authentication", str(error))
             return False
         except OSError as error:

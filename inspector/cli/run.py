@@ -42,6 +42,7 @@ def run(
     from inspector.observe import logging
 
     stop, reload = threading.Event(), threading.Event()
+    reloading = threading.Thread(name="reload")
     on_terminal = sys.stderr.isatty()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -73,9 +74,11 @@ def run(
     try:
         log.info("ready", station=config.station, page=station.address)
         while not stop.wait(0.2):
-            if reload.is_set():
+            if reload.is_set() and not reloading.is_alive():
                 reload.clear()
-                station.reload("SIGHUP")
+                # In a thread of its own: neither the stop nor this loop waits for it.
+                reloading = threading.Thread(target=station.reload, args=("SIGHUP",), daemon=True)
+                reloading.start()
             if until_ended and station.ended:
                 log.info("every camera has come to its end", station=config.station)
                 break

@@ -297,6 +297,27 @@ def test_asked_during_the_start_it_is_done_when_the_station_is_ready(
         assert station.terminate() == 0
 
 
+def test_a_stop_in_the_middle_of_reloads_ends_in_time(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        until_judged(station, "belt")
+        del config["cameras"]["belt"]
+        config["cameras"]["more"] = BELT
+        station.write(config)
+        for _ in range(20):
+            station.process.send_signal(signal.SIGHUP)
+        station.until("reload", lambda: reloads(station))
+        for _ in range(20):
+            station.process.send_signal(signal.SIGHUP)
+        assert station.terminate(within_s=10) == 0
+        assert station.log()[-1]["message"] == "stopped"
+        words = [line["message"] for line in reloads(station)]
+        assert words[0] == "reload: applied"
+        assert set(words[1:]) <= {"reload: nothing changed", "reload: not now"}
+
+
 @pytest.mark.timeout(240)
 def test_fifty_reloads_in_a_row_leave_nothing_behind(
     config: dict[str, Any], tmp_path: Path
