@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import pytest
+import yaml
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -126,6 +127,25 @@ return Math.min(...shown.map((element) => {
   return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
 }));
 """
+
+
+def test_a_refused_station_file_stands_on_the_page_until_a_good_one_comes(
+    browser: Chrome, station: StationProcess
+) -> None:
+    good = yaml.safe_load(station.file.read_text())
+    browser.get(station.page + "/")
+    wait = WebDriverWait(browser, WITHIN_S, ignored_exceptions=[Exception])
+    wait.until(lambda b: _card(b, "away"))
+    station.write({**good, "cameras": {**good["cameras"], "away": {"source": {"kind": "rtps"}}}})
+    assert station.reload().status_code == 422
+    troubles = browser.find_element(By.ID, "troubles")
+    wait.until(lambda _: 'did you mean "rtsp"?' in troubles.text)
+    assert "station file\nrefused at " in troubles.text
+    del good["cameras"]["away"]
+    station.write(good)
+    assert station.reload().status_code == 200
+    wait.until(lambda _: "station file" not in troubles.text)
+    wait.until(lambda b: not b.find_elements(By.CSS_SELECTOR, "[data-camera=away]"))
 
 
 def test_the_page_says_when_the_station_is_gone(browser: Chrome, station: StationProcess) -> None:
