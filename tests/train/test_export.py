@@ -15,7 +15,7 @@ from train.export.equalise import equalised
 from train.export.folder import EngineFacts, answers_everywhere, write_engine
 from train.export.golden import TOLERANCE, Candidate, choose, may_ship
 from train.export.graph import to_onnx
-from train.export.precision import to_fp16, to_int8
+from train.export.precision import shifted, to_fp16, to_int8
 from train.export.rounding import rounded
 from train.labels import LABEL_SETS
 from train.measure.calibration import Thresholds
@@ -51,6 +51,15 @@ def test_the_graph_answers_as_the_network_does(models, trained_like_net, tiles):
         logits = trained_like_net(to_input(torch.from_numpy(tiles)))
         expected = torch.softmax(logits / 1.3, dim=1).numpy()
     np.testing.assert_allclose(by_onnxruntime(models["fp32"])(tiles), expected, atol=1e-4)
+
+
+def test_a_correction_of_the_logits_goes_through_the_temperature(models, tiles):
+    by = np.linspace(-1, 1, len(LABELS)).astype(np.float32)
+    for precision in ("fp32", "int8"):
+        before = by_onnxruntime(models[precision])(tiles)
+        after = by_onnxruntime(shifted(models[precision], 1.3 * by))(tiles)
+        expected = before * np.exp(by)
+        np.testing.assert_allclose(after, expected / expected.sum(1, keepdims=True), atol=1e-4)
 
 
 def test_the_graph_takes_any_batch(models, tiles):

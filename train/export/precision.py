@@ -65,6 +65,17 @@ def _as_raw_bytes(model: ModelProto) -> None:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
 
 
+def shifted(model: ModelProto, by: NDArray[np.float32]) -> ModelProto:
+    """A copy whose last dense layer adds `by`, (classes,) float32, to its logits."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    last = [node for node in copy.graph.node if node.op_type == "Gemm"][-1]
+    bias = next(i for i in copy.graph.initializer if i.name == last.input[2])
+    values = numpy_helper.to_array(bias) + by.astype(np.float32)
+    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    return copy
+
+
 class _Tiles(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not annotated
     """Hands the calibration tiles out in small batches."""
 
