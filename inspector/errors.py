@@ -29,3 +29,7 @@ class EngineError(InspectorError):
 
 class EventsError(InspectorError):
     """The outbox, an event document or the broker failed."""
+
+
+class EvidenceError(InspectorError):
+    """A picture could not be encoded, or the evidence folder not be used."""

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from inspector.capture.supervisor import Capture
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, EventsError, UserError
+from inspector.errors import EngineError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
+from inspector.evidence.store import Evidence
 from inspector.journal import Journal
 from inspector.lineup import Lineup
 from inspector.observe.health import Fact, Health, Loop, Phase
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from inspector.config.station import Station as StationFile
     from inspector.engine.load import Engine
     from inspector.events.documents import Event
+    from inspector.evidence.store import Picture
     from inspector.frame import Frame
     from inspector.slots import Ring
     from inspector.verdict import Verdict
@@ -87,6 +90,7 @@ class Station:
         self._documents = Documents(config.station, config.mode, config.events.topics)
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
+        self._evidence: Evidence | None = None
         self._rulings: Rulings | None = None
         self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
@@ -140,6 +144,7 @@ class Station:
             on_commit=lambda done: self.metrics.commit_seconds.observe(done.commit_s),
         )
         self._outbox = outbox
+        self._evidence = self._keep_evidence(outbox)
         if config.events.kafka is not None:
             self._publisher = Publisher(
                 outbox,
@@ -169,6 +174,22 @@ class Station:
                 "give another one under state:, or the right to write there"
             )
             raise UserError(msg) from error
+
+    def _keep_evidence(self, outbox: Outbox) -> Evidence | None:
+        """Open the evidence, where pictures are wanted; it is looked through beside the start."""
+        asked = self.config.evidence
+        if asked is None:
+            return None
+        seconds = self.metrics.evidence_seconds
+        evidence = Evidence(
+            self.folder / asked.folder,
+            asked,
+            slots={name: camera.slots for name, camera in self.config.cameras.items()},
+            stored=outbox.documents,
+            on_seconds=lambda step, took: seconds.labels(step).observe(took),
+        )
+        evidence.start()
+        return evidence
 
     def _load_engines(self) -> Iterator[tuple[str, Engine]]:
         asked = self.config.engine
@@ -203,16 +224,12 @@ class Station:
     def _connect(self, outbox: Outbox) -> None:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
         asked = self.config.engine
-        rulings = Rulings(self.config, self._documents, outbox, self.metrics)
+        rulings = Rulings(self.config, self._documents, outbox, self.metrics, self._evidence)
         camera_events = CameraEvents(self._documents, rulings.tell_of_camera, rulings.lost_cameras)
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
-            try:
-                rulings.rule(frame, verdict, capture.counters)
-            except EventsError as error:  # the judge must go on with the next frame
-                _log.error("verdict without its events", camera=frame.camera, fault=str(error))
-            finally:
-                capture.release(frame, result_of(verdict))
+            release = partial(capture.release, frame, result_of(verdict))
+            rulings.rule(frame, verdict, capture.counters, release)
 
         def on_change(status: CameraStatus) -> None:
             # The service manager ends the workers with us: that is no camera that was lost.
@@ -306,17 +323,25 @@ class Station:
             self._capture.stop()
         if self._judge is not None:
             self._judge.stop(left(4.5))
+        if self._evidence is not None:
+            self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
         if self._capture is not None:
             self._capture.close()
+        self._flush(left)
+        for engine in self._engines.values():
+            engine.close()
+        self._web.stop()
+
+    def _flush(self, left: Callable[[float], float]) -> None:
+        """Bring events to the disk, and beside their pictures."""
         if self._outbox is not None:
             self._tell_status(self._outbox)
         if self._publisher is not None:
             self._publisher.stop(left(2.5))
         if self._outbox is not None:
             self._outbox.close(max(1.0, left(1)))
-        for engine in self._engines.values():
-            engine.close()
-        self._web.stop()
+        if self._evidence is not None:
+            self._evidence.close(min(0.5, left(0.4)))
 
     @property
     def ended(self) -> bool:
@@ -342,12 +367,17 @@ class Station:
             },
             "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
         return self._outbox.newest(limit) if self._outbox is not None else []
+
+    def evidence(self, uri: str) -> Picture | None:
+        """A kept picture, or the event beside it, by the uri in its event."""
+        return self._evidence.picture(uri) if self._evidence is not None else None
 
     def _quality(self, camera: str) -> dict[str, Any]:
         rulings = self._rulings
@@ -363,6 +393,10 @@ class Station:
         if stats.parked:
             parked = f"{stats.parked} refused by the broker for good: inspector events parked"
             yield Fact("parked events", ok=False, detail=parked)
+        if self._evidence is not None:
+            kept = self._evidence.stats()
+            detail = kept.fault or f"{kept.files} pictures, {kept.bytes // 1_000_000} MB"
+            yield Fact("evidence", kept.fault is None, detail)
         fault = self._rulings.engine_fault if self._rulings is not None else None
         if fault is not None:
             yield Fact("judging", ok=False, detail=fault, gates=True)

@@ -17,10 +17,12 @@ PACKAGE = ROOT / "inspector"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-STAGES = {"capture", "engine", "decision", "events", "web"}
+STAGES = {"capture", "engine", "decision", "events", "evidence", "web"}
 """Stages of a frame's way; the station connects them, they do not know one another."""
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
+UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover"}
+"""What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {
     "openvino": "inspector/engine/openvino.py",
@@ -82,7 +84,7 @@ def test_stages_do_not_import_each_other(stage):
 def test_nothing_below_the_station_imports_upwards(part):
     single = PACKAGE / f"{part}.py"
     for path in [single] if single.is_file() else (PACKAGE / part).rglob("*.py"):
-        upwards = parts_of(imports_of(path)) & {"station", "cli", "ruling", "reload", "lineup"}
+        upwards = parts_of(imports_of(path)) & UPPER
         assert not upwards, f"{path.relative_to(ROOT)} imports {sorted(upwards)}"
 
 

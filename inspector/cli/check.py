@@ -99,12 +99,23 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     kafka = station.events.kafka
     target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
     console.print(f"events    {target}")
+    console.print(f"evidence  {_evidence(station)}")
     console.print(f"web       http://{station.web.listen}/")
     secrets = names_of(file.document.value)
     if secrets:
         console.print(f"secrets   {', '.join(secrets)}{': all set' if ask_secrets else ''}")
     for note in notes:
         console.print(f"note      {note}", style="yellow", soft_wrap=True)
+
+
+def _evidence(station: Station) -> str:
+    kept = station.evidence
+    if kept is None:
+        return "none: no pictures are kept"
+    return (
+        f"{kept.folder}{'' if kept.folder.is_absolute() else ' in the state folder'}, "
+        f"{kept.format}, {kept.keep_days:g} days, {kept.max_mb} MB at most"
+    )
 
 
 def _address(source: Any) -> str:

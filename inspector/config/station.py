@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from inspector.config.base import FilePath, Name, SecretName, Section
 from inspector.config.cameras import Camera, Label
 from inspector.config.events import Events
+from inspector.config.evidence import Evidence
 
 
 class Engine(Section):
@@ -117,6 +118,8 @@ class Station(Section):
     """The policies by their names; `default` exists even where it is not written."""
     events: Events = Events()
     """What is published, and where to."""
+    evidence: Evidence | None = None
+    """Pictures of rejected frames, kept beside their events; none if absent."""
     web: Web = Web()
     """Page, probes, metrics and interface."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 
@@ -87,6 +87,17 @@ class Event:
     key: str
     topic: str
     document: Document
+
+
+def with_evidence(event: Event, evidence: Mapping[str, str] | None, missing: str | None) -> Event:
+    """The event of a frame, pointing to its picture.
+
+    Args:
+        evidence: `uri`, `sha256` and `media_type`; None without a picture.
+        missing: why there is none though there should be one, in a word.
+    """
+    data = event.document["data"] | {"evidence": evidence, "no_evidence": missing}
+    return replace(event, document=event.document | {"data": data})
 
 
 def rfc3339(utc_ns: int) -> str:
@@ -300,6 +311,7 @@ class Documents:
             "quality": dict(facts["quality"]),
             "engine": _engine(verdict.engine),
             "evidence": None,
+            "no_evidence": None,
             "counters": _counters(facts["counters"]),
         }
         return self._make(event_type, frame.camera, utc_ns(decided_ns), data)

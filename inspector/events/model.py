@@ -85,7 +85,9 @@ class Evidence(_Model):
     """The stored picture."""
 
     uri: str
+    """Path below the station's evidence folder; the station serves it at /api/evidence/URI."""
     sha256: str
+    """Of the picture file."""
     media_type: str
 
 
@@ -142,6 +144,8 @@ class FrameData(CameraData):
     quality: Quality
     engine: Engine | None
     evidence: Evidence | None
+    no_evidence: str | None = None
+    """Why there is no picture though there should be one, in a word; null in all other cases."""
 
 
 class CameraLostData(CameraData):

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspector.observe.metrics import CONTENT_TYPE
+from inspector.web.evidence import add_evidence
 from inspector.web.foreign import refuse_foreign_pages
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from inspector.observe.health import Health, Report
     from inspector.observe.metrics import Metrics
+    from inspector.web.evidence import File
 
 _PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 _STATIC = {
@@ -77,6 +79,9 @@ class Served(Protocol):
     def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest changes made to the station, newest first. Raises OSError."""
 
+    def evidence(self, uri: str) -> File | None:
+        """A kept picture by the uri in its event; None if there is none."""
+
 
 def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
     """The ASGI application.
@@ -108,6 +113,7 @@ def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
     _add_probes(app, station)
     _add_api(app, station)
     _add_reload(app, station)
+    add_evidence(app, station.evidence)
     _add_page(app)
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
+import httpx
 import pytest
 import yaml
 from selenium.webdriver.common.by import By
@@ -48,6 +49,7 @@ def station(tmp_path: Path) -> Iterator[StationProcess]:
             },
             "heartbeat_s": 1,
         },
+        "evidence": {"min_free_mb": 0},
     }
     with StationProcess(tmp_path, config) as process:
         yield process.wait_ready()
@@ -77,8 +79,13 @@ def test_the_page_shows_what_the_station_sees(browser: Chrome, station: StationP
     wait.until(lambda _: "quality degraded out of focus" in events.text)
     rejects = [row for row in events.text.splitlines() if "blurred rejected" in row]
     assert 1 <= len(rejects) <= 2, "like rejects are one line, before and after `degraded`"
-    assert int(rejects[0].split()[-1]) > 1
+    assert max(int(row.split()[-1]) for row in rejects) > 1
     assert "status" not in events.text, "a heartbeat is no news"
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#events a.picture"))
+    link = browser.find_element(By.CSS_SELECTOR, "#events a.picture").get_attribute("href")
+    assert link
+    picture = httpx.get(link)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
     trouble = browser.find_element(By.ID, "troubles").text
     assert "broker nothing listens at 127.0.0.1:9" in trouble.replace("\n", " ")
     assert "away" not in trouble, "a camera has its own card"
@@ -102,7 +109,16 @@ def test_the_page_fits_and_can_be_read(
     wait = WebDriverWait(browser, WITHIN_S, ignored_exceptions=[Exception])
     wait.until(lambda b: "degraded" in _card(b, "blurred").text)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    for part in (".verdict", ".label", ".why", ".chip", ".counts dt", "th", "#troubles dt"):
+    for part in (
+        ".verdict",
+        ".label",
+        ".why",
+        ".chip",
+        ".counts dt",
+        "th",
+        "a.picture",
+        "#troubles dt",
+    ):
         assert browser.execute_script(_CONTRAST, part) >= 4.5, part
     verdict = browser.find_element(By.CSS_SELECTOR, ".verdict")
     assert float(verdict.value_of_css_property("font-size").removesuffix("px")) >= 40

@@ -510,3 +510,29 @@ def test_the_error_survives_the_way_between_processes():
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) == "s.yaml: 1 fault\n  line 3: a[0]: wrong"
     assert copy.faults == error.faults
+
+
+@pytest.mark.parametrize(
+    ("evidence", "key", "problem"),
+    [
+        ("{format: gif}", ".format", "jpeg"),
+        ("{format: png, quality: 90}", "", "quality goes with format jpeg; png is lossless"),
+        ("{keep_days: 0}", ".keep_days", "more than 0"),
+        ("{max_mb: 0}", ".max_mb", "at least 1"),
+        ("{min_free_mb: -1}", ".min_free_mb", "at least 0"),
+        ("{per_minute: 0}", ".per_minute", "at least 1"),
+        ("{folder: ''}", ".folder", "expected a path"),
+        ("{keep_day: 3}", ".keep_day", "keep_days"),
+    ],
+)
+def test_fault_of_the_evidence(evidence, key, problem, faults_of):
+    found = faults_of(f"{SMALLEST}evidence: {evidence}\n")
+    assert [(line, where) for line, where, _ in found] == [(5, f"evidence{key}")], found
+    assert problem in found[0][2]
+
+
+def test_evidence_is_kept_where_it_is_asked_for(write):
+    assert load_station(write(SMALLEST)).evidence is None
+    kept = load_station(write(SMALLEST + "evidence: {}\n")).evidence
+    assert (kept.format, kept.quality, kept.per_minute, kept.min_free_mb) == ("jpeg", 92, 10, 2000)
+    assert kept.folder == Path("evidence"), "in the state folder, not in that of the file"

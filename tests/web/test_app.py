@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
 from inspector.errors import UserError
+from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Word
@@ -28,10 +29,15 @@ COUNTERS = {
 }
 
 
+URI = "2023-11-14/infeed/018bcfe5-687b-7000-8000-000000000000.jpg"
+PICTURE = Picture(b"\xff\xd8 pixels", "ab" * 32, "image/jpeg")
+
+
 class SmallStation:
     """A station that has one camera and one event."""
 
     def __init__(self) -> None:
+        self.asked: list[str] = []
         self.health = Health()
         self.metrics = Metrics(self.status)
         self.outcome = Outcome("unchanged", "nothing changed")
@@ -70,6 +76,19 @@ class SmallStation:
                 "shed_total": 0,
             },
             "broker": {"state": "authentication", "blocked": {"inspection.status": "not there"}},
+            "evidence": {
+                "fault": None,
+                "free_bytes": 2 * 10**9,
+                "cameras": {
+                    "infeed": {
+                        "files": 7,
+                        "bytes": 4096,
+                        "written": 9,
+                        "skipped": {"per_minute": 3},
+                        "removed": {"age": 2},
+                    }
+                },
+            },
             "free_bytes": 10**9,
         }
 
@@ -84,6 +103,10 @@ class SmallStation:
         if self.journal_fault:
             raise self.journal_fault
         return [{"at": "later"}, {"at": "earlier"}][:limit]
+
+    def evidence(self, uri: str) -> Picture | None:
+        self.asked.append(uri)
+        return PICTURE if uri == URI else None
 
 
 @pytest.fixture
@@ -142,7 +165,18 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     assert families["inspector_camera_degraded"].samples[0].value == 1
     assert families["inspector_outbox_max_bytes"].samples[0].value == 8192
     assert families["inspector_outbox_writable"].samples[0].value == 0
-    assert families["inspector_evidence_free_bytes"].samples[0].value == 10**9
+    assert families["inspector_evidence_free_bytes"].samples[0].value == 2 * 10**9
+    figures = {
+        "files": 7,
+        "bytes": 4096,
+        "written": 9,
+        "skipped": 3,
+        "removed": 2,
+    }
+    for name, value in figures.items():
+        (sample,) = families[f"inspector_evidence_{name}"].samples
+        assert (sample.labels["camera"], sample.value) == ("infeed", value)
+    assert families["inspector_evidence_writable"].samples[0].value == 1
 
 
 def test_cameras_and_events(page: httpx.Client) -> None:
@@ -153,6 +187,35 @@ def test_cameras_and_events(page: httpx.Client) -> None:
     assert missing.json()["detail"] == "no camera outfeed; this station has infeed"
     assert [e["id"] for e in page.get("/api/events?limit=1").json()] == ["e1"]
     assert page.get("/api/events?limit=0").status_code == 422
+
+
+def test_a_picture_is_served_once_and_then_known(page: httpx.Client) -> None:
+    answer = page.get(f"/api/evidence/{URI}")
+    assert (answer.status_code, answer.content) == (200, PICTURE.data)
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["etag"] == f'"{PICTURE.sha256}"'
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    for tag in (answer.headers["etag"], f'"x", W/{answer.headers["etag"]}', "*"):
+        known = page.get(f"/api/evidence/{URI}", headers={"if-none-match": tag})
+        assert (known.status_code, known.content) == (304, b"")
+    other = page.get(f"/api/evidence/{URI}", headers={"if-none-match": '"cd"'})
+    assert other.status_code == 200
+    head = page.head(f"/api/evidence/{URI}")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(PICTURE.data))
+
+
+def test_evidence_can_only_be_read_and_only_by_its_name(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    for path in ("..%2f..%2fetc%2fpasswd", "%2e%2e/outbox.db", "x%00", ""):
+        missing = page.get(f"/api/evidence/{path}")
+        assert missing.status_code == 404, path
+        assert "no such evidence" in missing.json()["detail"]
+    assert "../../etc/passwd" in station.asked, "the store itself must refuse it, and does"
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert page.request(method, f"/api/evidence/{URI}").status_code == 405
 
 
 def test_the_page_takes_nothing_from_elsewhere(page: httpx.Client) -> None:
@@ -170,7 +233,7 @@ def test_a_made_up_host_name_is_refused_on_loopback(page: httpx.Client) -> None:
 
 def test_with_a_token_everything_but_the_probes_asks_for_it(guarded: httpx.Client) -> None:
     assert guarded.get("/livez").status_code == 200
-    for path in ("/", "/metrics", "/api/status", "/api/openapi.json"):
+    for path in ("/", "/metrics", "/api/status", "/api/openapi.json", f"/api/evidence/{URI}"):
         assert guarded.get(path).status_code == 401
         assert guarded.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
         assert guarded.get(path, headers={"authorization": "Bearer s3cret"}).status_code == 200

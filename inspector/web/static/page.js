@@ -148,8 +148,10 @@ function grouped() {
       && open.what === what && open.event.data.stream_epoch === event.data.stream_epoch) {
       open.count += 1;
       open.last = event.time;
+      open.picture = event.data.evidence?.uri ?? open.picture;
     } else {
-      const group = { event, who, what, count: 1, first: event.time, last: event.time };
+      const picture = event.data.evidence?.uri;
+      const group = { event, who, what, count: 1, first: event.time, last: event.time, picture };
       newestOf.set(who, group);
       groups.push(group);
     }
@@ -159,7 +161,16 @@ function grouped() {
 
 const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });
 
-function eventRow({ event, who, what, count, first, last }) {
+function pictureLink(uri) {
+  const link = document.createElement("a");
+  link.href = `api/evidence/${uri}`;
+  link.target = "_blank";
+  link.className = "picture";
+  link.textContent = "picture";
+  return link;
+}
+
+function eventRow({ event, who, what, count, first, last, picture }) {
   const row = document.createElement("tr");
   const [name, tone] = EVENTS[event.type] ?? [event.type, ""];
   row.className = tone;
@@ -170,6 +181,7 @@ function eventRow({ event, who, what, count, first, last }) {
     cell.textContent = text;
     return cell;
   }));
+  if (picture) row.children[3].append(" ", pictureLink(picture));
   row.lastChild.className = "count";
   return row;
 }
