@@ -70,6 +70,7 @@ make_home() {
     cp -R "$here"/engines/. "$engines"
     # Scripts name the folder in which they were made; the launcher is the way in.
     find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
+    sed -i "/^command = /d" "$new/pyvenv.cfg"
     "$new/bin/python" -m compileall -q -s "$new" -p "$home" "$new/lib" || true
     chmod -R u+rwX,go+rX,go-w "$new"
     rm -rf "$target.old"
