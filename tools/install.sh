@@ -65,6 +65,10 @@ make_home() {
         --no-cache-dir --disable-pip-version-check --root-user-action ignore --quiet
     "$@" --require-hashes -r "$here/requirements.txt" || fail "the wheels cannot be installed"
     "$@" --no-deps "$here"/wheels/inspector-*.whl || fail "the station's wheel cannot be installed"
+    # What is not in the lock, such as TensorRT from NVIDIA.
+    if [ -d "$here/extra" ]; then
+        "$@" --no-deps "$here"/extra/*.whl || fail "a wheel in extra/ cannot be installed"
+    fi
     engines=$("$new/bin/python" -P -c \
         'from inspector.engine.manifest import shipped_engines_folder as f; print(f())')
     cp -R "$here"/engines/. "$engines"
@@ -116,12 +120,14 @@ install() {
     fi
     [ -n "$DESTDIR" ] || "$launcher" --version
     echo "Installed. Next: a station file $config/NAME.yaml, secrets in $config/secrets, then"
-    echo "    inspector check $config/NAME.yaml && systemctl enable --now inspector@NAME"
+    echo "    CREDENTIALS_DIRECTORY=$config/secrets inspector check $config/NAME.yaml"
+    echo "    systemctl enable --now inspector@NAME"
 }
 
 uninstall() {
     if live; then
-        systemctl disable --now 'inspector@*.service' 2>/dev/null || true
+        systemctl stop 'inspector@*.service'
+        rm -f /etc/systemd/system/*.wants/inspector@*.service
     fi
     rm -rf "$DESTDIR$home" "$DESTDIR$home.new" "$DESTDIR$home.old" "$DESTDIR$share" \
         "$DESTDIR$PREFIX/share/doc/inspector"

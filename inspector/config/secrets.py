@@ -51,7 +51,7 @@ class Secrets:
         if value is None:
             msg = (
                 f"the secret {name} is not set: export it, or give it to the service as a"
-                f" credential (a file /etc/inspector/secrets/{name}, or LoadCredential= in its unit)"
+                f" credential (a file /etc/inspector/secrets/{name}; systemd: LoadCredential=)"
             )
             raise UserError(msg)
         return value

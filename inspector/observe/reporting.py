@@ -74,8 +74,8 @@ class Reporter:
         if phase is Phase.STARTING:
             self._extend()
         elif phase is not self._told_phase:
-            state = {"READY": 1} if phase is Phase.SERVING else {"STOPPING": 1}
-            if self._manager.tell(**state):
+            serving = phase is Phase.SERVING
+            if self._manager.tell(READY=1) if serving else self._manager.tell(STOPPING=1):
                 self._told_phase = phase
         # A stop ends the loops one by one and is limited by the manager's own clock for it.
         if phase is Phase.STOPPING or (phase is Phase.SERVING and self._all_turned()):

@@ -1,6 +1,7 @@
 """`inspector` with one oddity, as the launcher of a test: odd_station.py ODDITY FILE WORD...
 
-`judge`, `capture`, `outbox`: that loop hangs while FILE is there. `load`: so does the engine's load.
+`judge`, `capture`, `outbox`: that loop hangs while FILE is there; `load`: so does the load of an
+engine.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ import shutil
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -19,9 +20,7 @@ from inspector.observe.reporting import TURN_S
 from tests.engine import tiny_engine
 from tests.integration.kafka_reading import outbox_events
 from tests.service.stand_in import Happened, StandIn
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.service.unit import ROOT
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -55,12 +54,16 @@ class Box:
         }
         self.file.write_text(yaml.safe_dump(document | more))
 
-    def service(self, *drop_ins: str, oddity: tuple[str, Path] | None = None) -> StandIn:
+    def service(
+        self, *drop_ins: str, oddity: tuple[str, Path] | None = None, filtered: bool = False
+    ) -> StandIn:
         """The service, with the station of this checkout or an odd one."""
         module = ["inspector.cli"] if oddity is None else ["tests.service.odd_station"]
         odd = [] if oddity is None else [oddity[0], str(oddity[1])]
-        launcher = ["env", f"PYTHONPATH={os.environ.get('PYTHONPATH', os.getcwd())}"]
-        return StandIn(self.root, [*launcher, sys.executable, "-m", *module, *odd], *drop_ins)
+        launcher = ["env", f"PYTHONPATH={ROOT}"]
+        sandbox = [sys.executable, "-m", "tests.service.sandbox"] if filtered else []
+        words = [*launcher, *sandbox, sys.executable, "-m", *module, *odd]
+        return StandIn(self.root, words, *drop_ins)
 
 
 @pytest.fixture
@@ -199,6 +202,33 @@ def test_an_engine_that_loads_for_long_gets_its_time(box):
         loads.unlink()
         service.wait_for("running")
         assert len(service.happened("start")) == 1
+
+
+def test_the_shipped_engine_and_the_cameras_need_no_system_call_that_the_unit_refuses(box):
+    """The real engine, which compiles itself, a video, a folder, and a name that is looked up."""
+    cameras = {
+        "folder": {"source": {"kind": "images", "folder": str(ROOT / "configs/demo/pictures")}},
+        "clip": {"source": {"kind": "video", "path": str(ROOT / "configs/demo/clip.mp4")}},
+        "belt": {"source": {"kind": "pattern"}},
+        "far": {"source": {"kind": "rtsp", "url": "rtsp://localhost:1/stream"}},
+    }
+    box.write(engine={"screen": "simplenet", "threads": 1}, cameras=cameras)
+    with box.service(filtered=True) as service:
+        service.wait_for("running", within_s=120)
+        filtered = Path(f"/proc/{service.pid}/status").read_text()
+        assert "Seccomp:\t2" in filtered
+        page = page_of(service)
+
+        def judged() -> bool:
+            found = httpx.get(page + "/api/cameras").json()
+            counts = {name: camera["counters"]["judged"] for name, camera in found.items()}
+            return all(counts[name] > 0 for name in ("folder", "clip", "belt"))
+
+        service.until("verdicts of all", judged)
+        assert "camera far: lost: " in service.status
+        service.stop()
+        service.wait_for("inactive", within_s=15)
+    assert "Operation not permitted" not in service.log_path.read_text()
 
 
 def test_a_start_that_is_stopped_ends_well(box):
