@@ -188,6 +188,13 @@ def test_locks_hold_every_direct_requirement():
         assert f"\n{package}==" in f"\n{text}", package
 
 
+def test_the_wheel_is_built_by_what_the_lock_says():
+    text = (ROOT / "requirements" / "build.txt").read_text(encoding="utf-8")
+    for requirement in SETTINGS["build-system"]["requires"]:
+        assert f"\n{requirement} \\\n" in f"\n{text}"
+    assert set(SETTINGS["build-system"]["requires"]) <= set(SETTINGS["dependency-groups"]["build"])
+
+
 def test_every_ruff_rule_switched_off_has_its_reason():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     rules = re.findall(r'^    "([A-Z]+[0-9]*)",(.*)$', text, re.MULTILINE)

@@ -31,7 +31,13 @@ cp tools/install.sh LICENSE "$new"
 cp -R systemd "$new/systemd"
 cp configs/station.yaml "$new/example.yaml"
 cp docs/installation.md "$new/installation.md"
-cp -R engines "$new/engines"
+# But for files that are derived when they are read.
+find engines -type f | while read -r file; do
+    git check-ignore -q "$file" 2>/dev/null || {
+        mkdir -p "$new/$(dirname "$file")"
+        cp "$file" "$new/$file"
+    }
+done
 (cd "$new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
 rm -rf "$folder"
 mv "$new" "$folder"

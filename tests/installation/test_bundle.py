@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.installation.conftest import ROOT, Checkout, Installed
+from tests.installation.conftest import ROOT, Checkout
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.xdist_group("installation"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="installing as root takes root"),
 ]
 
-NOWHERE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
-"""Runs a command where there is no network, not even loopback."""
+NOWHERE = ["unshare", "--net", "--mount"]
+"""Runs a command where there is no network, not even loopback, and with mounts of its own."""
+BARE_BOX = Path(__file__).parent / "bare_box.sh"
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +48,47 @@ def test_it_holds_one_folder_and_nothing_of_training_or_tests(archive):
 
 
 def test_a_box_without_network_gets_a_station_that_judges(archive, tmp_path):
+    """Installed as root in its real places, used by the user of the service, and gone again."""
     with tarfile.open(archive) as file:
         file.extractall(tmp_path, filter="data")
     bundle = tmp_path / archive.name.split("-py")[0]
-    box = Installed(tmp_path / "box")
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DESTDIR": str(box.root)}
-
-    def alone(*command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*NOWHERE, *command], cwd=tmp_path, env=environment, capture_output=True, text=True,
-            timeout=600, check=False,
-        )  # fmt: skip
-
-    assert alone("ip", "-brief", "address").stdout.split()[:2] == ["lo", "DOWN"]
-    done = alone("sh", bundle / "install.sh")
-    assert done.returncode == 0, done
     picture = next((ROOT / "configs" / "demo" / "pictures").glob("*-good.webp"))
-    python = box / "/usr/local/lib/inspector/bin/python"
-    done = alone(python, "-P", "-m", "inspector.cli", "classify", "--json", picture)
+    shutil.copy(picture, tmp_path / "picture.webp")
+    # The user of the service is to reach it.
+    for folder in [tmp_path, *tmp_path.parents[:2]]:
+        folder.chmod(0o755)
+    steps = f"""
+        ip -brief address >{tmp_path}/network
+        sh {bundle}/install.sh
+        setpriv --reuid inspector --regid inspector --init-groups --no-new-privs \\
+            inspector classify --json {tmp_path}/picture.webp >{tmp_path}/verdict
+        systemd-analyze verify /usr/local/lib/systemd/system/inspector@.service
+        id inspector >{tmp_path}/user
+        find /etc/inspector /var/lib/inspector -printf '%p %m\\n' | sort >{tmp_path}/folders
+        sh /usr/local/share/inspector/install.sh --uninstall
+        find /usr/local/lib /usr/local/bin -name '*inspector*' >{tmp_path}/left
+    """
+    done = subprocess.run(
+        [*NOWHERE, "sh", BARE_BOX, tmp_path, steps],
+        cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done
-    assert json.loads(done.stdout)["verdict"] in {"accepted", "rejected", "uncertain"}
+    assert done.stderr == ""
+    assert (tmp_path / "network").read_text().split()[:2] == ["lo", "DOWN"]
+    verdict = json.loads((tmp_path / "verdict").read_text())["verdict"]
+    assert verdict in {"accepted", "rejected", "uncertain"}
+    groups = re.findall(r"\(([a-z]+)\)", (tmp_path / "user").read_text())
+    assert {"inspector", "video", "render"} <= set(groups)
+    assert (tmp_path / "folders").read_text().splitlines() == [
+        "/etc/inspector 755",
+        "/etc/inspector/example.yaml 644",
+        "/etc/inspector/secrets 700",
+        "/var/lib/inspector 755",
+    ]
+    assert (tmp_path / "left").read_text() == ""
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        "systemctl daemon-reload",
+        "systemctl try-restart inspector@*.service",
+        "systemctl stop inspector@*.service",
+        "systemctl daemon-reload",
+    ]

@@ -159,7 +159,8 @@ class StandIn:
         for value in self.unit.all("LoadCredential"):
             name, path = value.split(":", 1)
             source = self._folder(path)
-            files = source.iterdir() if source.is_dir() else [source]
+            inner = source.iterdir() if source.is_dir() else [source]
+            files = [file for file in inner if not file.is_symlink()]
             for file in files:
                 to = f"{name}_{file.name}" if source.is_dir() else name
                 shutil.copy(file, made / to)

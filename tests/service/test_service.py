@@ -175,6 +175,17 @@ def test_a_users_mistake_is_not_started_again_and_says_why(box):
         assert len(service.happened("start")) == 1
 
 
+def test_an_address_that_is_not_there_yet_is_waited_for(box):
+    """After a power cut the network may come later than the station."""
+    (box.config / "secrets" / "WEB_TOKEN").write_text("hunter2\n")
+    box.write(web={"listen": "192.0.2.1:8787", "token": "WEB_TOKEN"})
+    with box.service() as service:
+        service.until("another start", lambda: len(service.happened("start")) > 1)
+        assert service.happened("end")[0].detail == "1"
+        told = [line.detail for line in service.happened("STATUS")]
+        assert any("does not have that address now" in status for status in told)
+
+
 def test_after_kill_9_it_runs_again_with_its_outbox(box):
     with box.service() as service:
         service.wait_for("running")
