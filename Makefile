@@ -24,7 +24,7 @@ test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP se
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(STAMPS)/test ## run the long tests: soaks
+test-slow: $(STAMPS)/test ## run the long tests: soaks, the bundle on a box without network
 	$(BIN)/pytest -m slow $(ARGS)
 
 .PHONY: lint

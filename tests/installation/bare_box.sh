@@ -3,9 +3,9 @@
 set -eu
 folder=$1
 for place in etc usr/local var/lib; do
-    mkdir -p "$folder/changed/$place" "$folder/work/$place"
+    mkdir -p "$folder/changed/$place" "$folder/aside/$place"
     mount -t overlay overlay -o \
-        "lowerdir=/$place,upperdir=$folder/changed/$place,workdir=$folder/work/$place" "/$place"
+        "lowerdir=/$place,upperdir=$folder/changed/$place,workdir=$folder/aside/$place" "/$place"
 done
 # systemd seems to run; whoever asks it for something is written down.
 mount -t tmpfs tmpfs /run
@@ -14,4 +14,5 @@ printf '#!/bin/sh\necho "systemctl $*" >>"%s/asked"\n' "$folder" >"$folder/bin/s
 chmod 755 "$folder/bin/systemctl"
 PATH=$folder/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
+cd /
 eval "$2"
