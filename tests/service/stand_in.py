@@ -92,6 +92,11 @@ class StandIn:
         """As `systemctl stop`; the state becomes `inactive` when it is done."""
         self._stop_asked = True
 
+    def reload(self) -> None:
+        """As `systemctl reload`; the state is `reloading` from when the station says so."""
+        words = self.unit.command("ExecReload")
+        subprocess.run([word.replace("$MAINPID", str(self.pid)) for word in words], check=True)
+
     def happened(self, what: str) -> list[Happened]:
         """Lines of the journal of one kind, oldest first."""
         return [line for line in tuple(self.journal) if line.what == what]

@@ -116,6 +116,20 @@ def test_it_is_ready_tells_its_facts_is_alive_and_stops(box):
         assert not service.happened("killed")
 
 
+def test_a_reload_is_told_and_ends_with_ready(box):
+    with box.service() as service:
+        service.wait_for("running")
+        source = {"kind": "pattern"}
+        box.write(cameras={"infeed": {"source": source}, "outfeed": {"source": source}})
+        service.reload()
+        service.until("the reload", lambda: len(service.happened("READY")) > 1)
+        told = [line.what for line in service.journal if line.what in {"READY", "RELOADING"}]
+        assert told == ["READY", "RELOADING", "READY"]
+        assert service.state == "running"
+        service.until("the new camera", lambda: "camera outfeed: running" in service.status)
+        assert len(service.happened("start")) == 1
+
+
 def test_secrets_come_from_the_folder_of_secrets(box):
     (box.config / "secrets" / "WEB_TOKEN").write_text("hunter2\n")
     box.write(web={"listen": "0.0.0.0:0", "token": "WEB_TOKEN"})
