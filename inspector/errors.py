@@ -27,6 +27,10 @@ class EngineError(InspectorError):
     """An engine folder, a runtime or an inference failed."""
 
 
+class WebError(InspectorError):
+    """The page cannot be served for now, through no mistake of the user's."""
+
+
 class EventsError(InspectorError):
     """The outbox, an event document or the broker failed."""
 

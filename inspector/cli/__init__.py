@@ -119,6 +119,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
     except InspectorError as error:
         print(f"inspector: {error}", file=sys.stderr)
+        _tell_service_manager(error)
         return EXIT_USER if isinstance(error, UserError) else EXIT_FAULT
     except BrokenPipeError:
         return _pipe_gone()
@@ -128,6 +129,13 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         _print_trace()
         return EXIT_BUG
     return _flushed(0)
+
+
+def _tell_service_manager(error: InspectorError) -> None:
+    """Why it ended stays in `systemctl status`; nobody need search the journal for it."""
+    from inspector.observe.service_manager import ServiceManager
+
+    ServiceManager().tell(status=f"ended: {error}")
 
 
 def _flushed(status: int) -> int:

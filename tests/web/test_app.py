@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
-from inspector.errors import UserError
+from inspector.errors import UserError, WebError
 from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
@@ -342,3 +342,12 @@ def test_series_of_a_camera_that_is_gone_are_dropped(
     text = page.get("/metrics").text
     assert 'camera="old"' not in text
     assert 'inspector_verdicts_total{camera="infeed",label="wn",verdict="rejected"} 1.0' in text
+
+
+def test_an_address_that_may_come_with_the_network_is_nobodys_mistake(
+    station: SmallStation,
+) -> None:
+    # 192.0.2.0/24 is kept for examples, so no machine has it.
+    server = WebServer(make_app(station, host="192.0.2.1", token="t"), host="192.0.2.1", port=0)
+    with pytest.raises(WebError, match=r"192\.0\.2\.1:0: this machine does not have that address"):
+        server.start()
