@@ -40,6 +40,9 @@ class _Command:
 _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
+    "doctor": _Command(
+        "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
+    ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.engine.manifest import Precision
+    from inspector.engine.manifest import Manifest, Precision
     from inspector.engine.runtime import Runtime, TileRef
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -104,7 +104,7 @@ def measure(folder: Path, what: Sequence[Case], *, seconds: float) -> Iterator[S
             for _ in range(2 * _IN_FLIGHT):
                 _wait(runtime.submit(refs))
             latencies = _latencies_s(runtime, refs, seconds / 2)
-            rate = _batches_per_s(runtime, refs, seconds / 2) * case.batch
+            rate = batches_per_s(runtime, refs, seconds / 2) * case.batch
         finally:
             runtime.close()
             ring.close()
@@ -112,6 +112,24 @@ def measure(folder: Path, what: Sequence[Case], *, seconds: float) -> Iterator[S
         yield Speed(
             case, rate, rate / manifest.sampling.count, float(p50), float(p99), len(latencies)
         )
+
+
+def tiles_per_s(manifest: Manifest, runtime: Runtime, seconds: float) -> float:
+    """Tiles a second of a warm runtime, with two full batches in flight, as the station runs.
+
+    Raises:
+        EngineError: the engine fails.
+    """
+    batch = runtime.max_batch
+    golden = read_golden(manifest)
+    ring = TileRing("bench", slots=1, tiles=batch, size=manifest.sampling.tile)
+    ring.column(0, batch)[:] = golden.tiles[np.arange(batch) % len(golden.tiles)]
+    runtime.map_ring(ring.ring)
+    try:
+        return batches_per_s(runtime, ring.refs(0, batch), seconds) * batch
+    finally:
+        runtime.unmap_ring(ring.ring.key)
+        ring.close()
 
 
 def _latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> list[float]:
@@ -124,7 +142,12 @@ def _latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> l
     return latencies
 
 
-def _batches_per_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> float:
+def batches_per_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> float:
+    """The same batch again and again, two in flight, for so many seconds; batches a second.
+
+    Raises:
+        EngineError: the engine fails.
+    """
     waiting: deque[Future[NDArray[np.float32]]] = deque()
     done = 0
     began = time.perf_counter()

@@ -74,6 +74,7 @@ class Picture:
             raises DamagedPicture. None if damaged.
         damage: why there is no picture.
         origin: file name, for pictures from files.
+        key: the codec built it upon no other picture.
     """
 
     arrival: Arrival
@@ -82,6 +83,7 @@ class Picture:
     write: Callable[[NDArray[np.uint8], int, int], None] | None = None
     damage: str | None = None
     origin: str | None = None
+    key: bool = False
 
 
 class Intake(Protocol):
