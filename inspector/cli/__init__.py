@@ -45,6 +45,10 @@ _COMMANDS = {
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),
+    "bench": _Command(
+        "Measure speed, freshness and memory of the station on this machine, against its bounds.",
+        "bench",
+    ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }

@@ -65,16 +65,20 @@ def as_document(findings: Sequence[Finding]) -> dict[str, Any]:
 
 
 def print_findings(findings: Sequence[Finding], *, title: str) -> None:
-    """Findings as a table for people; what is not good in colour and in a word."""
+    """Findings as a table for people, each with its grade in colour and in a word.
+
+    Of what is good the figures are told and not what was expected.
+    """
     table = Table(title=title, title_justify="left")
     for heading in ("", "what", "found", "expected", "what to do"):
         table.add_column(heading, overflow="fold")
     for one in findings:
         colour = _COLOURS[one.grade]
         what = f"{one.subject} {one.name}".strip()
+        expected = one.expected if one.grade > Grade.NOTE else ""
         table.add_row(
             Text(one.grade.word, colour),
-            *(Text(text) for text in (what, one.found, one.expected)),
+            *(Text(text) for text in (what, one.found, expected)),
             Text(one.remedy, colour),
         )
     console = Console(highlight=False)

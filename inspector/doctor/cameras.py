@@ -44,10 +44,12 @@ class Seen:
     """What came of one camera while it was looked at.
 
     Attributes:
-        began: monotonic second of the first frame; None before it.
+        opened, began: monotonic second of the first look at an open source, and of the first
+            picture; None before.
         last: state at the end of the look.
     """
 
+    opened: float | None = None
     began: float | None = None
     frames: int = 0
     damaged: int = 0
@@ -95,6 +97,13 @@ def _patience_s(camera: Camera) -> float:
     open_s = float(getattr(source, "open_timeout_s", LOCAL_OPEN_S))
     read_s = float(getattr(source, "read_timeout_s", LOCAL_READ_S))
     return START_S + open_s + read_s + 2 * GRACE_S
+
+
+def _quiet_s(camera: Camera, seconds: float) -> float:
+    """How long an open source may give nothing: its own deadline, and a watched folder for ever."""
+    if camera.source.kind == "images":
+        return seconds
+    return float(getattr(camera.source, "read_timeout_s", LOCAL_READ_S)) + GRACE_S
 
 
 def check_cameras(
@@ -157,6 +166,9 @@ def look(cameras: Mapping[str, Camera], secrets: Secrets, *, seconds: float) -> 
                 capture.release(frame, "judged")
             for name, status in capture.status().items():
                 one = seen[name]
+                if one.opened is None and status.state == "running":
+                    one.opened = time.monotonic()
+                    patience[name] = one.opened + _quiet_s(cameras[name], seconds)
                 if one.last is None and _is_over(one, status, seconds, patience[name]):
                     one.last = status
     finally:
@@ -166,11 +178,11 @@ def look(cameras: Mapping[str, Camera], secrets: Secrets, *, seconds: float) -> 
 
 def _is_over(seen: Seen, status: CameraStatus, seconds: float, patience: float) -> bool:
     now = time.monotonic()
-    if status.state in {"lost", "failed", "stalled"} or now > patience:
+    if status.state in {"lost", "failed", "stalled"}:
         return True
     if status.state == "ended":
         return not status.counters.in_flight
-    return seen.began is not None and now > seen.began + seconds
+    return now > (patience if seen.began is None else seen.began + seconds)
 
 
 def judge(name: str, camera: Camera, seen: Seen, *, tile: int) -> Iterator[Finding]:

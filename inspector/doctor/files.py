@@ -30,7 +30,7 @@ def read(path: Path, secrets: Secrets) -> tuple[Station | None, list[Finding]]:
         except StationFileError:
             return None, findings
     found = f"station {station.station}, {len(station.cameras)} cameras"
-    return station, [Finding("file", str(path), Grade.GOOD, found, "a station file without faults")]
+    return station, [Finding("file", path.name, Grade.GOOD, found, "a station file without faults")]
 
 
 def _faults(path: Path, error: StationFileError) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def _faults(path: Path, error: StationFileError) -> Iterator[Finding]:
         place = f"line {fault.line}: {dotted(fault.key)}: " if fault.line else ""
         yield Finding(
             "file",
-            str(path),
+            path.name,
             Grade.MISTAKE,
             f"{place}{fault.problem}",
             "a station file without faults",

@@ -103,7 +103,7 @@ def measure(folder: Path, what: Sequence[Case], *, seconds: float) -> Iterator[S
             refs = ring.refs(0, case.batch)
             for _ in range(2 * _IN_FLIGHT):
                 _wait(runtime.submit(refs))
-            latencies = _latencies_s(runtime, refs, seconds / 2)
+            latencies = latencies_s(runtime, refs, seconds / 2)
             rate = batches_per_s(runtime, refs, seconds / 2) * case.batch
         finally:
             runtime.close()
@@ -132,7 +132,12 @@ def tiles_per_s(manifest: Manifest, runtime: Runtime, seconds: float) -> float:
         ring.close()
 
 
-def _latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> list[float]:
+def latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> list[float]:
+    """Seconds from submitting a batch to its answer, with none before it, again and again.
+
+    Raises:
+        EngineError: the engine fails.
+    """
     latencies: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(latencies) < _LEAST_BATCHES:
