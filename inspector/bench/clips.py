@@ -13,18 +13,16 @@ from inspector.capture.sources.pattern import SPEED_PX, paint_belt
 if TYPE_CHECKING:
     from pathlib import Path
 
-WIDTH, HEIGHT = 1920, 1080
 _KEY_EVERY = 25
 
 
-def write_clip(
-    path: Path, *, frames: int, fps: int, width: int = WIDTH, height: int = HEIGHT
-) -> Path:
-    """Write an H.264 clip.
+def write_clip(path: Path, *, frames: int, fps: int, size_wh: tuple[int, int]) -> Path:
+    """Write an H.264 clip of even width and height.
 
     Raises:
         BenchError: this FFmpeg cannot encode H.264.
     """
+    width, height = size_wh
     belt = paint_belt(height, width, 1)
     try:
         with av.open(str(path), "w") as container:

@@ -35,7 +35,7 @@ _SILENCE_S = 60.0
 def measure(setting: Setting) -> Iterator[Figure]:
     """Processor time of a worker a frame, against decoding and one colour conversion alone."""
     setting.say("making a clip of 1080p H.264")
-    clip = write_clip(setting.folder / "clip.mp4", frames=FRAMES, fps=25)
+    clip = write_clip(setting.folder / "clip.mp4", frames=FRAMES, fps=25, size_wh=setting.size_wh)
     setting.say("a worker and PyAV alone, in turn")
     with _worker(clip) as worker:
         worker.frame_s()

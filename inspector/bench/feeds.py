@@ -13,9 +13,9 @@ from inspector.frame import Frame
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
-    from inspector.engine.batcher import FrameFeed
-
     from numpy.typing import NDArray
+
+    from inspector.engine.batcher import FrameFeed
 
 
 class MemoryFeed:

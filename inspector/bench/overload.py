@@ -151,6 +151,9 @@ class LiveCamera:
         def on_ring(ring: Ring) -> None:
             self._judge.map_ring(ring)
 
+        def on_ring_end(key: str) -> None:
+            self._judge.unmap_ring(key)
+
         self._capture = Capture(
             camera,
             secrets=Secrets({}),
@@ -158,7 +161,7 @@ class LiveCamera:
             on_change=lambda _: None,
             on_epoch=lambda *_: None,
             on_ring=on_ring,
-            on_ring_end=lambda key: self._judge.unmap_ring(key),
+            on_ring_end=on_ring_end,
         )
         self._gate = GatedFeed(self._capture)
         self._judge = Judge(

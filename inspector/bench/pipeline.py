@@ -1,7 +1,8 @@
 """Throughput of the whole way of a frame, from memory, against the bare engine's.
 
-Both sides use one runtime, its threads, and its batches. The bare engine gets the same tiles of the
-same slots again and again, two batches in flight. The pipeline is judge, policy, metrics and outbox.
+Both sides use one runtime, its threads, and its batches. The bare engine gets the same tiles of
+the same slots again and again, two batches in flight. The pipeline is judge, policy, metrics and
+outbox.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ if TYPE_CHECKING:
 BOUNDS = {4: 0.95, 1: 0.90}
 """Tiles a frame, and the least part of the bare engine's throughput."""
 _SLOTS = 16
-_SETTLE_S = 0.15
+_LEAST_BATCHES = 6
+_LOOK_S = 0.0005
+_BATCH_S = 0.002
+"""The verdicts of one batch all come within this time."""
 _IDLE_S = 60.0
 _NO_COUNTERS = Counters(0, 0, dict.fromkeys(DROP_CAUSES, 0), 0)
 
@@ -148,19 +152,30 @@ def _pipeline(engine: Engine, feed: MemoryFeed, folder: Path) -> Iterator[list[b
 def _piped(feed: MemoryFeed, seconds: float) -> float:
     """Frames a second through the pipeline."""
     feed.gate(is_open=True)
-    time.sleep(_SETTLE_S)
-    first, began = feed.judged, time.perf_counter()
-    time.sleep(seconds)
-    # Up to a verdict, so that no part of a batch is cut off.
-    least = feed.judged
-    while feed.judged == least:
-        time.sleep(0.0005)
-    rate = (feed.judged - first) / (time.perf_counter() - began)
+    _next_batch(feed)
+    (first, began), batches = _next_batch(feed), 0
+    last, ended = first, began
+    while ended < began + seconds or batches < _LEAST_BATCHES:
+        last, ended = _next_batch(feed)
+        batches += 1
+    rate = (last - first) / (ended - began)
     feed.gate(is_open=False)
     if not feed.idle(_IDLE_S):
         msg = f"the pipeline did not finish its frames within {_IDLE_S:g} s"
         raise BenchError(msg)
     return rate
+
+
+def _next_batch(feed: MemoryFeed) -> tuple[int, float]:
+    """Wait for the verdicts of a batch; frames judged so far, and when."""
+    before, deadline = feed.judged, time.monotonic() + _IDLE_S
+    while feed.judged == before:
+        if time.monotonic() > deadline:
+            msg = f"the pipeline gave no verdict within {_IDLE_S:g} s"
+            raise BenchError(msg)
+        time.sleep(_LOOK_S)
+    time.sleep(_BATCH_S)
+    return feed.judged, time.perf_counter()
 
 
 def _bare(engine: Engine, feed: MemoryFeed, tiles: int, seconds: float) -> float:

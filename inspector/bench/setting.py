@@ -30,6 +30,7 @@ class Setting:
         rounds: how often the sides are measured in turn.
         folder: for what is written: an outbox, a station, a clip. On the disk that is to be
             measured; one in memory says nothing of durable events.
+        size_wh: of the pictures that are decoded.
         soak_frames: frames of the long measurement of memory.
         say: tells what is being done, for a person who waits.
     """
@@ -40,6 +41,7 @@ class Setting:
     precision: PrecisionChoice = "auto"
     seconds: float = 1.0
     rounds: int = 7
+    size_wh: tuple[int, int] = (1920, 1080)
     soak_frames: int = 100_000
     say: Callable[[str], None] = lambda _: None
 

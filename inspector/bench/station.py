@@ -37,8 +37,8 @@ GROWTH = 0.02
 IDLE_SHARE = 0.35
 CAMERAS, CAMERA_FPS, JUDGED_PER_S = 4, 10, 5
 _READY_S = 180.0
-_WARM_S = 10.0
-_IDLE_S = 15.0
+_WARM_S, _IDLE_S = 10.0, 15.0
+"""Before the look at an idle station, and for it; for each second of a round."""
 _CLIP_FRAMES = 60
 _WARM_SHARE = 0.1
 """Part of the long measurement after which memory is taken as its beginning."""
@@ -107,6 +107,15 @@ class StationProcess:
             sum(camera["counters"]["judged"] for camera in cameras),
         )
 
+    def until_judged(self, frames: int) -> None:
+        """Wait until so many frames are judged. Raises BenchError if none comes for long."""
+        deadline = time.monotonic() + _READY_S
+        while self.counters()[1] < frames:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                msg = f"the station did not judge {frames} frames within {_READY_S:g} s"
+                raise BenchError(msg)
+            time.sleep(0.1)
+
     def end(self) -> None:
         """SIGTERM, and SIGKILL if that does not help. Idempotent."""
         self._process.terminate()
@@ -163,7 +172,9 @@ class Cost:
 def measure_idle(setting: Setting) -> Iterator[Figure]:
     """Memory of the workers, and processor time of the station beyond decoding and inference."""
     setting.say("making a clip of 1080p H.264")
-    clip = write_clip(setting.folder / "idle.mp4", frames=_CLIP_FRAMES, fps=CAMERA_FPS)
+    clip = write_clip(
+        setting.folder / "idle.mp4", frames=_CLIP_FRAMES, fps=CAMERA_FPS, size_wh=setting.size_wh
+    )
     engine = setting.load()
     precision = engine.parity.precision
     source = {"kind": "video", "path": str(clip), "loop": True}
@@ -177,10 +188,11 @@ def measure_idle(setting: Setting) -> Iterator[Figure]:
         before = _frame_costs(clip, engine)
         with _station(setting.folder / "idle", document) as station:
             setting.say(f"a station of {CAMERAS} cameras, {JUDGED_PER_S} judged frames a second")
-            time.sleep(_WARM_S)
+            station.until_judged(CAMERAS)
+            time.sleep(_WARM_S * setting.seconds)
             workers = [round(pss_bytes(pid) / _MB, 1) for pid in children(station.pid)]
             main_mb = round(pss_bytes(station.pid) / _MB, 1)
-            wall_s, station_s, frames_in, judged = _look(station, max(_IDLE_S, 5 * setting.seconds))
+            wall_s, station_s, frames_in, judged = _look(station, _IDLE_S * setting.seconds)
         after = _frame_costs(clip, engine)
     finally:
         engine.close()
@@ -253,7 +265,7 @@ def _frame_costs(clip: Path, engine: Engine) -> tuple[float, float, float]:
 
 def measure_soak(setting: Setting) -> Iterator[Figure]:
     """Growth of a station's memory over many frames: main process and worker, slots apart."""
-    clip = write_clip(setting.folder / "soak.mp4", frames=50, fps=25, width=256, height=256)
+    clip = write_clip(setting.folder / "soak.mp4", frames=50, fps=25, size_wh=(256, 256))
     document = {
         "engine": _engine_section(setting)
         | {"folder": str(_one_tile_engine(setting)), "screen": setting.engine},

@@ -2,8 +2,9 @@
 
 A frame that is taken while the engine still computes grows old waiting for it, and meanwhile a
 newer one arrives. So the next batch is taken just before the engine is expected to be free. Too
-early costs age, too late costs throughput, so the expectation follows a faster engine at once and a
-slower one by and by.
+early costs age, too late costs throughput: an answer ends the wait in any case, so that no more is
+lost than the time to cut the tiles, and the expectation follows a faster engine sooner than a
+slower one.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ LEAD_S = 0.0015
 """So long before the engine is free the next batch is taken, to be cut and handed over."""
 LEAD_SHARE = 0.02
 """The same as a part of a batch's time: slow engines are less even in seconds."""
-_SLOWER = 0.1
-"""How far the expectation follows a slower batch."""
+_FASTER, _SLOWER = 0.5, 0.2
+"""How far the expectation follows a batch that was faster, or slower."""
 
 
 class Pace:
@@ -36,10 +37,10 @@ class Pace:
         began_s, tiles = self._in_flight.popleft()
         took_s = (now_s - max(began_s, self._free_s)) / tiles
         self._free_s = now_s
-        if self._tile_s is None or took_s < self._tile_s:
+        if self._tile_s is None:
             self._tile_s = took_s
-        else:
-            self._tile_s += _SLOWER * (took_s - self._tile_s)
+        change_s = took_s - self._tile_s
+        self._tile_s += change_s * (_FASTER if change_s < 0 else _SLOWER)
 
     def left_s(self, now_s: float) -> float:
         """How long to wait with the next batch; 0 where the engine is free, or nearly so."""
