@@ -22,7 +22,6 @@ from inspector.config.secrets import Secrets
 from inspector.engine.bench import latencies_s, tiles_per_s
 from inspector.engine.golden import read_golden
 from inspector.engine.judge import Judge
-from inspector.engine.openvino import OpenVinoRuntime
 from inspector.engine.tile_ring import TileRing
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def measure(setting: Setting) -> Iterator[Figure]:
 
 def _slow_engine(setting: Setting) -> Engine:
     """The engine on one thread, with tiles enough to take about `FRAME_S` a frame."""
+    from inspector.engine.openvino import OpenVinoRuntime
+
     engine = setting.load(threads=1)
     manifest, precision = engine.manifest, engine.parity.precision
     tile_s = 1 / tiles_per_s(manifest, engine.runtime, setting.seconds)

@@ -159,14 +159,17 @@ class Cost:
         """What decoding every frame, and converting and judging those that are due, costs alone."""
         return self.frames_in * self.decode_s + self.judged * (self.convert_s + self.infer_s)
 
-    @property
-    def beyond(self) -> float:
-        """The rest, as a part of one processor.
+    def beyond(self, judged_per_s: float) -> float:
+        """The rest, as a part of one processor, at so many judged frames a second.
 
-        >>> Cost(10.0, 6.0, 400, 200, 0.005, 0.002, 0.01).beyond
+        Where a busy machine did not judge so many, the rest is raised as if all of it went with
+        the frames: rather too much than too little.
+
+        >>> Cost(10.0, 6.0, 400, 200, 0.005, 0.002, 0.01).beyond(20.0)
         0.16
         """
-        return round((self.station_s - self.purpose_s) / self.wall_s, 6)
+        short = max(1.0, judged_per_s * self.wall_s / self.judged)
+        return round(short * (self.station_s - self.purpose_s) / self.wall_s, 6)
 
 
 def measure_idle(setting: Setting) -> Iterator[Figure]:
@@ -188,7 +191,7 @@ def measure_idle(setting: Setting) -> Iterator[Figure]:
         before = _frame_costs(clip, engine)
         with _station(setting.folder / "idle", document) as station:
             setting.say(f"a station of {CAMERAS} cameras, {JUDGED_PER_S} judged frames a second")
-            station.until_judged(CAMERAS)
+            station.until_judged(10 * CAMERAS)
             time.sleep(_WARM_S * setting.seconds)
             workers = [round(pss_bytes(pid) / _MB, 1) for pid in children(station.pid)]
             main_mb = round(pss_bytes(station.pid) / _MB, 1)
@@ -213,7 +216,7 @@ def measure_idle(setting: Setting) -> Iterator[Figure]:
         "idle station",
         f"processor time of {CAMERAS} cameras at {JUDGED_PER_S} judged frames a second beyond "
         "decoding and inference, part of one processor",
-        cost.beyond,
+        cost.beyond(CAMERAS * JUDGED_PER_S),
         IDLE_SHARE,
         details={
             "station": round(station_s / wall_s, 4),

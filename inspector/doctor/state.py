@@ -52,11 +52,18 @@ class RunningStation:
             locks = Path("/proc/locks").read_text(encoding="ascii")
         except (OSError, ValueError):
             return None
-        held = (line.split() for line in locks.splitlines() if "FLOCK" in line)
-        for _, _, _, _, owner, place, *_ in held:
-            if int(owner) == pid and place.rpartition(":")[2] == str(inode):
-                return cls(pid)
-        return None
+        return cls(pid) if pid in holders(locks, inode) else None
+
+
+def holders(locks: str, inode: int) -> set[int]:
+    """Processes that hold a lock on a file, by what /proc/locks says. Pure.
+
+    >>> holders("1: FLOCK ADVISORY WRITE 81 fd:00:7 0 EOF", inode=7)
+    {81}
+    """
+    # Who waits for a lock stands behind an arrow.
+    rows = (line.split() for line in locks.splitlines() if "FLOCK" in line and "->" not in line)
+    return {int(row[4]) for row in rows if row[5].rpartition(":")[2] == str(inode)}
 
 
 def check_state(station: Station, running: RunningStation | None) -> Iterator[Finding]:
@@ -65,7 +72,8 @@ def check_state(station: Station, running: RunningStation | None) -> Iterator[Fi
     What is written has no name in the file system, and is gone when it is closed.
     """
     folder = state_folder(station).absolute()
-    home = next(path for path in (folder, *folder.parents) if path.exists())
+    # What may not be looked into counts as not there; os.path says so, and pathlib raises.
+    home = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     user = _user()
     expected = f"a folder that {user} may write to"
     try:

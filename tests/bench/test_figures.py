@@ -76,4 +76,6 @@ def test_counters_that_do_not_add_up_are_no_measurement():
 def test_what_a_station_costs_beyond_what_it_is_for():
     cost = Cost(10.0, 6.0, 400, 200, decode_s=0.005, convert_s=0.002, infer_s=0.01)
     assert cost.purpose_s == pytest.approx(400 * 0.005 + 200 * 0.012)
-    assert cost.beyond == pytest.approx(0.16)
+    assert cost.beyond(20.0) == pytest.approx(0.16)
+    assert cost.beyond(40.0) == pytest.approx(0.32), "as if all of it went with the frames"
+    assert cost.beyond(5.0) == pytest.approx(0.16)

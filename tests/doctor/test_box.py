@@ -11,7 +11,7 @@ from inspector.config.events import Topics
 from inspector.doctor import box
 from inspector.doctor.capacity import capacity
 from inspector.doctor.finding import Finding, Grade
-from inspector.doctor.state import RunningStation, check_state, fsync_finding
+from inspector.doctor.state import RunningStation, check_state, fsync_finding, holders
 from inspector.events.outbox import Outbox
 
 GB = 10**9
@@ -52,6 +52,16 @@ def test_a_lock_file_of_a_dead_station_holds_nothing(station, tmp_path):
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "outbox.lock").write_text("1\n")
     assert RunningStation.of(station()) is None
+
+
+def test_who_waits_for_a_lock_does_not_hold_it():
+    locks = (
+        "1: POSIX  ADVISORY  READ 5 fd:00:7 0 EOF\n"
+        "2: FLOCK  ADVISORY  WRITE 81 fd:00:7 0 EOF\n"
+        "2: -> FLOCK  ADVISORY  WRITE 9 fd:00:7 0 EOF\n"
+        "3: FLOCK  ADVISORY  WRITE 82 fd:00:70 0 EOF\n"
+    )
+    assert holders(locks, 7) == {81}
 
 
 @pytest.mark.parametrize("place", ["/sys/kernel", "/proc/self"])
