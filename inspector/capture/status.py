@@ -67,6 +67,8 @@ class CameraStatus:
         since_utc: when it entered this state.
         size: width and height of the (cropped) pictures, once known.
         fps: pictures a second as they arrive; before that is known, as the source states them.
+        key_every: frames from one key frame to the next, where the codec has such and two came:
+            damage lasts up to the next one.
         last_frame_age_s: time since the last arrival; None before the first.
         restarts: connections that ended or failed, by cause.
     """
@@ -80,6 +82,7 @@ class CameraStatus:
     since_utc: datetime
     size: tuple[int, int] | None
     fps: float | None
+    key_every: int | None
     last_frame_age_s: float | None
     restarts: Mapping[str, int]
     counters: Counters

@@ -213,6 +213,11 @@ class Capture:
             leaving = {link.name: link for link in self._leaving}
             return (self._links.get(camera) or leaving[camera]).audit.counters()
 
+    def pids(self) -> dict[str, int]:
+        """The workers' process ids, of the cameras that have one."""
+        with self._ready:
+            return {n: link.process.pid for n, link in self._links.items() if link.process}
+
     def progress_ns(self) -> int:
         """Monotonic time of the thread's last turn, for the watchdog; 0 before the first."""
         return self._turned_ns

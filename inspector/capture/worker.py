@@ -22,6 +22,7 @@ from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
     IDLE,
+    KEY_EVERY,
     LAST_ARRIVAL_NS,
     LOST,
     NO_SLOT,
@@ -80,6 +81,7 @@ class Worker:
         self._epoch_began = 0  # sequence number at which the current epoch began
         self._size: tuple[int, int] | None = None
         self._due_s: float | None = None
+        self._last_key: int | None = None
         self._phase(IDLE)
 
     # -- Intake ---------------------------------------------------------------------------------
@@ -122,6 +124,8 @@ class Worker:
             self._sequence = self._epoch_began = 0
             self._size = None
             self._due_s = None
+            self._last_key = None
+            self._page.words[KEY_EVERY] = 0
             source = make_source(self._settings, *self._credentials)
             try:
                 self._serve(source)
@@ -148,6 +152,8 @@ class Worker:
         for picture in source.pictures(self):
             self._listen(0.0)
             arrival = picture.arrival
+            if picture.key:
+                self._saw_key(arrival.sequence)
             if source.live and fresh.stale(arrival.arrived_ns / 1e9, arrival.pts_s, arrival.read_s):
                 self._page.words[STALE] += 1
                 if fresh.hopeless:
@@ -158,6 +164,11 @@ class Worker:
             else:
                 self._page.words[NOT_DUE] += 1
             self._phase(READING)
+
+    def _saw_key(self, sequence: int) -> None:
+        if self._last_key is not None:
+            self._page.words[KEY_EVERY] = sequence - self._last_key
+        self._last_key = sequence
 
     def _is_due(self, arrival: Arrival) -> bool:
         every_s = float(self._settings["inspect"]["every_s"])

@@ -40,8 +40,15 @@ class _Command:
 _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
+    "doctor": _Command(
+        "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
+    ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),
+    "bench": _Command(
+        "Measure speed, freshness and memory of the station on this machine, against its bounds.",
+        "bench",
+    ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }

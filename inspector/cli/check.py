@@ -10,14 +10,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inspector.cli.doctor import as_document, print_findings, waiting
 from inspector.config.faults import Fault, KeyPath, StationFileError
 from inspector.config.load import StationFile, read_station
 from inspector.config.secrets import Secrets, names_of
+from inspector.doctor.finding import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from inspector.config.station import Station
+    from inspector.doctor.finding import Finding
+
+PROBE_S = 3.0
+"""How long `--probe` looks at each camera."""
 
 
 def check(
@@ -26,6 +32,9 @@ def check(
     ask_secrets: Annotated[
         bool, typer.Option("--secrets/--no-secrets", help="Whether secrets must be set here.")
     ] = True,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also open what it names, as `inspector doctor` does.")
+    ] = False,
 ) -> None:
     """Check a station file and list every fault in it."""
     try:
@@ -36,10 +45,25 @@ def check(
         print(json.dumps({"file": str(file), "ok": False, "faults": _rows(error.faults)}))
         raise typer.Exit(2) from None
     notes = list(absent_files(loaded))
+    findings = _probe(loaded.station) if probe else None
     if as_json:
-        print(json.dumps({"file": str(file), "ok": True, "faults": [], "notes": _rows(notes)}))
-        return
-    _print_summary(loaded, notes, ask_secrets=ask_secrets)
+        answer: dict[str, Any] = {"file": str(file), "ok": True, "faults": []}
+        answer["notes"] = _rows(notes)
+        if findings is not None:
+            answer["probe"] = as_document(findings)
+        print(json.dumps(answer))
+    else:
+        _print_summary(loaded, notes, ask_secrets=ask_secrets)
+        if findings is not None:
+            print_findings(findings, title="probe")
+    raise typer.Exit(status_of(findings or ()))
+
+
+def _probe(station: Station) -> list[Finding]:
+    from inspector.doctor.checks import examine_station
+
+    with waiting("examining"):
+        return examine_station(station, Secrets(), seconds=PROBE_S)
 
 
 def absent_files(file: StationFile) -> Iterator[Fault]:
