@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from inspector.decision.policy import Decision, PolicyState, decide
+from inspector.decision.policy import Decision, PolicyState, counts_as_rejected, decide
 from inspector.events.records import CameraState
 from inspector.observe.narration import Narrator
 from inspector.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from inspector.config.station import Policy, Station
     from inspector.events.documents import Counters, Documents, Event
     from inspector.events.outbox import Outbox
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.observe.metrics import Metrics
     from inspector.verdict import Verdict
 
@@ -120,7 +120,13 @@ class Rulings:
             self._epochs[camera] = stream_epoch
             self._outbox.append([], {camera: self._state_of(camera)})
 
-    def rule(self, frame: Frame, verdict: Verdict, counters_of: Callable[[str], Counters]) -> None:
+    def rule(
+        self,
+        frame: Frame,
+        verdict: Verdict,
+        counters_of: Callable[[str], Counters],
+        late: Collection[str] = (),
+    ) -> None:
         """Decide on one frame. Returns as soon as its events are handed to the outbox.
 
         Args:
@@ -128,6 +134,7 @@ class Rulings:
             verdict: what was said of it.
             counters_of: tells a camera's frame counters, for its events; asked only where there
                 are some.
+            late: ids of those of the frame's triggers that this verdict was too late for.
         """
         camera = frame.camera
         policy = self._policies[camera]
@@ -135,13 +142,21 @@ class Rulings:
             decision = decide(policy, self._states[camera], verdict, frame.stream_epoch)
             self._states[camera] = decision.state
             decided_ns = time.monotonic_ns()
-            makers = list(self._makers(decision))
+            makers = list(self._makers(decision, frame))
             events = []
             if makers:
                 quality, counters = decision.quality(policy), counters_of(camera)
                 events = [
-                    make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
-                    for make in makers
+                    make(
+                        frame,
+                        verdict,
+                        decided_ns=decided_ns,
+                        quality=quality,
+                        counters=counters,
+                        trigger=trigger,
+                        late=trigger is not None and trigger.id in late,
+                    )
+                    for make, trigger in makers
                 ]
             if events:
                 stored = self._outbox.append(events, {camera: self._state_of(camera)})
@@ -158,6 +173,10 @@ class Rulings:
         self._measure(frame, verdict, decided_ns)
         self._narrator.verdict(frame, verdict, decision.transition)
 
+    def rejects(self, frame: Frame, verdict: Verdict) -> bool:
+        """Whether the camera's policy rejects a frame with that verdict."""
+        return counts_as_rejected(self._policies[frame.camera], verdict)
+
     def quality(self, camera: str) -> str:
         """The policy's state of a camera in a word: good or degraded."""
         state = self._states.get(camera)
@@ -171,16 +190,22 @@ class Rulings:
         policy = self._states[camera].to_json() | {"lost": camera in self._lost}
         return CameraState(self._epochs[camera], policy)
 
-    def _makers(self, decision: Decision) -> Iterator[Callable[..., Event]]:
-        """What makes the events that a decision calls for, in the order they are sent."""
+    def _makers(
+        self, decision: Decision, frame: Frame
+    ) -> Iterator[tuple[Callable[..., Event], Trigger | None]]:
+        """What makes the events that a decision calls for, and of which trigger, in their order.
+
+        A frame that answers several triggers is told of once for each: each asked for its own part.
+        """
+        triggers = frame.triggers or (None,)
         if self._publish_verdicts:
-            yield self._documents.frame_judged
+            yield from ((self._documents.frame_judged, trigger) for trigger in triggers)
         if decision.publish:
-            yield self._documents.frame_rejected
+            yield from ((self._documents.frame_rejected, trigger) for trigger in triggers)
         if decision.transition == "degraded":
-            yield self._documents.quality_degraded
+            yield self._documents.quality_degraded, triggers[0]
         elif decision.transition == "recovered":
-            yield self._documents.quality_recovered
+            yield self._documents.quality_recovered, triggers[0]
 
     def _measure(self, frame: Frame, verdict: Verdict, decided_ns: int) -> None:
         metrics = self._metrics
@@ -229,5 +254,6 @@ def _shown(frame: Frame, verdict: Verdict) -> dict[str, Any]:
         "stream_epoch": frame.stream_epoch,
         "sequence": frame.sequence,
         "origin": frame.origin,
+        "part_id": frame.triggers[0].part_id if frame.triggers else None,
         "age_ms": round((verdict.judged_ns - frame.arrived_ns) / 1e6, 1),
     }

@@ -23,7 +23,7 @@ from inspector.capture.supervisor import Capture
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, EventsError, UserError
+from inspector.errors import EngineError, EventsError, TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
@@ -33,18 +33,20 @@ from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.triggers import Triggers
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
     from inspector.engine.load import Engine
     from inspector.events.documents import Event
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
     from inspector.verdict import Verdict
 
@@ -93,6 +95,7 @@ class Station:
         self._capture: Capture | None = None
         self._journal = Journal(self.folder)
         self._reloads: Reloads | None = None
+        self._triggers: Triggers | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -207,11 +210,13 @@ class Station:
         camera_events = CameraEvents(self._documents, rulings.tell_of_camera, rulings.lost_cameras)
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
+            late = triggers.claim(frame)
             try:
-                rulings.rule(frame, verdict, capture.counters)
+                rulings.rule(frame, verdict, capture.counters, late)
             except EventsError as error:  # the judge must go on with the next frame
                 _log.error("verdict without its events", camera=frame.camera, fault=str(error))
             finally:
+                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
                 capture.release(frame, result_of(verdict))
 
         def on_change(status: CameraStatus) -> None:
@@ -225,6 +230,9 @@ class Station:
         def on_ring_end(key: str) -> None:
             judge.unmap_ring(key)
 
+        def on_missed(missed: tuple[Trigger, ...], cause: str, detail: str) -> None:
+            triggers.missed(missed, cause, detail)
+
         capture = Capture(
             self.config.cameras,
             secrets=self._secrets,
@@ -233,7 +241,9 @@ class Station:
             on_epoch=rulings.begin_epoch,
             on_ring=on_ring,
             on_ring_end=on_ring_end,
+            on_missed=on_missed,
         )
+        triggers = Triggers(capture, self.config.mode, self.metrics)
         judge = Judge(
             capture,
             self._engines["screen"],
@@ -244,6 +254,7 @@ class Station:
             on_verdict=on_verdict,
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
+        self._triggers = triggers
         lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
         self._make_reloads(lineup)
         self.health.watch(
@@ -251,9 +262,11 @@ class Station:
                 Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
+                Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
             ],
             lambda: self._facts(outbox, capture),
         )
+        triggers.start()
         judge.start()
         capture.start()
 
@@ -302,12 +315,7 @@ class Station:
 
         self._serve(Phase.STOPPING, "stopping")
         self._stopping.set()
-        if self._capture is not None:
-            self._capture.stop()
-        if self._judge is not None:
-            self._judge.stop(left(4.5))
-        if self._capture is not None:
-            self._capture.close()
+        self._stop_judging(left(4.5))
         if self._outbox is not None:
             self._tell_status(self._outbox)
         if self._publisher is not None:
@@ -317,6 +325,17 @@ class Station:
         for engine in self._engines.values():
             engine.close()
         self._web.stop()
+
+    def _stop_judging(self, deadline_s: float) -> None:
+        """No new frames and triggers; those in flight are finished within the deadline."""
+        if self._capture is not None:
+            self._capture.stop()
+        if self._judge is not None:
+            self._judge.stop(deadline_s)
+        if self._triggers is not None:
+            self._triggers.close()
+        if self._capture is not None:
+            self._capture.close()
 
     @property
     def ended(self) -> bool:
@@ -344,6 +363,23 @@ class Station:
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
+
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        """Ask for the verdict on the part that is before a camera now.
+
+        Returns:
+            The answer to come, at the camera's `inspect.deadline_ms` at the latest.
+
+        Raises:
+            TriggerError: there is no such camera, too many triggers of it wait, or the station does
+                not judge (yet, or any more).
+        """
+        if camera not in self.config.cameras:
+            known = ", ".join(sorted(self.config.cameras))
+            raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
+        if self._triggers is None or self.health.phase is not Phase.SERVING:
+            raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
+        return self._triggers.ask(camera, part_id)
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from inspector.capture.asks import Asks, NoFramesError
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff
 from inspector.capture.counters import (
@@ -27,7 +28,7 @@ from inspector.capture.process import WorkerProcess
 from inspector.capture.rate import Rate
 from inspector.capture.status import CameraStatus, Cause, State
 from inspector.errors import InspectorError
-from inspector.frame import Frame
+from inspector.frame import Frame, Trigger
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
@@ -60,13 +61,15 @@ class Hooks:
     on_epoch: Callable[[str, int], None]
     on_ring: Callable[[Ring], None]
     on_ring_end: Callable[[str], None]
+    on_missed: Callable[[tuple[Trigger, ...], str, str], None]
 
 
 class CameraLink:
     """State machine of one camera.
 
     Args:
-        lock: guards mailbox, audit, leases and all that `status` reads; shared with the supervisor.
+        lock: guards mailbox, asks, audit, leases and all that `status` reads; shared with the
+            supervisor.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class CameraLink:
         self.name = name
         self.camera = camera
         self.mailbox = Mailbox()
+        self.asks = Asks()
         self.audit = Audit()
         self.leases = Leases()
         self.process: WorkerProcess | None = None
@@ -157,7 +161,31 @@ class CameraLink:
             last_frame_age_s=(time.monotonic_ns() - last_ns) / 1e9 if last_ns else None,
             restarts=dict(self._restarts),
             counters=self.audit.counters(),
+            on_trigger=self.camera.inspect.on_trigger,
         )
+
+    def ask(self, trigger_id: str, part_id: str | None) -> Trigger:
+        """Ask for a frame. Any thread, under the lock. Raises NoFramesError."""
+        if self._state != "running" or self.process is None:
+            why = f"camera {self.name} gives no pictures: it is {self._state}"
+            raise NoFramesError("camera_away", f"{why}; {self._detail}" if self._detail else why)
+        inspect = self.camera.inspect
+        if inspect.on_trigger:
+            self.process.send({"t": "hold"})
+        now = time.monotonic_ns()
+        trigger = Trigger(
+            id=trigger_id,
+            camera=self.name,
+            part_id=part_id,
+            asked_ns=now,
+            asked_utc_ns=time.time_ns(),
+            from_ns=now + round(self.camera.camera_delay_ms * 1e6),
+            until_ns=now + round(inspect.deadline_ms * 1e6),
+        )
+        if inspect.on_trigger:
+            self.process.send({"t": "ask", "trigger": asdict(trigger)})
+        self.asks.add(trigger)
+        return trigger
 
     # -- worker ---------------------------------------------------------------------------------
 
@@ -227,7 +255,8 @@ class CameraLink:
         process = self.process
         if process is None:
             return
-        process.flush()
+        with self._lock:  # other threads send too
+            process.flush()
         if self._part_by_s is not None:
             if now_s >= self._part_by_s:
                 process.kill()
@@ -273,6 +302,11 @@ class CameraLink:
 
     def leave(self) -> None:
         """Have the worker end; the camera is not lost by that."""
+        with self._lock:
+            missed = self.asks.clear()
+        if missed:
+            why = f"camera {self.name} was removed, or begins anew with other settings"
+            self._hooks.on_missed(missed, "camera_away", why)
         if self.process is None:  # a ring may wait for the next try
             with self._lock:
                 self.leases.retire()
@@ -345,6 +379,7 @@ class CameraLink:
                 raise ValueError(msg)
             if slot >= 0:
                 frame.picture()
+            frame = replace(frame, triggers=self.asks.take(frame.arrived_ns))
             self.audit.received()
             lease.out[frame.sequence] = slot
             return [frame] if stopping else self.mailbox.put(frame)
@@ -419,7 +454,7 @@ class CameraLink:
         if self._opened_s is not None:
             self._backoff.ran(now - self._opened_s)
         self._leave_epoch()
-        state: State = "stalled" if cause == "stalled" else "lost"
+        state: State = "stalled" if cause in {"stalled", "frozen"} else "lost"
         slow = cause == "authentication"
         if cause == "region":
             cause, state, slow = "codec", "failed", True
@@ -450,6 +485,10 @@ class CameraLink:
                 self._since = datetime.now(UTC)
             self._state, self._cause, self._detail = state, cause, detail
             status = self.status() if changed else None
+            missed = () if state == "running" else self.asks.clear()
+        if missed:
+            why = f"camera {self.name} gives no more pictures: it is {state}"
+            self._hooks.on_missed(missed, "camera_away", f"{why}; {detail}" if detail else why)
         if status is not None:
             self._hooks.on_change(status)
 

@@ -26,7 +26,7 @@ class SourceError(CaptureError):
     """A source could not be opened, or ended against its will.
 
     Attributes:
-        cause: `refused timeout authentication tls not_found codec stalled ended`.
+        cause: `refused timeout authentication tls not_found codec stalled frozen ended`.
     """
 
     def __init__(self, cause: str, detail: str) -> None:
@@ -74,6 +74,7 @@ class Picture:
             raises DamagedPicture. None if damaged.
         damage: why there is no picture.
         origin: file name, for pictures from files.
+        key: made from what the sensor gave alone, and not from the picture before.
     """
 
     arrival: Arrival
@@ -82,6 +83,7 @@ class Picture:
     write: Callable[[NDArray[np.uint8], int, int], None] | None = None
     damage: str | None = None
     origin: str | None = None
+    key: bool = True
 
 
 class Intake(Protocol):
