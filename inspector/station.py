@@ -57,6 +57,8 @@ STOP_WITHIN_S = 8.0
 LOOP_LIMIT_S = 10.0
 """A loop that has not turned for this long ends liveness."""
 
+OBSERVING = "mode observe: verdicts are published, and the line gets no signal"
+
 
 class Station:
     """One running station.
@@ -159,6 +161,8 @@ class Station:
             if self._stop_asked():
                 return False
         self._connect(outbox)
+        if config.mode == "observe":
+            _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
         self._heart.start()
         return True
@@ -392,6 +396,8 @@ class Station:
         return {"quality": rulings.quality(camera), "last_verdict": rulings.last(camera)}
 
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
+        if self.config.mode == "observe":
+            yield Fact("mode", ok=True, detail=OBSERVING)
         stats = outbox.stats()
         yield Fact(
             "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True

@@ -166,7 +166,6 @@ class Worker:
         for picture in source.pictures(self):
             self._listen(0.0)
             arrival = picture.arrival
-            self._still.passed(key=picture.key and picture.damage is None)
             if source.live and fresh.stale(arrival.arrived_ns / 1e9, arrival.pts_s, arrival.read_s):
                 self._page.words[STALE] += 1
                 if fresh.hopeless:
@@ -194,7 +193,7 @@ class Worker:
 
     def _glance(self, picture: Picture, source: Source) -> None:
         """Look whether the camera is frozen, in a slot that is free; raises SourceError if so."""
-        if not self._free or not self._still.wants(picture.arrival.arrived_ns / 1e9):
+        if not self._free or not self._wants_look(picture):
             return
         (y, x, height, width), damage = self._cutout(picture, source)
         if damage is not None:
@@ -204,6 +203,9 @@ class Worker:
         with contextlib.suppress(DamagedPicture):
             picture.write(pixels, y, x)
             self._look(pixels, picture.arrival)
+
+    def _wants_look(self, picture: Picture) -> bool:
+        return self._still.wants(picture.arrival.arrived_ns / 1e9, key=picture.key)
 
     def _look(self, pixels: NDArray[np.uint8], arrival: Arrival) -> None:
         if self._still.look(pixels, arrival.arrived_ns / 1e9):
@@ -240,7 +242,8 @@ class Worker:
             try:
                 pixels = self._ring.picture(slot, height, width)
                 picture.write(pixels, y, x)
-                self._look(pixels, picture.arrival)
+                if self._wants_look(picture):
+                    self._look(pixels, picture.arrival)
             except DamagedPicture as error:
                 self._free.append(slot)
                 slot, damage = -1, f"{error.cause}: {error}"

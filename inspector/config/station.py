@@ -50,6 +50,8 @@ class Policy(Section):
     """Accepted frames in a row that end the degraded state."""
     emit: Literal["rejects", "transitions"] = "rejects"
     """rejects: an event for each rejected frame, and for changes; transitions: for changes only."""
+    keep_uncertain: bool = False
+    """Keep the pictures of uncertain frames too, for a person to label."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -81,6 +81,8 @@ class Decision:
         reject: the frame is rejected under this policy.
         publish: a frame.rejected event is due (`reject`, and the policy emits rejects).
         transition: the state that begins with this frame, or None.
+        keep: the picture is worth keeping: of a reject or a transition, or uncertain where the
+            policy keeps those for labelling.
         rejected_in_window, judged_in_window: the window with this frame in it.
         accepted_in_row: accepted frames in a row with this frame.
     """
@@ -89,6 +91,7 @@ class Decision:
     reject: bool
     publish: bool
     transition: Transition | None
+    keep: bool
     rejected_in_window: int
     judged_in_window: int
     accepted_in_row: int
@@ -145,6 +148,7 @@ def decide(policy: Policy, state: PolicyState, verdict: Verdict, stream_epoch: i
             reject=False,
             publish=False,
             transition=None,
+            keep=policy.keep_uncertain and verdict.outcome is Outcome.UNCERTAIN,
             rejected_in_window=sum(state.window),
             judged_in_window=len(state.window),
             accepted_in_row=state.accepted_in_row,
@@ -164,6 +168,7 @@ def decide(policy: Policy, state: PolicyState, verdict: Verdict, stream_epoch: i
         reject=reject,
         publish=reject and policy.emit == "rejects",
         transition=transition,
+        keep=reject or transition is not None,
         rejected_in_window=sum(window),
         judged_in_window=len(window),
         accepted_in_row=accepted_in_row,
