@@ -83,6 +83,14 @@ def test_one_frame_decides_with_a_window_of_one() -> None:
     assert transitions(policy, "BGBG") == "DRDR"
 
 
+def test_what_is_worth_keeping_is_the_rejected_the_decisive_and_if_asked_the_uncertain() -> None:
+    policy = Policy(needed=2, window=2, recover_after=2)
+    row = "GBBGGux"
+    assert [d.keep for d in run(policy, row)] == [False, True, True, False, True, False, False]
+    labelling = policy.model_copy(update={"keep_uncertain": True})
+    assert [d.keep for d in run(labelling, row)][-2:] == [True, False]
+
+
 def test_quality_tells_the_window_of_the_frame_that_decided() -> None:
     policy = Policy(needed=3, window=5, recover_after=2)
     quality = run(policy, "GBBB")[-1].quality(policy)
