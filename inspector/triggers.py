@@ -219,11 +219,12 @@ class Triggers:
         if self._cameras.awaits_frame(trigger):
             what = f"no frame of camera {trigger.camera} arrived"
             since = f" from {delay_ms:g} ms (camera_delay_ms) on" if delay_ms else ""
-            then = "look at the camera's frame rate, or raise inspect.deadline_ms"
+            then = "look at its frame rate (and inspect.every_s), or raise the deadline"
             return f"{what}{since} within {limit_ms:g} ms (inspect.deadline_ms); {then}"
         return (
             f"a frame of camera {trigger.camera} arrived, but had no verdict within "
-            f"{limit_ms:g} ms (inspect.deadline_ms); see inspector_stage_seconds, or raise it"
+            f"{limit_ms:g} ms (inspect.deadline_ms); look at inspector_stage_seconds to see where "
+            "the time goes, or raise the deadline"
         )
 
     # -- answers ----------------------------------------------------------------------------------

@@ -57,9 +57,9 @@ HOPELESS = (
 )
 
 FROZEN = (
-    "the picture has not changed by one bit for {seconds:g} s or more: it is not of now, and "
-    "nothing is judged until it changes; restart the camera, and what lies between. Where a dark "
-    "scene looks like that, raise frozen_after_s, or set it to 0"
+    "the picture has not changed by one bit for {seconds:g} s or more: the camera is stuck, and "
+    "nothing is judged until it shows otherwise; restart the camera, or what lies between. Where a "
+    "dark scene looks like that, raise frozen_after_s, or set it to 0"
 )
 
 DUE_SLACK_S = 0.002
