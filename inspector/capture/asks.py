@@ -6,13 +6,19 @@ to be judged, the supervisor to know which trigger such a frame answers.
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from inspector.errors import CaptureError
+from inspector.frame import Trigger
 
 if TYPE_CHECKING:
-    from inspector.frame import Trigger
+    from collections.abc import Callable
+
+    from inspector.capture.wire import Message
+    from inspector.config.cameras import Camera
 
 MOST_WAITING = 32
 """Triggers of one camera that may wait for their verdict at once."""
@@ -28,6 +34,35 @@ class NoFramesError(CaptureError):
     def __init__(self, cause: str, detail: str) -> None:
         super().__init__(detail)
         self.cause = cause
+
+
+def ask_worker(
+    send: Callable[[Message], None],
+    name: str,
+    camera: Camera,
+    trigger_id: str,
+    part_id: str | None,
+) -> Trigger:
+    """Make the trigger of this moment, and tell a worker that judges on triggers only of it.
+
+    `hold` is there before the moment, so that the worker lets no frame go that arrives after it.
+    """
+    told = camera.inspect.on_trigger
+    if told:
+        send({"t": "hold"})
+    now = time.monotonic_ns()
+    trigger = Trigger(
+        id=trigger_id,
+        camera=name,
+        part_id=part_id,
+        asked_ns=now,
+        asked_utc_ns=time.time_ns(),
+        from_ns=now + round(camera.camera_delay_ms * 1e6),
+        until_ns=now + round(camera.inspect.deadline_ms * 1e6),
+    )
+    if told:
+        send({"t": "ask", "trigger": asdict(trigger)})
+    return trigger
 
 
 class Asks:

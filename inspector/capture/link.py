@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from inspector.capture.asks import Asks, NoFramesError
+from inspector.capture.asks import Asks, NoFramesError, ask_worker
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff
 from inspector.capture.counters import (
@@ -33,9 +33,9 @@ from inspector.slots import Ring
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
     from inspector.capture.backoff import Pace
+    from inspector.capture.hooks import Hooks
     from inspector.capture.wire import Message
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
@@ -51,17 +51,6 @@ PART_S = 1.0
 
 LOCAL_OPEN_S, LOCAL_READ_S = 60.0, 30.0
 """Deadlines of sources that have none of their own: files and patterns, at their largest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a link tells the rest of the station; called in the capture thread, without the lock."""
-
-    on_change: Callable[[CameraStatus], None]
-    on_epoch: Callable[[str, int], None]
-    on_ring: Callable[[Ring], None]
-    on_ring_end: Callable[[str], None]
-    on_missed: Callable[[tuple[Trigger, ...], str, str], None]
 
 
 class CameraLink:
@@ -169,21 +158,7 @@ class CameraLink:
         if self._state != "running" or self.process is None:
             why = f"camera {self.name} gives no pictures: it is {self._state}"
             raise NoFramesError("camera_away", f"{why}; {self._detail}" if self._detail else why)
-        inspect = self.camera.inspect
-        if inspect.on_trigger:
-            self.process.send({"t": "hold"})
-        now = time.monotonic_ns()
-        trigger = Trigger(
-            id=trigger_id,
-            camera=self.name,
-            part_id=part_id,
-            asked_ns=now,
-            asked_utc_ns=time.time_ns(),
-            from_ns=now + round(self.camera.camera_delay_ms * 1e6),
-            until_ns=now + round(inspect.deadline_ms * 1e6),
-        )
-        if inspect.on_trigger:
-            self.process.send({"t": "ask", "trigger": asdict(trigger)})
+        trigger = ask_worker(self.process.send, self.name, self.camera, trigger_id, part_id)
         self.asks.add(trigger)
         return trigger
 
@@ -302,11 +277,6 @@ class CameraLink:
 
     def leave(self) -> None:
         """Have the worker end; the camera is not lost by that."""
-        with self._lock:
-            missed = self.asks.clear()
-        if missed:
-            why = f"camera {self.name} was removed, or begins anew with other settings"
-            self._hooks.on_missed(missed, "camera_away", why)
         if self.process is None:  # a ring may wait for the next try
             with self._lock:
                 self.leases.retire()

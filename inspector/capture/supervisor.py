@@ -21,7 +21,8 @@ import structlog
 from inspector.capture import wire
 from inspector.capture.asks import NoFramesError
 from inspector.capture.backoff import Pace
-from inspector.capture.link import CameraLink, Hooks
+from inspector.capture.hooks import Hooks
+from inspector.capture.link import CameraLink
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -348,6 +349,7 @@ class Capture:
             self._order = list(self._links)
             self._turn %= len(self._order)
             for link in removed:
+                missed += link.asks.clear()
                 for frame in link.mailbox.clear():
                     missed += frame.triggers
                     link.hand_back(frame, "shutdown")

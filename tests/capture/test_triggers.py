@@ -149,7 +149,9 @@ def inner(monkeypatch):
 def test_no_frame_from_after_a_triggers_moment_goes_while_the_ask_is_on_its_way(inner):
     source, end, page = inner
     source.next.release()
-    source.decoded.release()  # nobody asked for this one
+    source.decoded.release()
+    while not page.read(NOT_DUE):  # nobody asked for this one
+        time.sleep(0.001)
     wire.send(end, {"t": "hold"})
     moment = time.monotonic_ns()
     source.next.release()
@@ -272,6 +274,32 @@ def test_a_stop_tells_of_all_that_wait_and_takes_no_more(rig):
     }
     with pytest.raises(NoFramesError, match="the station is stopping"):
         rig.capture.ask("a", "t1", None)
+
+
+@pytest.mark.parametrize("change", ["removed", "anew"])
+def test_triggers_of_a_camera_that_is_changed_or_removed_are_told(rig, change):
+    settings = {"a": triggered(camera_delay_ms=10_000), "b": triggered()}
+    rig = rig(settings).start(judge=False)
+    rig.until_state("running", "a")
+    rig.until_state("running", "b")
+    rig.capture.ask("a", "no frame yet", None)
+    cameras = {name: Camera.model_validate(camera) for name, camera in settings.items()}
+    if change == "removed":
+        del cameras["a"]
+        rig.capture.apply(cameras, first_epochs={}, anew=[])
+    else:
+        rig.capture.apply(cameras, first_epochs={}, anew=["a"])
+    rig.until(lambda: rig.missed, "its trigger to be told")
+    assert [(t.id, cause) for t, cause, _ in rig.missed] == [("no frame yet", "camera_away")]
+    assert {"removed": "was removed", "anew": "connecting"}[change] in rig.missed[0][2]
+    if change == "removed":
+        with pytest.raises(KeyError):
+            rig.capture.ask("a", "t2", None)
+    else:
+        rig.until_state("running", "a")
+        rig.capture.ask("a", "t2", None)
+    asked = rig.capture.ask("b", "t3", None)
+    rig.until(lambda: not rig.capture.awaits_frame(asked), "the other camera's frame")
 
 
 def test_killed_at_any_moment_no_trigger_is_answered_twice_and_the_books_hold(rig):

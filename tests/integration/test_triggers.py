@@ -47,7 +47,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
 
 
 def trigger(station: StationProcess, camera: str, part_id: str | None = None) -> dict[str, Any]:
-    body = {"part_id": part_id} if part_id is not None else None
+    body = {"part_id": part_id} if part_id is not None else {}
     answer = httpx.post(f"{station.page}/api/cameras/{camera}/inspect", json=body, timeout=30)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
