@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from inspector.decision.policy import Decision, PolicyState, decide
+from inspector.decision.policy import Decision, PolicyState, counts_as_rejected, decide
 from inspector.events.documents import with_evidence
 from inspector.events.kinds import FRAME_JUDGED, FRAME_REJECTED, QUALITY_DEGRADED
 from inspector.events.records import CameraState
@@ -24,7 +24,7 @@ from inspector.observe.narration import Narrator
 from inspector.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from concurrent.futures import Future
 
     from inspector.config.station import Policy, Station
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from inspector.events.outbox import Outbox
     from inspector.evidence.outcome import Outcome as Picture
     from inspector.evidence.store import Evidence
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.observe.metrics import Metrics
     from inspector.verdict import Verdict
 
@@ -140,6 +140,7 @@ class Rulings:
         verdict: Verdict,
         counters_of: Callable[[str], Counters],
         release: Callable[[], None],
+        late: Collection[str] = (),
     ) -> None:
         """Decide on one frame. Returns as soon as its events are handed on; never waits.
 
@@ -150,10 +151,11 @@ class Rulings:
                 are some.
             release: hands the frame back; called exactly once, before the return, or in another
                 thread when its picture is encoded.
+            late: ids of those of the frame's triggers that this verdict was too late for.
         """
         loan = _Loan(release)
         try:
-            self._decide(frame, verdict, counters_of, loan)
+            self._decide(frame, verdict, counters_of, loan, late)
         finally:
             loan.end()
 
@@ -163,6 +165,7 @@ class Rulings:
         verdict: Verdict,
         counters_of: Callable[[str], Counters],
         loan: _Loan,
+        late: Collection[str],
     ) -> None:
         camera = frame.camera
         policy = self._policies[camera]
@@ -170,16 +173,24 @@ class Rulings:
             decision = decide(policy, self._states[camera], verdict, frame.stream_epoch)
             self._states[camera] = decision.state
             decided_ns = time.monotonic_ns()
-            makers = list(self._makers(decision))
+            makers = list(self._makers(decision, frame))
             kinds = self._kinds(frame, decision, verdict)
             # The picture of an uncertain frame has an event beside it, though none is sent.
-            unsent = [self._documents.frame_judged] if kinds and not makers else []
+            unsent = [(self._documents.frame_judged, None)] if kinds and not makers else []
             events: list[Event] = []
             if makers or unsent:
                 quality, counters = decision.quality(policy), counters_of(camera)
                 events = [
-                    make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
-                    for make in makers or unsent
+                    make(
+                        frame,
+                        verdict,
+                        decided_ns=decided_ns,
+                        quality=quality,
+                        counters=counters,
+                        trigger=trigger,
+                        late=trigger is not None and trigger.id in late,
+                    )
+                    for make, trigger in makers or unsent
                 ]
             subject = _subject(events, kinds)
             picture = self._keep(frame, subject, kinds, loan)
@@ -203,6 +214,10 @@ class Rulings:
         self._measure(frame, verdict, decided_ns)
         self._narrator.verdict(frame, verdict, decision.transition)
 
+    def rejects(self, frame: Frame, verdict: Verdict) -> bool:
+        """Whether the camera's policy rejects a frame with that verdict."""
+        return counts_as_rejected(self._policies[frame.camera], verdict)
+
     def quality(self, camera: str) -> str:
         """The policy's state of a camera in a word: good or degraded."""
         state = self._states.get(camera)
@@ -216,16 +231,22 @@ class Rulings:
         policy = self._states[camera].to_json() | {"lost": camera in self._lost}
         return CameraState(self._epochs[camera], policy)
 
-    def _makers(self, decision: Decision) -> Iterator[Callable[..., Event]]:
-        """What makes the events that a decision calls for, in the order they are sent."""
+    def _makers(
+        self, decision: Decision, frame: Frame
+    ) -> Iterator[tuple[Callable[..., Event], Trigger | None]]:
+        """What makes the events that a decision calls for, and of which trigger, in their order.
+
+        A frame that answers several triggers is told of once for each: each asked for its own part.
+        """
+        triggers = frame.triggers or (None,)
         if self._publish_verdicts:
-            yield self._documents.frame_judged
+            yield from ((self._documents.frame_judged, trigger) for trigger in triggers)
         if decision.publish:
-            yield self._documents.frame_rejected
+            yield from ((self._documents.frame_rejected, trigger) for trigger in triggers)
         if decision.transition == "degraded":
-            yield self._documents.quality_degraded
+            yield self._documents.quality_degraded, triggers[0]
         elif decision.transition == "recovered":
-            yield self._documents.quality_recovered
+            yield self._documents.quality_recovered, triggers[0]
 
     def _kinds(self, frame: Frame, decision: Decision, verdict: Verdict) -> list[Kind]:
         """Why a picture of this frame is wanted, the first reason first; empty if it is not."""
@@ -338,5 +359,6 @@ def _shown(frame: Frame, verdict: Verdict) -> dict[str, Any]:
         "stream_epoch": frame.stream_epoch,
         "sequence": frame.sequence,
         "origin": frame.origin,
+        "part_id": frame.triggers[0].part_id if frame.triggers else None,
         "age_ms": round((verdict.judged_ns - frame.arrived_ns) / 1e6, 1),
     }

@@ -24,7 +24,7 @@ from inspector.capture.supervisor import Capture
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, UserError
+from inspector.errors import EngineError, TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
@@ -35,11 +35,13 @@ from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.triggers import Triggers
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from inspector.engine.load import Engine
     from inspector.events.documents import Event
     from inspector.evidence.store import Picture
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
     from inspector.verdict import Verdict
 
@@ -57,6 +59,8 @@ STOP_WITHIN_S = 8.0
 """All steps of a stop together; the service manager is told ten seconds."""
 LOOP_LIMIT_S = 10.0
 """A loop that has not turned for this long ends liveness."""
+
+OBSERVING = "mode observe: verdicts are published, and the line gets no signal"
 
 
 class Station:
@@ -97,6 +101,7 @@ class Station:
         self._capture: Capture | None = None
         self._journal = Journal(self.folder)
         self._reloads: Reloads | None = None
+        self._triggers: Triggers | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -161,6 +166,8 @@ class Station:
             if self._stop_asked():
                 return False
         self._connect(outbox)
+        if config.mode == "observe":
+            _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
         self._heart.start()
         return True
@@ -228,8 +235,12 @@ class Station:
         camera_events = CameraEvents(self._documents, rulings.tell_of_camera, rulings.lost_cameras)
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
+            late = triggers.claim(frame)
             release = partial(capture.release, frame, result_of(verdict))
-            rulings.rule(frame, verdict, capture.counters, release)
+            try:
+                rulings.rule(frame, verdict, capture.counters, release, late)
+            finally:
+                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
 
         def on_change(status: CameraStatus) -> None:
             # The service manager ends the workers with us: that is no camera that was lost.
@@ -242,6 +253,9 @@ class Station:
         def on_ring_end(key: str) -> None:
             judge.unmap_ring(key)
 
+        def on_missed(missed: tuple[Trigger, ...], cause: str, detail: str) -> None:
+            triggers.missed(missed, cause, detail)
+
         capture = Capture(
             self.config.cameras,
             secrets=self._secrets,
@@ -250,7 +264,9 @@ class Station:
             on_epoch=rulings.begin_epoch,
             on_ring=on_ring,
             on_ring_end=on_ring_end,
+            on_missed=on_missed,
         )
+        triggers = Triggers(capture, self.config.mode, self.metrics)
         judge = Judge(
             capture,
             self._engines["screen"],
@@ -261,6 +277,7 @@ class Station:
             on_verdict=on_verdict,
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
+        self._triggers = triggers
         lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
         self._make_reloads(lineup)
         self.health.watch(
@@ -268,9 +285,11 @@ class Station:
                 Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
+                Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
             ],
             lambda: self._facts(outbox, capture),
         )
+        triggers.start()
         judge.start()
         capture.start()
 
@@ -319,14 +338,7 @@ class Station:
 
         self._serve(Phase.STOPPING, "stopping")
         self._stopping.set()
-        if self._capture is not None:
-            self._capture.stop()
-        if self._judge is not None:
-            self._judge.stop(left(4.5))
-        if self._evidence is not None:
-            self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
-        if self._capture is not None:
-            self._capture.close()
+        self._stop_judging(left)
         self._flush(left)
         for engine in self._engines.values():
             engine.close()
@@ -342,6 +354,19 @@ class Station:
             self._outbox.close(max(1.0, left(1)))
         if self._evidence is not None:
             self._evidence.close(min(0.5, left(0.4)))
+
+    def _stop_judging(self, left: Callable[[float], float]) -> None:
+        """No new frames and triggers; those in flight are finished within the deadline."""
+        if self._capture is not None:
+            self._capture.stop()
+        if self._judge is not None:
+            self._judge.stop(left(4.5))
+        if self._triggers is not None:
+            self._triggers.close()
+        if self._evidence is not None:
+            self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
+        if self._capture is not None:
+            self._capture.close()
 
     @property
     def ended(self) -> bool:
@@ -371,6 +396,23 @@ class Station:
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
 
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        """Ask for the verdict on the part that is before a camera now.
+
+        Returns:
+            The answer to come, at the camera's `inspect.deadline_ms` at the latest.
+
+        Raises:
+            TriggerError: there is no such camera, too many triggers of it wait, or the station does
+                not judge (yet, or any more).
+        """
+        if camera not in self.config.cameras:
+            known = ", ".join(sorted(self.config.cameras))
+            raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
+        if self._triggers is None or self.health.phase is not Phase.SERVING:
+            raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
+        return self._triggers.ask(camera, part_id)
+
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
         return self._outbox.newest(limit) if self._outbox is not None else []
@@ -386,6 +428,8 @@ class Station:
         return {"quality": rulings.quality(camera), "last_verdict": rulings.last(camera)}
 
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
+        if self.config.mode == "observe":
+            yield Fact("mode", ok=True, detail=OBSERVING)
         stats = outbox.stats()
         yield Fact(
             "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True

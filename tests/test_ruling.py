@@ -18,7 +18,7 @@ from inspector.events import schemas
 from inspector.events.documents import Documents
 from inspector.events.outbox import CameraState, Outbox
 from inspector.evidence.store import Evidence
-from inspector.frame import Frame
+from inspector.frame import Frame, Trigger
 from inspector.observe.metrics import Metrics
 from inspector.ruling import Rulings, result_of
 from inspector.verdict import Cause, EngineInfo, Outcome, Verdict
@@ -31,12 +31,16 @@ if TYPE_CHECKING:
 INFO = EngineInfo("simplenet", "1.0.0", "ab" * 32, "openvino", "int8")
 
 
-def config(*, publish_verdicts: bool = False, emit: str = "rejects") -> Station:
+def config(
+    *, publish_verdicts: bool = False, emit: str = "rejects", on_trigger: bool = False
+) -> Station:
     return Station.model_validate(
         {
             "version": 1,
             "station": "packing-07",
-            "cameras": {"infeed": {"source": {"kind": "pattern"}}},
+            "cameras": {
+                "infeed": {"source": {"kind": "pattern"}, "inspect": {"on_trigger": on_trigger}}
+            },
             "policies": {"default": {"needed": 2, "window": 3, "recover_after": 2, "emit": emit}},
             "events": {"publish_verdicts": publish_verdicts},
         }
@@ -92,6 +96,7 @@ class Desk:
         """Types of all events, oldest first; ends the outbox."""
         self.outbox.append([]).result(5)
         found = [event["type"] for event in reversed(self.outbox.newest(100))]
+        self.documents = list(reversed(self.outbox.newest(100)))
         self.outbox.close()
         return [name.removeprefix("inspector.").removesuffix(".v1") for name in found]
 
@@ -122,6 +127,34 @@ def test_every_verdict_where_asked_for(tmp_path: Path) -> None:
     desk = Desk(tmp_path, config(publish_verdicts=True))
     desk.rule(GOOD, (Outcome.UNCERTAIN, "gblur"), (Outcome.UNJUDGEABLE, None))
     assert desk.events() == ["frame.judged"] * 3
+
+
+def test_a_frame_that_was_asked_for_is_told_of_once_for_each_trigger(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, config(publish_verdicts=True))
+    none = Counters(1, 1, dict.fromkeys(DROP_CAUSES, 0), 0)
+    asked = tuple(Trigger(f"t{n}", "infeed", f"part-{n}", 0, 0, 0, 0) for n in range(2))
+    desk.rule(BAD)
+    seen = replace(frame(1), triggers=asked)
+    desk.rulings.rule(seen, verdict(*BAD), lambda _: none, frozenset({"t1"}))
+    shown = desk.rulings.last("infeed")
+    assert shown is not None
+    assert shown["part_id"] == "part-0"
+    assert desk.events()[2:] == ["frame.judged"] * 2 + ["frame.rejected"] * 2 + ["quality.degraded"]
+    told = [event["data"] for event in desk.documents]
+    ids = [(data["trigger_id"], data["part_id"], data["late"]) for data in told]
+    first, second = ("t0", "part-0", False), ("t1", "part-1", True)
+    assert ids == [(None, None, False)] * 2 + [first, second, first, second, first]
+    for event in desk.documents:
+        schemas.check(event)
+
+
+def test_a_triggered_camera_decides_by_its_one_frame(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, config(on_trigger=True))
+    desk.rule(GOOD, BAD, GOOD, (Outcome.UNCERTAIN, "gblur"))
+    assert desk.rulings.quality("infeed") == "good"
+    assert desk.events() == ["frame.rejected", "quality.degraded", "quality.recovered"]
+    quality = desk.documents[0]["data"]["quality"]
+    assert (quality["needed"], quality["window"], quality["recover_after"]) == (1, 1, 1)
 
 
 def test_a_restart_neither_repeats_degraded_nor_forgets_recovered(desk: Desk) -> None:

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 State = Literal["connecting", "running", "stalled", "lost", "failed", "ended"]
-"""connecting: not up yet since the start; running: frames come; stalled: they stopped coming;
-lost: no connection, retried; failed: the worker crashes or the settings cannot work, retried
-slowly; ended: a file or folder came to its end. A camera stays stalled, lost or failed until it
-runs again."""
+"""connecting: not up yet since the start; running: frames come; stalled: they stopped coming,
+or are the same one over and over (`frozen`); lost: no connection, retried; failed: the worker
+crashes or the settings cannot work, retried slowly; ended: a file or folder came to its end. A
+camera stays stalled, lost or failed until it runs again."""
 
 Cause = Literal[
     "refused",
@@ -23,6 +23,7 @@ Cause = Literal[
     "not_found",
     "codec",
     "stalled",
+    "frozen",
     "ended",
     "crashed",
 ]
@@ -71,6 +72,7 @@ class CameraStatus:
             damage lasts up to the next one.
         last_frame_age_s: time since the last arrival; None before the first.
         restarts: connections that ended or failed, by cause.
+        on_trigger: its frames are judged when they are asked for, and only then.
     """
 
     name: str
@@ -86,3 +88,4 @@ class CameraStatus:
     last_frame_age_s: float | None
     restarts: Mapping[str, int]
     counters: Counters
+    on_trigger: bool = False

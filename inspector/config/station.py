@@ -134,5 +134,12 @@ class Station(Section):
         return self
 
     def policy_of(self, camera: str) -> Policy:
-        """The policy of a camera; `default` exists even where the file does not write it."""
-        return self.policies.get(self.cameras[camera].policy, Policy())
+        """The policy of a camera; `default` exists even where the file does not write it.
+
+        A camera that is judged on a trigger only decides by each frame alone.
+        """
+        asked = self.cameras[camera]
+        policy = self.policies.get(asked.policy, Policy())
+        if asked.inspect.on_trigger:
+            return policy.model_copy(update={"needed": 1, "window": 1, "recover_after": 1})
+        return policy

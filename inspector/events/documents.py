@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict, Unpack
 
 from inspector.events.ids import new_id
 from inspector.events.kinds import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inspector.config.events import Topics
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.verdict import EngineInfo, Verdict
 
 Mode = Literal["inspect", "observe"]
@@ -63,11 +63,14 @@ class FrameFacts(TypedDict):
 
     `decided_ns` is the monotonic time of the policy's decision, `quality` the n of m state after
     the frame (`Decision.quality`), `counters` what became of the camera's frames up to now.
+    `trigger` is the one that asked for the frame, and `late` tells that it was answered without it.
     """
 
     decided_ns: int
     quality: Mapping[str, bool | int]
     counters: Counters
+    trigger: NotRequired[Trigger | None]
+    late: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,7 @@ class Documents:
         verdict: Verdict,
         **facts: Unpack[FrameFacts],
     ) -> Event:
-        decided_ns = facts["decided_ns"]
+        decided_ns, trigger = facts["decided_ns"], facts.get("trigger")
 
         def utc_ns(monotonic_ns: int) -> int:
             return frame.arrived_utc_ns + monotonic_ns - frame.arrived_ns
@@ -290,8 +293,9 @@ class Documents:
         data = {
             "stream_epoch": frame.stream_epoch,
             "sequence": frame.sequence,
-            "part_id": None,
-            "trigger_id": None,
+            "part_id": None if trigger is None else trigger.part_id,
+            "trigger_id": None if trigger is None else trigger.id,
+            "late": facts.get("late", False),
             "origin": frame.origin,
             "pts_s": frame.pts_s,
             "picture": {"width": frame.width, "height": frame.height},

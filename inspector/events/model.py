@@ -125,7 +125,12 @@ class FrameData(CameraData):
     sequence: Count
     """Number of the frame within its epoch; dropped frames leave gaps."""
     part_id: str | None
+    """The part that a trigger asked about, by the asker's own name."""
     trigger_id: str | None
+    """The trigger that asked for this frame; one that answers several has an event for each."""
+    late: bool = False
+    """The verdict came after the trigger's deadline: it was answered as unjudgeable, and no signal
+    may follow."""
     origin: str | None
     """File name of pictures from files."""
     pts_s: float | None

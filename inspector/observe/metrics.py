@@ -64,6 +64,19 @@ class Metrics:
             ["camera"],
             registry=self._registry,
         )
+        self.triggers_total = Counter(
+            "inspector_triggers_total",
+            "Triggers by their answer: the verdict, or why there was none",
+            ["camera", "result"],
+            registry=self._registry,
+        )
+        self.trigger_seconds = Histogram(
+            "inspector_trigger_seconds",
+            "From a trigger to its answer",
+            ["camera"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self.publish_seconds = Histogram(
             "inspector_publish_seconds",
             "From handing a record to the broker's client to its acknowledgement",
@@ -88,7 +101,9 @@ class Metrics:
 
     def forget(self, camera: str) -> None:
         """Drop the series of a camera that is gone; if it returns, they begin at zero."""
-        for metric in (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total):
+        of_cameras = (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total)
+        of_triggers = (self.triggers_total, self.trigger_seconds)
+        for metric in (*of_cameras, *of_triggers):
             metric.remove_by_labels({"camera": camera})
 
     def exposition(self) -> bytes:

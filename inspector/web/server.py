@@ -50,6 +50,7 @@ class WebServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))
+            listener.listen()  # whoever comes before the thread does waits, and is not refused
         except OSError as error:
             listener.close()
             if error.errno == errno.EADDRNOTAVAIL:

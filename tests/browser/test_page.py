@@ -28,7 +28,7 @@ WITHIN_S = 20
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[StationProcess]:
-    """One camera with good pictures, one with blurred ones, one that cannot be reached."""
+    """Cameras with good pictures, with blurred ones, not reachable, waiting for a trigger."""
     tiny_engine.make(tmp_path / "engines", name="tiny")
     for label in ("refimgs", "gblur"):
         folder = tmp_path / label
@@ -36,11 +36,13 @@ def station(tmp_path: Path) -> Iterator[StationProcess]:
         for i in range(3):
             cv2.imwrite(str(folder / f"{i}.png"), tiny_engine.picture(label, seed=i))
     config = {
+        "mode": "observe",
         "engine": {"screen": "tiny", "folder": str(tmp_path / "engines"), "threads": 1},
         "cameras": {
             "good": _folder(tmp_path / "refimgs"),
             "blurred": _folder(tmp_path / "gblur"),
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
+            "asked": {**_folder(tmp_path / "refimgs"), "inspect": {"on_trigger": True}},
         },
         "events": {
             "kafka": {
@@ -75,6 +77,12 @@ def test_the_page_shows_what_the_station_sees(browser: Chrome, station: StationP
     assert "degraded" not in _card(browser, "good").text
     assert browser.find_element(By.ID, "station").text == "test-01"
     assert browser.find_element(By.ID, "phase").text == "serving"
+    observing = browser.find_element(By.ID, "observing")
+    assert observing.text == "observing: the line gets no signal"
+    wait.until(lambda b: "waits for a trigger" in _card(b, "asked").text)
+    part = {"part_id": "4711"}
+    httpx.post(f"{station.page}/api/cameras/asked/inspect", json=part, timeout=20)
+    wait.until(lambda b: "part 4711: " in _card(b, "asked").text)
     events = browser.find_element(By.ID, "events")
     wait.until(lambda _: "quality degraded out of focus" in events.text)
     rejects = [row for row in events.text.splitlines() if "blurred rejected" in row]

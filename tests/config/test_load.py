@@ -241,6 +241,16 @@ CAMERA_FAULTS = {
         "",
         "the region reaches to column 1300 and row 100, the pattern has 1280x720",
     ),
+    "two reasons to judge": (
+        "{source: {kind: pattern}, inspect: {on_trigger: true, every_s: 0.2}}",
+        "inspect",
+        "on_trigger and every_s (0.2) exclude each other",
+    ),
+    "a delay beyond the deadline": (
+        "{source: {kind: pattern}, camera_delay_ms: 500, inspect: {deadline_ms: 500}}",
+        "",
+        "camera_delay_ms (500) must be less than inspect.deadline_ms (500)",
+    ),
     "empty path": ("{source: {kind: video, path: ''}}", "source.path", "expected a path"),
     "date for a name": (
         "{source: {kind: pattern}, policy: 2026-01-01}",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
-from inspector.errors import UserError, WebError
+from inspector.errors import TriggerError, UserError, WebError
 from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
@@ -37,12 +38,15 @@ class SmallStation:
     """A station that has one camera and one event."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.pictures_asked: list[str] = []
         self.health = Health()
         self.metrics = Metrics(self.status)
         self.outcome = Outcome("unchanged", "nothing changed")
         self.reloads: list[str] = []
         self.journal_fault: OSError | None = None
+        self.asked: list[tuple[str, str | None]] = []
+        self.refuse: Literal["too_many", "not_serving"] | None = None
+        self.answer: Future[dict[str, Any]] = Future()
 
     def status(self) -> dict[str, Any]:
         return {
@@ -92,6 +96,14 @@ class SmallStation:
             "free_bytes": 10**9,
         }
 
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        self.asked.append((camera, part_id))
+        if camera != "infeed":
+            raise TriggerError("unknown_camera", "no camera outfeed; this station has infeed")
+        if self.refuse is not None:
+            raise TriggerError(self.refuse, "not now")
+        return self.answer
+
     def recent_events(self, limit: int) -> list[dict[str, Any]]:
         return [{"id": "e1"}, {"id": "e0"}][:limit]
 
@@ -105,7 +117,7 @@ class SmallStation:
         return [{"at": "later"}, {"at": "earlier"}][:limit]
 
     def evidence(self, uri: str) -> Picture | None:
-        self.asked.append(uri)
+        self.pictures_asked.append(uri)
         return PICTURE if uri == URI else None
 
 
@@ -213,9 +225,73 @@ def test_evidence_can_only_be_read_and_only_by_its_name(
         missing = page.get(f"/api/evidence/{path}")
         assert missing.status_code == 404, path
         assert "no such evidence" in missing.json()["detail"]
-    assert "../../etc/passwd" in station.asked, "the store itself must refuse it, and does"
+    assert "../../etc/passwd" in station.pictures_asked, "the store itself must refuse it, and does"
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert page.request(method, f"/api/evidence/{URI}").status_code == 405
+
+
+INSPECT = "/api/cameras/infeed/inspect"
+JSON = {"content-type": "application/json"}
+
+
+def test_a_trigger_is_answered_with_its_verdict(page: httpx.Client, station: SmallStation) -> None:
+    station.answer.set_result({"verdict": "accepted"})
+    assert page.post(INSPECT, headers=JSON).json() == {"verdict": "accepted"}
+    assert page.post(INSPECT, json={"part_id": "part-7"}).status_code == 200
+    assert station.asked == [("infeed", None), ("infeed", "part-7")]
+    assert page.get(INSPECT).status_code == 405
+
+
+def test_triggers_that_wait_keep_nobody_else_waiting(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(page.post, INSPECT, headers=JSON, timeout=30) for _ in range(60)]
+        while len(station.asked) < 60:
+            assert page.get("/livez").status_code == 200
+        station.answer.set_result({"verdict": "rejected"})
+        assert {one.result().json()["verdict"] for one in waiting} == {"rejected"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"what", b"[]", b'{"part": 7}', b'{"part_id": ""}', b'{"part_id": 7}']
+)
+def test_a_trigger_with_a_faulty_body_is_refused(
+    page: httpx.Client, station: SmallStation, body: bytes
+) -> None:
+    answer = page.post(INSPECT, content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert station.asked == []
+
+
+def test_a_trigger_that_is_not_taken_says_why(page: httpx.Client, station: SmallStation) -> None:
+    missing = page.post("/api/cameras/outfeed/inspect", headers=JSON)
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "no camera outfeed; this station has infeed"
+    station.refuse = "too_many"
+    assert page.post(INSPECT, headers=JSON).status_code == 429
+    station.refuse = "not_serving"
+    assert page.post(INSPECT, headers=JSON).status_code == 503
+
+
+def test_a_trigger_is_not_for_pages_of_other_sites(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    station.answer.set_result({})
+    own = str(page.base_url).rstrip("/")
+    for origin in ("http://evil.example", "null"):
+        assert page.post(INSPECT, headers={**JSON, "origin": origin}).status_code == 403
+    assert page.post(INSPECT).status_code == 415
+    assert station.asked == []
+    assert page.post(INSPECT, headers={**JSON, "origin": own}).status_code == 200
+
+
+def test_a_trigger_asks_for_the_token(guarded: httpx.Client, station: SmallStation) -> None:
+    station.answer.set_result({})
+    assert guarded.post(INSPECT, headers=JSON).status_code == 401
+    assert station.asked == []
+    known = {**JSON, "authorization": "Bearer s3cret"}
+    assert guarded.post(INSPECT, headers=known).status_code == 200
 
 
 def test_the_page_takes_nothing_from_elsewhere(page: httpx.Client) -> None:

@@ -27,7 +27,7 @@ class SourceError(CaptureError):
     """A source could not be opened, or ended against its will.
 
     Attributes:
-        cause: `refused timeout authentication tls not_found codec stalled ended`.
+        cause: `refused timeout authentication tls not_found codec stalled frozen ended`.
     """
 
     def __init__(self, cause: str, detail: str) -> None:
@@ -75,7 +75,7 @@ class Picture:
             raises DamagedPicture. None if damaged.
         damage: why there is no picture.
         origin: file name, for pictures from files.
-        key: the codec built it upon no other picture.
+        key: the codec built it upon no other picture; so is every picture that no codec made.
     """
 
     arrival: Arrival
@@ -84,7 +84,7 @@ class Picture:
     write: Callable[[NDArray[np.uint8], int, int], None] | None = None
     damage: str | None = None
     origin: str | None = None
-    key: bool = False
+    key: bool = True
 
 
 class Intake(Protocol):
