@@ -7,13 +7,11 @@ flight is finished, the outbox is flushed; ten seconds at most.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -21,6 +19,7 @@ import structlog
 from inspector import __version__
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
+from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
@@ -42,6 +41,7 @@ from inspector.web.server import WebServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
@@ -493,14 +493,6 @@ class Station:
             engine=screen.info if screen is not None else None,
             outbox=outbox.stats().to_json(),
         )
-
-
-def state_folder(config: StationFile) -> Path:
-    """Where a station keeps its outbox: as written, else as systemd says, else here."""
-    if config.state is not None:
-        return config.state
-    given = os.environ.get("STATE_DIRECTORY")
-    return Path(given) if given else Path("state") / config.station
 
 
 def _plain(camera: CameraStatus) -> dict[str, Any]:

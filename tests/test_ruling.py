@@ -135,7 +135,7 @@ def test_a_frame_that_was_asked_for_is_told_of_once_for_each_trigger(tmp_path: P
     asked = tuple(Trigger(f"t{n}", "infeed", f"part-{n}", 0, 0, 0, 0) for n in range(2))
     desk.rule(BAD)
     seen = replace(frame(1), triggers=asked)
-    desk.rulings.rule(seen, verdict(*BAD), lambda _: none, frozenset({"t1"}))
+    desk.rulings.rule(seen, verdict(*BAD), lambda _: none, bool, frozenset({"t1"}))
     shown = desk.rulings.last("infeed")
     assert shown is not None
     assert shown["part_id"] == "part-0"

@@ -58,8 +58,7 @@ class CameraLink:
     """State machine of one camera.
 
     Args:
-        lock: guards mailbox, asks, audit, leases and all that `status` reads; shared with the
-            supervisor.
+        lock: guards mailbox, asks, audit, leases and what `status` reads; the supervisor's own.
     """
 
     def __init__(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inspector.config.state import state_folder
 from inspector.doctor.finding import Finding, Grade
 from inspector.events.opening import LOCK
 from inspector.events.store import FILE
-from inspector.station import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
