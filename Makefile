@@ -24,7 +24,7 @@ test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP se
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 .PHONY: test-slow
-test-slow: $(STAMPS)/test ## run the long tests: soaks
+test-slow: $(STAMPS)/test ## run the long tests: soaks, the bundle on a box without network
 	$(BIN)/pytest -m slow $(ARGS)
 
 .PHONY: lint
@@ -42,9 +42,35 @@ types: $(STAMPS)/dev ## check types
 	$(BIN)/mypy
 
 .PHONY: wheel
-wheel: $(STAMPS)/dev ## build the wheel into dist/
-	rm -rf dist
+wheel: $(STAMPS)/build ## build the wheel into dist/
+	rm -f dist/*.whl
 	$(BIN)/python -m build --wheel --no-isolation
+
+# --- a station on a box: one folder that needs no network, and what is made of it ----------------
+
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' inspector/__init__.py)
+BUNDLE  := build/inspector-$(VERSION)
+SHIPPED := $(shell find inspector engines systemd configs -type f ! -name '*.pyc' 2>/dev/null) \
+	tools/bundle.sh tools/install.sh requirements/run.txt requirements/install.txt \
+	pyproject.toml docs/installation.md
+
+.PHONY: bundle
+bundle: $(BUNDLE)/SHA256SUMS ## pack all that a box without network needs into dist/
+	@mkdir -p dist
+	tar -C build --owner 0 --group 0 -czf \
+		dist/inspector-$(VERSION)-py$$(sed 's/ /-/' $(BUNDLE)/made-for).tar.gz $(notdir $(BUNDLE))
+	@ls -sh dist/inspector-$(VERSION)-py*.tar.gz
+
+.PHONY: install
+install: $(BUNDLE)/SHA256SUMS ## install the station on this box, or upgrade it; PREFIX=/usr/local DESTDIR=
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" sh $(BUNDLE)/install.sh
+
+.PHONY: uninstall
+uninstall: ## take it away again; configuration and state stay
+	@PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" sh tools/install.sh --uninstall
+
+$(BUNDLE)/SHA256SUMS: $(SHIPPED) | $(STAMPS)/build
+	@sh tools/bundle.sh $(BIN)/python $(BUNDLE)
 
 .PHONY: docs
 docs: $(STAMPS)/dev ## write the reference in docs/configuration.md anew from the models
@@ -55,14 +81,17 @@ bench: $(STAMPS)/run ## measure the shipped engine on this machine
 	$(BIN)/inspector engines bench simplenet
 
 # The locks name no index: whoever installs decides where packages come from.
-LOCK := uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
+LOCK_GROUP := uv pip compile --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
+LOCK := $(LOCK_GROUP) pyproject.toml
 
 .PHONY: lock
 lock: ## resolve the requirements anew (needs uv)
 	$(LOCK) --extra dev --extra train -o requirements/dev.txt
 	$(LOCK) -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) -c requirements/dev.txt --extra train -o requirements/train.txt
+	$(LOCK_GROUP) -c requirements/dev.txt --group build -o requirements/build.txt
+	$(LOCK_GROUP) --group install -o requirements/install.txt
 
 .PHONY: clean
 clean: ## remove the environment and everything made here
@@ -79,6 +108,10 @@ $(STAMPS)/run: requirements/run.txt tools/link-checkout.sh | $(BIN)/python
 	@sh tools/link-checkout.sh $(VENV)
 	@mkdir -p $(STAMPS) && touch $@
 
+$(STAMPS)/build: requirements/build.txt | $(BIN)/python
+	$(PIP) install --require-hashes --quiet -r requirements/build.txt
+	@mkdir -p $(STAMPS) && touch $@
+
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
 	@echo "Installing what tests and training need (a download of about 3 GB, most of it PyTorch)"
 	$(PIP) install --require-hashes --progress-bar on -r requirements/dev.txt
@@ -93,5 +126,9 @@ $(STAMPS)/kafka: tests/servers/kafka.py $(STAMPS)/dev $(STAMPS)/apt
 	$(BIN)/python -m tests.servers.kafka --fetch
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/apt $(STAMPS)/kafka
+$(STAMPS)/wheels: requirements/run.txt requirements/install.txt tools/bundle.sh | $(STAMPS)/build
+	@sh tools/bundle.sh $(BIN)/python $(BUNDLE)
+	@touch $@
+
+$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/apt $(STAMPS)/kafka $(STAMPS)/wheels
 	@touch $@

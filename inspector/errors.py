@@ -6,6 +6,8 @@ to do next. It never holds a secret.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class InspectorError(Exception):
     """Root of every error this package raises on purpose."""
@@ -27,5 +29,28 @@ class EngineError(InspectorError):
     """An engine folder, a runtime or an inference failed."""
 
 
+class WebError(InspectorError):
+    """The page cannot be served for now, through no mistake of the user's."""
+
+
 class EventsError(InspectorError):
     """The outbox, an event document or the broker failed."""
+
+
+class EvidenceError(InspectorError):
+    """A picture could not be encoded, or the evidence folder not be used."""
+
+
+class TriggerError(InspectorError):
+    """A trigger that was not taken: it has no id, and no verdict will come.
+
+    Attributes:
+        reason: there is no such camera, too many triggers of it wait, or the station does not
+            judge (yet, or any more).
+    """
+
+    def __init__(
+        self, reason: Literal["unknown_camera", "too_many", "not_serving"], detail: str
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason

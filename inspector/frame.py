@@ -1,4 +1,4 @@
-"""The frame: one picture of one camera on its way through the station."""
+"""The frame: one picture of one camera on its way through the station, and who asked for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.slots import Ring
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Someone asks for the verdict on the part that is before the camera at this moment.
+
+    It is answered by the first frame that arrived at `from_ns` or later. All times are monotonic
+    nanoseconds unless they say otherwise.
+
+    Attributes:
+        id: UUIDv7, given by the station.
+        camera: the camera that is asked.
+        part_id: the asker's own name of the part.
+        asked_ns, asked_utc_ns: the moment of the trigger, the latter as UTC since 1970; data only.
+        from_ns: what arrived before shows the time before the trigger.
+        until_ns: deadline of the verdict; later ones never count.
+    """
+
+    id: str
+    camera: str
+    part_id: str | None
+    asked_ns: int
+    asked_utc_ns: int
+    from_ns: int
+    until_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +59,7 @@ class Frame:
         damage: why the decoder could not give a whole picture, or None.
         fifo: the camera's frames wait for one another (files, folders) instead of being superseded.
         origin: file name for pictures from files.
+        triggers: those that this frame answers, oldest first; such a frame is never superseded.
     """
 
     camera: str
@@ -50,6 +76,7 @@ class Frame:
     damage: str | None = None
     fifo: bool = False
     origin: str | None = None
+    triggers: tuple[Trigger, ...] = ()
 
     def picture(self) -> NDArray[np.uint8]:
         """The pixels, (height, width, 3) uint8 BGR, as a view into the slot.

@@ -2,6 +2,8 @@
 
 What must not part stays together: the events of a frame and the policy's state after it go to the
 outbox as one transaction, so that a restart neither repeats `degraded` nor forgets `recovered`.
+Events that point to a picture wait for it a little (`handover`), and later ones of their camera
+wait behind them.
 """
 
 from __future__ import annotations
@@ -12,18 +14,25 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from inspector.decision.policy import Decision, PolicyState, decide
+from inspector.decision.policy import Decision, PolicyState, counts_as_rejected, decide
+from inspector.events.documents import with_evidence
+from inspector.events.kinds import FRAME_JUDGED, FRAME_REJECTED, QUALITY_DEGRADED
 from inspector.events.records import CameraState
+from inspector.evidence.outcome import Kept, Kind
+from inspector.handover import Handover, Parcel
 from inspector.observe.narration import Narrator
 from inspector.verdict import Cause, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from concurrent.futures import Future
 
     from inspector.config.station import Policy, Station
     from inspector.events.documents import Counters, Documents, Event
     from inspector.events.outbox import Outbox
-    from inspector.frame import Frame
+    from inspector.evidence.outcome import Outcome as Picture
+    from inspector.evidence.store import Evidence
+    from inspector.frame import Frame, Trigger
     from inspector.observe.metrics import Metrics
     from inspector.verdict import Verdict
 
@@ -35,6 +44,9 @@ class Rulings:
 
     `rule` is called by the judge's thread, `begin_epoch` and `tell_of_camera` by the capture's, the
     rest by any.
+
+    Args:
+        evidence: keeps pictures; None where the station file asks for none.
     """
 
     def __init__(
@@ -43,10 +55,12 @@ class Rulings:
         documents: Documents,
         outbox: Outbox,
         metrics: Metrics,
+        evidence: Evidence | None = None,
     ) -> None:
         self._publish_verdicts = station.events.publish_verdicts
         self._documents = documents
-        self._outbox = outbox
+        self._handover = Handover(outbox)
+        self._evidence = evidence
         self._metrics = metrics
         self._narrator = Narrator()
         self._lock = threading.Lock()  # states: two threads commit them, in the order they change
@@ -112,44 +126,86 @@ class Rulings:
                 self._lost.add(camera)
             else:
                 self._lost.discard(camera)
-            self._outbox.append([event], {camera: self._state_of(camera)})
+            self._handover.put(camera, Parcel([event], {camera: self._state_of(camera)}))
 
     def begin_epoch(self, camera: str, stream_epoch: int) -> None:
         """Note a new stream epoch, before its first frame comes."""
         with self._lock:
             self._epochs[camera] = stream_epoch
-            self._outbox.append([], {camera: self._state_of(camera)})
+            self._handover.put(camera, Parcel([], {camera: self._state_of(camera)}))
 
-    def rule(self, frame: Frame, verdict: Verdict, counters_of: Callable[[str], Counters]) -> None:
-        """Decide on one frame. Returns as soon as its events are handed to the outbox.
+    def rule(
+        self,
+        frame: Frame,
+        verdict: Verdict,
+        counters_of: Callable[[str], Counters],
+        release: Callable[[], None],
+        late: Collection[str] = (),
+    ) -> None:
+        """Decide on one frame. Returns as soon as its events are handed on; never waits.
 
         Args:
             frame: the frame that was judged.
             verdict: what was said of it.
             counters_of: tells a camera's frame counters, for its events; asked only where there
                 are some.
+            release: hands the frame back; called exactly once, before the return, or in another
+                thread when its picture is encoded.
+            late: ids of those of the frame's triggers that this verdict was too late for.
         """
+        loan = _Loan(release)
+        try:
+            self._decide(frame, verdict, counters_of, loan, late)
+        finally:
+            loan.end()
+
+    def _decide(
+        self,
+        frame: Frame,
+        verdict: Verdict,
+        counters_of: Callable[[str], Counters],
+        loan: _Loan,
+        late: Collection[str],
+    ) -> None:
         camera = frame.camera
         policy = self._policies[camera]
         with self._lock:
             decision = decide(policy, self._states[camera], verdict, frame.stream_epoch)
             self._states[camera] = decision.state
             decided_ns = time.monotonic_ns()
-            makers = list(self._makers(decision))
-            events = []
-            if makers:
+            makers = list(self._makers(decision, frame))
+            kinds = self._kinds(frame, decision, verdict)
+            # The picture of an uncertain frame has an event beside it, though none is sent.
+            unsent = [(self._documents.frame_judged, None)] if kinds and not makers else []
+            events: list[Event] = []
+            if makers or unsent:
                 quality, counters = decision.quality(policy), counters_of(camera)
                 events = [
-                    make(frame, verdict, decided_ns=decided_ns, quality=quality, counters=counters)
-                    for make in makers
-                ]
-            if events:
-                stored = self._outbox.append(events, {camera: self._state_of(camera)})
-                stored.add_done_callback(
-                    lambda _: self._metrics.stage_seconds.labels("store").observe(
-                        (time.monotonic_ns() - decided_ns) / 1e9
+                    make(
+                        frame,
+                        verdict,
+                        decided_ns=decided_ns,
+                        quality=quality,
+                        counters=counters,
+                        trigger=trigger,
+                        late=trigger is not None and trigger.id in late,
                     )
-                )
+                    for make, trigger in makers or unsent
+                ]
+            subject = _subject(events, kinds)
+            picture = self._keep(frame, subject, kinds, loan)
+            if events:
+                sent = events if makers else []
+
+                def on_end(outcome: Picture | None, stored: bool) -> None:
+                    if sent:
+                        self._metrics.stage_seconds.labels("store").observe(
+                            (time.monotonic_ns() - decided_ns) / 1e9
+                        )
+                    self._settle(outcome, subject, stored=stored)
+
+                states = {camera: self._state_of(camera)} if sent else {}
+                self._handover.put(camera, Parcel(sent, states, picture, on_end))
         self._last[camera] = _shown(frame, verdict)
         if verdict.cause is Cause.ENGINE_ERROR:
             self._engine_fault = "; ".join(verdict.reasons) or "the engine gave no answer"
@@ -157,6 +213,10 @@ class Rulings:
             self._engine_fault = None
         self._measure(frame, verdict, decided_ns)
         self._narrator.verdict(frame, verdict, decision.transition)
+
+    def rejects(self, frame: Frame, verdict: Verdict) -> bool:
+        """Whether the camera's policy rejects a frame with that verdict."""
+        return counts_as_rejected(self._policies[frame.camera], verdict)
 
     def quality(self, camera: str) -> str:
         """The policy's state of a camera in a word: good or degraded."""
@@ -171,16 +231,54 @@ class Rulings:
         policy = self._states[camera].to_json() | {"lost": camera in self._lost}
         return CameraState(self._epochs[camera], policy)
 
-    def _makers(self, decision: Decision) -> Iterator[Callable[..., Event]]:
-        """What makes the events that a decision calls for, in the order they are sent."""
+    def _makers(
+        self, decision: Decision, frame: Frame
+    ) -> Iterator[tuple[Callable[..., Event], Trigger | None]]:
+        """What makes the events that a decision calls for, and of which trigger, in their order.
+
+        A frame that answers several triggers is told of once for each: each asked for its own part.
+        """
+        triggers = frame.triggers or (None,)
         if self._publish_verdicts:
-            yield self._documents.frame_judged
+            yield from ((self._documents.frame_judged, trigger) for trigger in triggers)
         if decision.publish:
-            yield self._documents.frame_rejected
+            yield from ((self._documents.frame_rejected, trigger) for trigger in triggers)
         if decision.transition == "degraded":
-            yield self._documents.quality_degraded
+            yield self._documents.quality_degraded, triggers[0]
         elif decision.transition == "recovered":
-            yield self._documents.quality_recovered
+            yield self._documents.quality_recovered, triggers[0]
+
+    def _kinds(self, frame: Frame, decision: Decision, verdict: Verdict) -> list[Kind]:
+        """Why a picture of this frame is wanted, the first reason first; empty if it is not."""
+        evidence = self._evidence
+        if evidence is None or frame.ring is None:
+            return []
+        kinds = []
+        if decision.publish:
+            kinds.append(Kind.REJECTED)
+        if decision.transition == "degraded":
+            kinds.append(Kind.DEGRADED)
+        if verdict.outcome is Outcome.UNCERTAIN and evidence.keeps_uncertain:
+            kinds.append(Kind.UNCERTAIN)
+        return kinds
+
+    def _keep(
+        self, frame: Frame, subject: Event | None, kinds: Sequence[Kind], loan: _Loan
+    ) -> Future[Picture] | None:
+        """Lend the frame to the evidence, where its picture is wanted."""
+        if self._evidence is None or subject is None:
+            return None
+        return self._evidence.keep(frame, subject.id, kinds, loan.lend())
+
+    def _settle(self, picture: Picture | None, subject: Event | None, *, stored: bool) -> None:
+        """Put the event beside its picture; without its event a picture is no evidence."""
+        if self._evidence is None or subject is None or not isinstance(picture, Kept):
+            return
+        if stored:
+            document = with_evidence(subject, picture.to_json(), None).document
+            self._evidence.seal(picture, document)
+        else:
+            self._evidence.discard(picture)
 
     def _measure(self, frame: Frame, verdict: Verdict, decided_ns: int) -> None:
         metrics = self._metrics
@@ -201,6 +299,38 @@ class Rulings:
         metrics.frame_age_seconds.labels(frame.camera).observe(
             (verdict.judged_ns - frame.arrived_ns) / 1e9
         )
+
+
+class _Loan:
+    """A frame's way back: by us at the end, unless it was lent to somebody who hands it back."""
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release: Callable[[], None] | None = release
+
+    def lend(self) -> Callable[[], None]:
+        """Give the duty of the release away; once."""
+        assert self._release is not None, "lent before"  # noqa: S101
+        release, self._release = self._release, None
+        return release
+
+    def end(self) -> None:
+        """Release what was not lent."""
+        if self._release is not None:
+            self._release()
+
+
+_SUBJECTS = {
+    Kind.REJECTED: FRAME_REJECTED,
+    Kind.DEGRADED: QUALITY_DEGRADED,
+    Kind.UNCERTAIN: FRAME_JUDGED,
+}
+
+
+def _subject(events: Sequence[Event], kinds: Sequence[Kind]) -> Event | None:
+    """Of a frame's events the one that its picture is named by."""
+    if not kinds:
+        return None
+    return next(event for event in events if event.type == _SUBJECTS[kinds[0]])
 
 
 def _state_from(camera: str, stored: CameraState) -> PolicyState:
@@ -229,5 +359,6 @@ def _shown(frame: Frame, verdict: Verdict) -> dict[str, Any]:
         "stream_epoch": frame.stream_epoch,
         "sequence": frame.sequence,
         "origin": frame.origin,
+        "part_id": frame.triggers[0].part_id if frame.triggers else None,
         "age_ms": round((verdict.judged_ns - frame.arrived_ns) / 1e6, 1),
     }

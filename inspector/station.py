@@ -7,12 +7,11 @@ flight is finished, the outbox is flushed; ten seconds at most.
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -20,31 +19,37 @@ import structlog
 from inspector import __version__
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
+from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
 from inspector.engine.load import load_engine
 from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, EventsError, UserError
+from inspector.errors import EngineError, TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
+from inspector.evidence.store import Evidence
 from inspector.journal import Journal
 from inspector.lineup import Lineup
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.triggers import Triggers
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
     from inspector.engine.load import Engine
     from inspector.events.documents import Event
-    from inspector.frame import Frame
+    from inspector.evidence.store import Picture
+    from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
     from inspector.verdict import Verdict
 
@@ -54,6 +59,8 @@ STOP_WITHIN_S = 8.0
 """All steps of a stop together; the service manager is told ten seconds."""
 LOOP_LIMIT_S = 10.0
 """A loop that has not turned for this long ends liveness."""
+
+OBSERVING = "mode observe: verdicts are published, and the line gets no signal"
 
 
 class Station:
@@ -87,12 +94,14 @@ class Station:
         self._documents = Documents(config.station, config.mode, config.events.topics)
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
+        self._evidence: Evidence | None = None
         self._rulings: Rulings | None = None
         self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
         self._capture: Capture | None = None
         self._journal = Journal(self.folder)
         self._reloads: Reloads | None = None
+        self._triggers: Triggers | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -140,6 +149,7 @@ class Station:
             on_commit=lambda done: self.metrics.commit_seconds.observe(done.commit_s),
         )
         self._outbox = outbox
+        self._evidence = self._keep_evidence(outbox)
         if config.events.kafka is not None:
             self._publisher = Publisher(
                 outbox,
@@ -156,6 +166,8 @@ class Station:
             if self._stop_asked():
                 return False
         self._connect(outbox)
+        if config.mode == "observe":
+            _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
         self._heart.start()
         return True
@@ -169,6 +181,22 @@ class Station:
                 "give another one under state:, or the right to write there"
             )
             raise UserError(msg) from error
+
+    def _keep_evidence(self, outbox: Outbox) -> Evidence | None:
+        """Open the evidence, where pictures are wanted; it is looked through beside the start."""
+        asked = self.config.evidence
+        if asked is None:
+            return None
+        seconds = self.metrics.evidence_seconds
+        evidence = Evidence(
+            self.folder / asked.folder,
+            asked,
+            slots={name: camera.slots for name, camera in self.config.cameras.items()},
+            stored=outbox.documents,
+            on_seconds=lambda step, took: seconds.labels(step).observe(took),
+        )
+        evidence.start()
+        return evidence
 
     def _load_engines(self) -> Iterator[tuple[str, Engine]]:
         asked = self.config.engine
@@ -203,16 +231,16 @@ class Station:
     def _connect(self, outbox: Outbox) -> None:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
         asked = self.config.engine
-        rulings = Rulings(self.config, self._documents, outbox, self.metrics)
+        rulings = Rulings(self.config, self._documents, outbox, self.metrics, self._evidence)
         camera_events = CameraEvents(self._documents, rulings.tell_of_camera, rulings.lost_cameras)
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
+            late = triggers.claim(frame)
+            release = partial(capture.release, frame, result_of(verdict))
             try:
-                rulings.rule(frame, verdict, capture.counters)
-            except EventsError as error:  # the judge must go on with the next frame
-                _log.error("verdict without its events", camera=frame.camera, fault=str(error))
+                rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
-                capture.release(frame, result_of(verdict))
+                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
 
         def on_change(status: CameraStatus) -> None:
             # The service manager ends the workers with us: that is no camera that was lost.
@@ -225,6 +253,9 @@ class Station:
         def on_ring_end(key: str) -> None:
             judge.unmap_ring(key)
 
+        def on_missed(missed: tuple[Trigger, ...], cause: str, detail: str) -> None:
+            triggers.missed(missed, cause, detail)
+
         capture = Capture(
             self.config.cameras,
             secrets=self._secrets,
@@ -233,7 +264,9 @@ class Station:
             on_epoch=rulings.begin_epoch,
             on_ring=on_ring,
             on_ring_end=on_ring_end,
+            on_missed=on_missed,
         )
+        triggers = Triggers(capture, self.config.mode, self.metrics)
         judge = Judge(
             capture,
             self._engines["screen"],
@@ -244,6 +277,7 @@ class Station:
             on_verdict=on_verdict,
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
+        self._triggers = triggers
         lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
         self._make_reloads(lineup)
         self.health.watch(
@@ -251,9 +285,11 @@ class Station:
                 Loop("judge", judge.progress_ns, LOOP_LIMIT_S),
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
+                Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
             ],
             lambda: self._facts(outbox, capture),
         )
+        triggers.start()
         judge.start()
         capture.start()
 
@@ -302,21 +338,35 @@ class Station:
 
         self._serve(Phase.STOPPING, "stopping")
         self._stopping.set()
-        if self._capture is not None:
-            self._capture.stop()
-        if self._judge is not None:
-            self._judge.stop(left(4.5))
-        if self._capture is not None:
-            self._capture.close()
+        self._stop_judging(left)
+        self._flush(left)
+        for engine in self._engines.values():
+            engine.close()
+        self._web.stop()
+
+    def _flush(self, left: Callable[[float], float]) -> None:
+        """Bring events to the disk, and beside their pictures."""
         if self._outbox is not None:
             self._tell_status(self._outbox)
         if self._publisher is not None:
             self._publisher.stop(left(2.5))
         if self._outbox is not None:
             self._outbox.close(max(1.0, left(1)))
-        for engine in self._engines.values():
-            engine.close()
-        self._web.stop()
+        if self._evidence is not None:
+            self._evidence.close(min(0.5, left(0.4)))
+
+    def _stop_judging(self, left: Callable[[float], float]) -> None:
+        """No new frames and triggers; those in flight are finished within the deadline."""
+        if self._capture is not None:
+            self._capture.stop()
+        if self._judge is not None:
+            self._judge.stop(left(4.5))
+        if self._triggers is not None:
+            self._triggers.close()
+        if self._evidence is not None:
+            self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
+        if self._capture is not None:
+            self._capture.close()
 
     @property
     def ended(self) -> bool:
@@ -342,12 +392,34 @@ class Station:
             },
             "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
+
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        """Ask for the verdict on the part that is before a camera now.
+
+        Returns:
+            The answer to come, at the camera's `inspect.deadline_ms` at the latest.
+
+        Raises:
+            TriggerError: there is no such camera, too many triggers of it wait, or the station does
+                not judge (yet, or any more).
+        """
+        if camera not in self.config.cameras:
+            known = ", ".join(sorted(self.config.cameras))
+            raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
+        if self._triggers is None or self.health.phase is not Phase.SERVING:
+            raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
+        return self._triggers.ask(camera, part_id)
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
         return self._outbox.newest(limit) if self._outbox is not None else []
+
+    def evidence(self, uri: str) -> Picture | None:
+        """A kept picture, or the event beside it, by the uri in its event."""
+        return self._evidence.picture(uri) if self._evidence is not None else None
 
     def _quality(self, camera: str) -> dict[str, Any]:
         rulings = self._rulings
@@ -356,6 +428,8 @@ class Station:
         return {"quality": rulings.quality(camera), "last_verdict": rulings.last(camera)}
 
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
+        if self.config.mode == "observe":
+            yield Fact("mode", ok=True, detail=OBSERVING)
         stats = outbox.stats()
         yield Fact(
             "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
@@ -363,6 +437,10 @@ class Station:
         if stats.parked:
             parked = f"{stats.parked} refused by the broker for good: inspector events parked"
             yield Fact("parked events", ok=False, detail=parked)
+        if self._evidence is not None:
+            kept = self._evidence.stats()
+            detail = kept.fault or f"{kept.files} pictures, {kept.bytes // 1_000_000} MB"
+            yield Fact("evidence", kept.fault is None, detail)
         fault = self._rulings.engine_fault if self._rulings is not None else None
         if fault is not None:
             yield Fact("judging", ok=False, detail=fault, gates=True)
@@ -415,14 +493,6 @@ class Station:
             engine=screen.info if screen is not None else None,
             outbox=outbox.stats().to_json(),
         )
-
-
-def state_folder(config: StationFile) -> Path:
-    """Where a station keeps its outbox: as written, else as systemd says, else here."""
-    if config.state is not None:
-        return config.state
-    given = os.environ.get("STATE_DIRECTORY")
-    return Path(given) if given else Path("state") / config.station
 
 
 def _plain(camera: CameraStatus) -> dict[str, Any]:

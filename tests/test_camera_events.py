@@ -26,6 +26,7 @@ def status(state: State, cause: Cause | None = None) -> CameraStatus:
         since_utc=datetime.now(UTC),
         size=(640, 480),
         fps=None,
+        key_every=None,
         last_frame_age_s=None,
         restarts={},
         counters=Counters(0, 0, dict.fromkeys(DROP_CAUSES, 0), 0),

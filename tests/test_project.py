@@ -17,10 +17,12 @@ PACKAGE = ROOT / "inspector"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-STAGES = {"capture", "engine", "decision", "events", "web"}
+STAGES = {"capture", "engine", "decision", "events", "evidence", "web"}
 """Stages of a frame's way; the station connects them, they do not know one another."""
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
+UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover"}
+"""What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {
     "openvino": "inspector/engine/openvino.py",
@@ -82,7 +84,7 @@ def test_stages_do_not_import_each_other(stage):
 def test_nothing_below_the_station_imports_upwards(part):
     single = PACKAGE / f"{part}.py"
     for path in [single] if single.is_file() else (PACKAGE / part).rglob("*.py"):
-        upwards = parts_of(imports_of(path)) & {"station", "cli", "ruling", "reload", "lineup"}
+        upwards = parts_of(imports_of(path)) & UPPER
         assert not upwards, f"{path.relative_to(ROOT)} imports {sorted(upwards)}"
 
 
@@ -156,14 +158,14 @@ def test_modules_stay_readable(path):
 # --- what is shipped ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["run.txt", "dev.txt", "train.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "dev.txt", "train.txt", "build.txt", "install.txt"])
 def test_locks_have_hashes_and_name_no_host(name):
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert not re.search(r"^\s*(--index|--extra-index|--find-links|-i |-f )", text, re.MULTILINE)
     pins = re.findall(r"^([A-Za-z0-9._-]+)==\S+.*\\$", text, re.MULTILINE)
     named = re.findall(r"^[A-Za-z0-9]\S*", text, re.MULTILINE)
-    assert len(pins) == len(named) > 20
+    assert len(pins) == len(named) > (0 if name in {"build.txt", "install.txt"} else 20)
     assert text.count("--hash=sha256:") >= len(pins)
 
 
@@ -176,7 +178,7 @@ def test_locks_agree_with_one_another():
         return found
 
     every = pins("dev.txt")
-    for name in ("run.txt", "train.txt"):
+    for name in ("run.txt", "train.txt", "build.txt"):
         for package, versions in pins(name).items():
             assert versions <= every[package], f"{name}: {package} {versions}"
 
@@ -186,6 +188,13 @@ def test_locks_hold_every_direct_requirement():
     for requirement in SETTINGS["project"]["dependencies"]:
         package = re.match(r"[A-Za-z0-9-]+", requirement)[0].lower()
         assert f"\n{package}==" in f"\n{text}", package
+
+
+def test_the_wheel_is_built_by_what_the_lock_says():
+    text = (ROOT / "requirements" / "build.txt").read_text(encoding="utf-8")
+    for requirement in SETTINGS["build-system"]["requires"]:
+        assert f"\n{requirement} \\\n" in f"\n{text}"
+    assert set(SETTINGS["build-system"]["requires"]) <= set(SETTINGS["dependency-groups"]["build"])
 
 
 def test_every_ruff_rule_switched_off_has_its_reason():

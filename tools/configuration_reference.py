@@ -30,6 +30,7 @@ UNITS = {
     "_mb": "MB",
     "_kb": "kB",
     "_hours": "h",
+    "_days": "d",
     "_megapixels": "MP",
     "fps": "1/s",
     "x": "px",

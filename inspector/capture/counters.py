@@ -12,8 +12,9 @@ import os
 
 import numpy as np
 
-ARRIVED, NOT_DUE, STALE, NO_SLOT, LOST, BEAT_NS, PHASE, LAST_ARRIVAL_NS = range(8)
-"""Words of the page. LOST: arrived, but the connection ended before a picture came."""
+ARRIVED, NOT_DUE, STALE, NO_SLOT, LOST, BEAT_NS, PHASE, LAST_ARRIVAL_NS, KEY_EVERY = range(9)
+"""Words of the page. LOST: arrived, but the connection ended before a picture came. KEY_EVERY:
+frames from the last key frame but one to the last; 0 while not known."""
 
 DROP_WORDS = {"not_due": NOT_DUE, "stale": STALE, "no_slot": NO_SLOT, "worker_lost": LOST}
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from inspector.capture.asks import Asks, NoFramesError, ask_worker
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
     IDLE,
+    KEY_EVERY,
     LAST_ARRIVAL_NS,
     OPENING,
     PHASE,
@@ -27,14 +29,14 @@ from inspector.capture.process import WorkerProcess
 from inspector.capture.rate import Rate
 from inspector.capture.status import CameraStatus, Cause, State
 from inspector.errors import InspectorError
-from inspector.frame import Frame
+from inspector.frame import Frame, Trigger
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
 
     from inspector.capture.backoff import Pace
+    from inspector.capture.hooks import Hooks
     from inspector.capture.wire import Message
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
@@ -52,21 +54,11 @@ LOCAL_OPEN_S, LOCAL_READ_S = 60.0, 30.0
 """Deadlines of sources that have none of their own: files and patterns, at their largest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """What a link tells the rest of the station; called in the capture thread, without the lock."""
-
-    on_change: Callable[[CameraStatus], None]
-    on_epoch: Callable[[str, int], None]
-    on_ring: Callable[[Ring], None]
-    on_ring_end: Callable[[str], None]
-
-
 class CameraLink:
     """State machine of one camera.
 
     Args:
-        lock: guards mailbox, audit, leases and all that `status` reads; shared with the supervisor.
+        lock: guards mailbox, asks, audit, leases and what `status` reads; the supervisor's own.
     """
 
     def __init__(
@@ -83,6 +75,7 @@ class CameraLink:
         self.name = name
         self.camera = camera
         self.mailbox = Mailbox()
+        self.asks = Asks()
         self.audit = Audit()
         self.leases = Leases()
         self.process: WorkerProcess | None = None
@@ -154,10 +147,21 @@ class CameraLink:
             since_utc=self._since,
             size=self._size,
             fps=(self._rate.value or self._stated_fps) if running else None,
+            key_every=(page.read(KEY_EVERY) or None) if page and running else None,
             last_frame_age_s=(time.monotonic_ns() - last_ns) / 1e9 if last_ns else None,
             restarts=dict(self._restarts),
             counters=self.audit.counters(),
+            on_trigger=self.camera.inspect.on_trigger,
         )
+
+    def ask(self, trigger_id: str, part_id: str | None) -> Trigger:
+        """Ask for a frame. Any thread, under the lock. Raises NoFramesError."""
+        if self._state != "running" or self.process is None:
+            why = f"camera {self.name} gives no pictures: it is {self._state}"
+            raise NoFramesError("camera_away", f"{why}; {self._detail}" if self._detail else why)
+        trigger = ask_worker(self.process.send, self.name, self.camera, trigger_id, part_id)
+        self.asks.add(trigger)
+        return trigger
 
     # -- worker ---------------------------------------------------------------------------------
 
@@ -227,7 +231,8 @@ class CameraLink:
         process = self.process
         if process is None:
             return
-        process.flush()
+        with self._lock:  # other threads send too
+            process.flush()
         if self._part_by_s is not None:
             if now_s >= self._part_by_s:
                 process.kill()
@@ -345,6 +350,7 @@ class CameraLink:
                 raise ValueError(msg)
             if slot >= 0:
                 frame.picture()
+            frame = replace(frame, triggers=self.asks.take(frame.arrived_ns))
             self.audit.received()
             lease.out[frame.sequence] = slot
             return [frame] if stopping else self.mailbox.put(frame)
@@ -419,7 +425,7 @@ class CameraLink:
         if self._opened_s is not None:
             self._backoff.ran(now - self._opened_s)
         self._leave_epoch()
-        state: State = "stalled" if cause == "stalled" else "lost"
+        state: State = "stalled" if cause in {"stalled", "frozen"} else "lost"
         slow = cause == "authentication"
         if cause == "region":
             cause, state, slow = "codec", "failed", True
@@ -450,6 +456,10 @@ class CameraLink:
                 self._since = datetime.now(UTC)
             self._state, self._cause, self._detail = state, cause, detail
             status = self.status() if changed else None
+            missed = () if state == "running" else self.asks.clear()
+        if missed:
+            why = f"camera {self.name} gives no more pictures: it is {state}"
+            self._hooks.on_missed(missed, "camera_away", f"{why}; {detail}" if detail else why)
         if status is not None:
             self._hooks.on_change(status)
 

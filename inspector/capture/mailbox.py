@@ -1,4 +1,7 @@
-"""Frames that wait to be taken: the newest one of a live camera, all of a file's in order."""
+"""Frames that wait to be taken: the newest one of a live camera, all of a file's in order.
+
+A frame that a trigger asked for waits in any case: another one would show another part.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ class Mailbox:
 
     def put(self, frame: Frame) -> list[Frame]:
         """Add a frame; returns those that it supersedes."""
-        older = [] if frame.fifo else list(self._frames)
+        older = [] if frame.fifo else [other for other in self._frames if not other.triggers]
         if older:
-            self._frames.clear()
+            self._frames = deque(other for other in self._frames if other.triggers)
         self._frames.append(frame)
         return older
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 State = Literal["connecting", "running", "stalled", "lost", "failed", "ended"]
-"""connecting: not up yet since the start; running: frames come; stalled: they stopped coming;
-lost: no connection, retried; failed: the worker crashes or the settings cannot work, retried
-slowly; ended: a file or folder came to its end. A camera stays stalled, lost or failed until it
-runs again."""
+"""connecting: not up yet since the start; running: frames come; stalled: they stopped coming,
+or are the same one over and over (`frozen`); lost: no connection, retried; failed: the worker
+crashes or the settings cannot work, retried slowly; ended: a file or folder came to its end. A
+camera stays stalled, lost or failed until it runs again."""
 
 Cause = Literal[
     "refused",
@@ -23,6 +23,7 @@ Cause = Literal[
     "not_found",
     "codec",
     "stalled",
+    "frozen",
     "ended",
     "crashed",
 ]
@@ -67,8 +68,11 @@ class CameraStatus:
         since_utc: when it entered this state.
         size: width and height of the (cropped) pictures, once known.
         fps: pictures a second as they arrive; before that is known, as the source states them.
+        key_every: frames from one key frame to the next, where the codec has such and two came:
+            damage lasts up to the next one.
         last_frame_age_s: time since the last arrival; None before the first.
         restarts: connections that ended or failed, by cause.
+        on_trigger: its frames are judged when they are asked for, and only then.
     """
 
     name: str
@@ -80,6 +84,8 @@ class CameraStatus:
     since_utc: datetime
     size: tuple[int, int] | None
     fps: float | None
+    key_every: int | None
     last_frame_age_s: float | None
     restarts: Mapping[str, int]
     counters: Counters
+    on_trigger: bool = False

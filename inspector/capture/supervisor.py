@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from inspector.capture import wire
+from inspector.capture.asks import NoFramesError
 from inspector.capture.backoff import Pace
-from inspector.capture.link import CameraLink, Hooks
+from inspector.capture.hooks import Hooks
+from inspector.capture.link import CameraLink
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from inspector.capture.status import CameraStatus, Counters, Result
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
 
 TURN_S = 0.1
@@ -44,6 +46,8 @@ STOP_S = 0.5
 
 APPLY_S = 10.0
 """Longest wait for the capture thread to take another set of cameras."""
+
+STOPPING = "the station is stopping"
 
 _log = structlog.get_logger(__name__)
 
@@ -69,9 +73,12 @@ class Capture:
         on_epoch: a new stream_epoch begins; before its first frame can be taken.
         on_ring: frames of this ring will come. The ring stays the capture stage's.
         on_ring_end: the ring of that key is no longer used.
+        on_missed: no frame will answer these triggers: the cause (`camera_away`, `shutdown`) and a
+            sentence that says why.
         pace: patience with cameras that are away.
 
-    All `on_` hooks are called in the capture thread; they must not block it, and not call `close`.
+    All `on_` hooks are called in the capture thread, `on_missed` also in the one that calls `stop`;
+    they must not block it, and not call `close`.
     Methods may be called from any thread. The constructor starts nothing.
     """
 
@@ -85,13 +92,15 @@ class Capture:
         on_epoch: Callable[[str, int], None],
         on_ring: Callable[[Ring], None],
         on_ring_end: Callable[[str], None],
+        on_missed: Callable[[tuple[Trigger, ...], str, str], None] = lambda *_: None,
         pace: Pace | None = None,
     ) -> None:
         self._pace = pace or Pace()
         self._ready = threading.Condition(threading.RLock())
         self._secrets = secrets
-        self._hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end)
+        self._hooks = Hooks(on_change, on_epoch, on_ring, on_ring_end, on_missed)
         self._rng = random.Random()
+        self._on_missed = on_missed
         self._links = {
             name: self._link(name, camera, first_epochs) for name, camera in cameras.items()
         }
@@ -213,6 +222,33 @@ class Capture:
             leaving = {link.name: link for link in self._leaving}
             return (self._links.get(camera) or leaving[camera]).audit.counters()
 
+    def pids(self) -> dict[str, int]:
+        """The workers' process ids, of the cameras that have one."""
+        with self._ready:
+            return {n: link.process.pid for n, link in self._links.items() if link.process}
+
+    def ask(self, camera: str, trigger_id: str, part_id: str | None) -> Trigger:
+        """Ask for the first frame that arrives from now, plus the camera's delay, on.
+
+        That frame bears the trigger (`Frame.triggers`), or `on_missed` tells that none will; where
+        neither happens the deadline is the caller's to watch.
+
+        Raises:
+            KeyError: there is no such camera.
+            NoFramesError: it gives no frames now, or the capture stage is stopped.
+        """
+        with self._ready:
+            link = self._links[camera]
+            if self._stopping:
+                raise NoFramesError("shutdown", STOPPING)
+            return link.ask(trigger_id, part_id)
+
+    def awaits_frame(self, trigger: Trigger) -> bool:
+        """Whether no frame for that trigger has come yet."""
+        with self._ready:
+            link = self._links.get(trigger.camera)
+            return link is not None and trigger in link.asks
+
     def progress_ns(self) -> int:
         """Monotonic time of the thread's last turn, for the watchdog; 0 before the first."""
         return self._turned_ns
@@ -225,12 +261,17 @@ class Capture:
 
     def stop(self) -> None:
         """No new frames from now on. Those taken may be finished and released. Idempotent."""
+        missed: list[Trigger] = []
         with self._ready:
             self._stopping = True
             for link in self._links.values():
+                missed += link.asks.clear()
                 for frame in link.mailbox.clear():
+                    missed += frame.triggers
                     link.hand_back(frame, "shutdown")
             self._ready.notify_all()
+        if missed:
+            self._on_missed(tuple(missed), "shutdown", STOPPING)
         self._wake()
 
     def close(self) -> None:
@@ -301,6 +342,7 @@ class Capture:
             for name, camera in asked.cameras.items()
             if name not in self._links
         }
+        missed: list[Trigger] = []
         with self._ready:
             if self._stopping:
                 msg = "the cameras cannot be changed: the capture stage is stopping"
@@ -312,9 +354,13 @@ class Capture:
             self._order = list(self._links)
             self._turn %= len(self._order)
             for link in removed:
+                missed += link.asks.clear()
                 for frame in link.mailbox.clear():
+                    missed += frame.triggers
                     link.hand_back(frame, "shutdown")
             self._ready.notify_all()
+        if missed:
+            self._on_missed(tuple(missed), "camera_away", "the camera was removed")
         for link in removed:
             self._guarded(link.leave, link)
         for name, camera in asked.cameras.items():

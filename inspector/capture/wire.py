@@ -4,7 +4,10 @@ SOCK_SEQPACKET keeps the borders of messages, and the end of either process is t
 connection at the other side. Descriptors (the ring) travel beside a message.
 
 Supervisor to worker: `settings` (the camera's branch and its credentials), `go` (open the source;
-with the ring), `free` (a slot, or a damaged frame, is done with), `stop`.
+with the ring), `free` (a slot, or a damaged frame, is done with), `stop`. Where frames are judged
+on a trigger only: `hold` (an `ask` follows), and `ask` (the first frame that arrives then is due).
+The moment of a trigger lies between the two, so that the worker, which awaits an `ask` that it was
+told of, lets no frame go that arrived after that moment.
 Worker to supervisor: `hello`, `opened`, `frame`, `resize` (a new ring is wanted), `lost`, `ended`.
 """
 

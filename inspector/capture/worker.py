@@ -18,10 +18,12 @@ import traceback
 from typing import TYPE_CHECKING
 
 from inspector.capture import wire
+from inspector.capture.asks import Asks
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
     IDLE,
+    KEY_EVERY,
     LAST_ARRIVAL_NS,
     LOST,
     NO_SLOT,
@@ -36,9 +38,14 @@ from inspector.capture.counters import (
 from inspector.capture.lateness import MOST_STALE_S, Freshness
 from inspector.capture.sources import make_source
 from inspector.capture.sources.base import Arrival, DamagedPicture, Picture, SourceError
+from inspector.capture.stillness import Stillness
+from inspector.frame import Trigger
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from inspector.capture.sources.base import Settings, Source
 
 TURN_S = 0.25
@@ -48,6 +55,12 @@ HOPELESS = (
     f"every frame of the last {MOST_STALE_S:g} s was stale, so the camera is opened anew; if that "
     "goes on, its network or this box is too slow, or its clock runs wrong: for rtsp, "
     "time_stamps: ignore goes by the arrival of the frames alone"
+)
+
+FROZEN = (
+    "the picture has not changed by one bit for {seconds:g} s or more: the camera is stuck, and "
+    "nothing is judged until it shows otherwise; restart the camera, or what lies between. Where a "
+    "dark scene looks like that, raise frozen_after_s, or set it to 0"
 )
 
 DUE_SLACK_S = 0.002
@@ -80,6 +93,10 @@ class Worker:
         self._epoch_began = 0  # sequence number at which the current epoch began
         self._size: tuple[int, int] | None = None
         self._due_s: float | None = None
+        self._last_key: int | None = None
+        self._asks = Asks()
+        self._held = 0  # asks that are announced and on their way
+        self._still = Stillness(0)
         self._phase(IDLE)
 
     # -- Intake ---------------------------------------------------------------------------------
@@ -122,6 +139,8 @@ class Worker:
             self._sequence = self._epoch_began = 0
             self._size = None
             self._due_s = None
+            self._last_key = None
+            self._page.words[KEY_EVERY] = 0
             source = make_source(self._settings, *self._credentials)
             try:
                 self._serve(source)
@@ -142,24 +161,74 @@ class Worker:
         self._phase(OPENING)
         source.open()
         self._phase(READING)
-        wire.send(self._end, {"t": "opened", "epoch": self._epoch, "fps": source.fps})
+        self._asks.clear()  # of an earlier connection
+        self._still.reopened()
+        if not self._still.suspect:
+            self._tell_opened(source)
         timeout_s = float(self._settings["source"].get("read_timeout_s", 2.0))
         fresh = Freshness(float(self._settings["max_age_s"]), timeout_s)
         for picture in source.pictures(self):
             self._listen(0.0)
             arrival = picture.arrival
+            if picture.key:
+                self._saw_key(arrival.sequence)
             if source.live and fresh.stale(arrival.arrived_ns / 1e9, arrival.pts_s, arrival.read_s):
                 self._page.words[STALE] += 1
                 if fresh.hopeless:
                     raise SourceError("stalled", HOPELESS)
                 continue
+            if self._still.suspect and not self._has_changed(picture, source):
+                self._page.words[STALE] += 1
+                continue
             if self._is_due(arrival):
                 self._pass_on(picture, source)
             else:
+                self._glance(picture, source)
                 self._page.words[NOT_DUE] += 1
             self._phase(READING)
 
+    def _saw_key(self, sequence: int) -> None:
+        if self._last_key is not None:
+            self._page.words[KEY_EVERY] = sequence - self._last_key
+        self._last_key = sequence
+
+    def _tell_opened(self, source: Source) -> None:
+        wire.send(self._end, {"t": "opened", "epoch": self._epoch, "fps": source.fps})
+
+    def _has_changed(self, picture: Picture, source: Source) -> bool:
+        """Whether a camera that was frozen before its reconnect shows something else now."""
+        self._glance(picture, source)
+        if not self._still.suspect:
+            self._tell_opened(source)
+        return not self._still.suspect
+
+    def _glance(self, picture: Picture, source: Source) -> None:
+        """Look whether the camera is frozen, in a slot that is free; raises SourceError if so."""
+        if not self._free or not self._wants_look(picture):
+            return
+        (y, x, height, width), damage = self._cutout(picture, source)
+        if damage is not None:
+            return
+        assert self._ring is not None and picture.write is not None  # noqa: S101, PT018
+        pixels = self._ring.picture(self._free[-1], height, width)
+        with contextlib.suppress(DamagedPicture):
+            picture.write(pixels, y, x)
+            self._look(pixels, picture.arrival)
+
+    def _wants_look(self, picture: Picture) -> bool:
+        return self._still.wants(picture.arrival.arrived_ns / 1e9, key=picture.key)
+
+    def _look(self, pixels: NDArray[np.uint8], arrival: Arrival) -> None:
+        if self._still.look(pixels, arrival.arrived_ns / 1e9):
+            self._page.words[STALE] += 1
+            raise SourceError("frozen", FROZEN.format(seconds=self._still.after_s))
+
     def _is_due(self, arrival: Arrival) -> bool:
+        """Whether the frame is to be judged. Raises Stopped."""
+        if self._settings["inspect"]["on_trigger"]:
+            while self._held:
+                self._listen(TURN_S)
+            return self._asks.want(arrival.arrived_ns)
         every_s = float(self._settings["inspect"]["every_s"])
         if every_s <= 0:
             return True
@@ -175,14 +244,17 @@ class Worker:
         if damage is None and self._size != (height, width):
             self._resize(height, width, picture.arrival.sequence, source)
         if not self._has_room(damage is not None, live=source.live):
-            self._page.words[NO_SLOT] += 1
+            self._page.words[NO_SLOT] += 1  # a trigger goes on asking
             return
         slot = -1
         if damage is None:
             assert self._ring is not None and picture.write is not None  # noqa: S101, PT018
             slot = self._free.pop()
             try:
-                picture.write(self._ring.picture(slot, height, width), y, x)
+                pixels = self._ring.picture(slot, height, width)
+                picture.write(pixels, y, x)
+                if self._wants_look(picture):
+                    self._look(pixels, picture.arrival)
             except DamagedPicture as error:
                 self._free.append(slot)
                 slot, damage = -1, f"{error.cause}: {error}"
@@ -190,6 +262,7 @@ class Worker:
             self._damaged_out += 1
             height = width = 0
         arrival = picture.arrival
+        self._asks.take(arrival.arrived_ns)
         wire.send(
             self._end,
             {
@@ -300,6 +373,7 @@ class Worker:
         if kind == "settings":
             self._settings = message["camera"]
             self._credentials = message["username"], message["password"]
+            self._still = Stillness(float(self._settings["source"].get("frozen_after_s", 0)))
             _name_process(f"cam {self._settings['name']}")
         elif kind == "go":
             self._go = int(message["epoch"]), int(message["slot_bytes"]), fds
@@ -310,6 +384,11 @@ class Worker:
                 self._free.append(int(message["slot"]))
             else:
                 self._damaged_out -= 1
+        elif kind == "hold":
+            self._held += 1
+        elif kind == "ask":
+            self._held -= 1
+            self._asks.add(Trigger(**message["trigger"]))
         elif kind == "stop":
             raise Stopped
 

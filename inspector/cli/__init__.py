@@ -40,8 +40,15 @@ class _Command:
 _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
+    "doctor": _Command(
+        "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
+    ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),
+    "bench": _Command(
+        "Measure speed, freshness and memory of the station on this machine, against its bounds.",
+        "bench",
+    ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }
@@ -119,6 +126,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))
     except InspectorError as error:
         print(f"inspector: {error}", file=sys.stderr)
+        _tell_service_manager(error)
         return EXIT_USER if isinstance(error, UserError) else EXIT_FAULT
     except BrokenPipeError:
         return _pipe_gone()
@@ -128,6 +136,13 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         _print_trace()
         return EXIT_BUG
     return _flushed(0)
+
+
+def _tell_service_manager(error: InspectorError) -> None:
+    """Why it ended stays in `systemctl status`; nobody need search the journal for it."""
+    from inspector.observe.service_manager import ServiceManager
+
+    ServiceManager().tell(status=f"ended: {error}")
 
 
 def _flushed(status: int) -> int:

@@ -10,14 +10,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inspector.cli.doctor import as_document, print_findings, waiting
 from inspector.config.faults import Fault, KeyPath, StationFileError
 from inspector.config.load import StationFile, read_station
 from inspector.config.secrets import Secrets, names_of
+from inspector.doctor.finding import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from inspector.config.station import Station
+    from inspector.doctor.finding import Finding
+
+PROBE_S = 3.0
+"""How long `--probe` looks at each camera."""
 
 
 def check(
@@ -26,6 +32,9 @@ def check(
     ask_secrets: Annotated[
         bool, typer.Option("--secrets/--no-secrets", help="Whether secrets must be set here.")
     ] = True,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also open what it names, as `inspector doctor` does.")
+    ] = False,
 ) -> None:
     """Check a station file and list every fault in it."""
     try:
@@ -36,10 +45,25 @@ def check(
         print(json.dumps({"file": str(file), "ok": False, "faults": _rows(error.faults)}))
         raise typer.Exit(2) from None
     notes = list(absent_files(loaded))
+    findings = _probe(loaded.station) if probe else None
     if as_json:
-        print(json.dumps({"file": str(file), "ok": True, "faults": [], "notes": _rows(notes)}))
-        return
-    _print_summary(loaded, notes, ask_secrets=ask_secrets)
+        answer: dict[str, Any] = {"file": str(file), "ok": True, "faults": []}
+        answer["notes"] = _rows(notes)
+        if findings is not None:
+            answer["probe"] = as_document(findings)
+        print(json.dumps(answer))
+    else:
+        _print_summary(loaded, notes, ask_secrets=ask_secrets)
+        if findings is not None:
+            print_findings(findings, title="probe")
+    raise typer.Exit(status_of(findings or ()))
+
+
+def _probe(station: Station) -> list[Finding]:
+    from inspector.doctor.checks import examine_station
+
+    with waiting("examining"):
+        return examine_station(station, Secrets(), seconds=PROBE_S)
 
 
 def absent_files(file: StationFile) -> Iterator[Fault]:
@@ -99,12 +123,23 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     kafka = station.events.kafka
     target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
     console.print(f"events    {target}")
+    console.print(f"evidence  {_evidence(station)}")
     console.print(f"web       http://{station.web.listen}/")
     secrets = names_of(file.document.value)
     if secrets:
         console.print(f"secrets   {', '.join(secrets)}{': all set' if ask_secrets else ''}")
     for note in notes:
         console.print(f"note      {note}", style="yellow", soft_wrap=True)
+
+
+def _evidence(station: Station) -> str:
+    kept = station.evidence
+    if kept is None:
+        return "none: no pictures are kept"
+    return (
+        f"{kept.folder}{'' if kept.folder.is_absolute() else ' in the state folder'}, "
+        f"{kept.format}, {kept.keep_days:g} days, {kept.max_mb} MB at most"
+    )
 
 
 def _address(source: Any) -> str:

@@ -144,7 +144,7 @@ def _path(file: Path | None, state: Path | None) -> Path:
 
     if file is not None and state is None:
         from inspector.config.load import load_station
-        from inspector.station import state_folder
+        from inspector.config.state import state_folder
 
         state = state_folder(load_station(file))
     elif state is None or file is not None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from inspector.capture.sources.base import Arrival, DamagedPicture, SourceError
+from inspector.capture.sources.base import Arrival, DamagedPicture, Numbering, SourceError
 from inspector.capture.sources.pictures import MOST_PIXELS, PictureError, read_picture
 from inspector.capture.sources.video import VideoSource
 from inspector.engine.judge import Judge
@@ -195,7 +195,7 @@ class _FileFeed:
         given = 0
         try:
             source.open()
-            for picture in source.pictures(_Counter()):
+            for picture in source.pictures(Numbering()):
                 given += 1
                 self._give_video_frame(number, picture)
             if not given:
@@ -267,22 +267,3 @@ class _FileFeed:
 
 def _arrival(sequence: int, pts_s: float | None = None) -> Arrival:
     return Arrival(sequence, time.monotonic_ns(), time.time_ns(), pts_s)
-
-
-class _Counter:
-    """What a video source needs: numbers for its frames. It follows `Intake`."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def arrive(self, pts_s: float | None = None, read_s: float = 0.0) -> Arrival:
-        """Count a frame."""
-        del read_s
-        self._next += 1
-        return _arrival(self._next - 1, pts_s)
-
-    def lose(self, frames: int) -> None:
-        """Nothing is kept of lost frames: those of a file are given as damaged before."""
-
-    def pause(self, seconds: float) -> None:
-        """Files are read as fast as they are judged."""

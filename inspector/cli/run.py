@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -40,7 +41,11 @@ def run(
     from inspector.config.secrets import Secrets
     from inspector.config.shipped import demo_file
     from inspector.observe import logging
+    from inspector.observe.reporting import Reporter
+    from inspector.observe.service_manager import ServiceManager
 
+    # Where a hung station is aborted by its watchdog, the journal has each thread's place.
+    faulthandler.enable()
     stop, reload = threading.Event(), threading.Event()
     reloading = threading.Thread(name="reload")
     on_terminal = sys.stderr.isatty()
@@ -68,22 +73,29 @@ def run(
 
     station = Station(config, secrets, file=file, stop_asked=stop.is_set)
     log.info("starting", station=config.station, state=str(station.folder))
-    if not station.start():
-        log.info("stopped before it was ready", station=config.station)
-        return
-    try:
-        log.info("ready", station=config.station, page=station.address)
-        while not stop.wait(0.2):
-            if reload.is_set() and not reloading.is_alive():
-                reload.clear()
-                # In a thread of its own: neither the stop nor this loop waits for it.
-                reloading = threading.Thread(target=station.reload, args=("SIGHUP",), daemon=True)
-                reloading.start()
-            if until_ended and station.ended:
-                log.info("every camera has come to its end", station=config.station)
-                break
-    finally:
-        station.stop()
-    if reload.is_set():
-        log.warning("reload: not now", origin="SIGHUP", reason="the station stops")
+    manager = ServiceManager()
+
+    def take_changes() -> None:
+        with manager.reloading():
+            station.reload("SIGHUP")
+
+    with Reporter(manager, station.health):
+        if not station.start():
+            log.info("stopped before it was ready", station=config.station)
+            return
+        try:
+            log.info("ready", station=config.station, page=station.address)
+            while not stop.wait(0.2):
+                if reload.is_set() and not reloading.is_alive():
+                    reload.clear()
+                    # In a thread of its own: neither the stop nor this loop waits for it.
+                    reloading = threading.Thread(target=take_changes, daemon=True)
+                    reloading.start()
+                if until_ended and station.ended:
+                    log.info("every camera has come to its end", station=config.station)
+                    break
+        finally:
+            station.stop()
+        if reload.is_set():
+            log.warning("reload: not now", origin="SIGHUP", reason="the station stops")
     log.info("stopped", station=config.station)

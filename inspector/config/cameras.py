@@ -14,6 +14,8 @@ Label = Literal[
     "bad_lighting", "fastfading", "gblur", "jp2k", "jpeg", "motion_blur", "refimgs", "wn"
 ]
 
+FrozenAfter = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
 
 
@@ -37,6 +39,9 @@ class RtspSource(Section):
     """Without a connection in this time the camera is lost, and tried again."""
     read_timeout_s: Seconds = 2.0
     """Without a picture in this time the camera has stalled, and is opened anew."""
+    frozen_after_s: FrozenAfter = 10.0
+    """A picture that stays the same for so long, to the last bit and over two key frames, is
+    frozen, and the camera opened anew; 0: never."""
     time_stamps: Literal["use", "ignore"] = "use"
     """ignore: of a camera whose clock runs wrong, so that its frames seem late."""
     tls: TlsTrust = TlsTrust()
@@ -77,6 +82,9 @@ class DeviceSource(Section):
     """Without an open device in this time the camera is lost, and tried again."""
     read_timeout_s: Seconds = 2.0
     """Without a picture in this time the camera has stalled, and is opened anew."""
+    frozen_after_s: FrozenAfter = 10.0
+    """A picture that stays the same for so long, to the last bit, is frozen, and the camera opened
+    anew; 0: never."""
 
 
 class VideoSource(Section):
@@ -181,10 +189,21 @@ class Credentials(Section):
 
 
 class Inspect(Section):
-    """Which frames are judged: `{every_s: 0.2}`; every frame by default."""
+    """Which frames are judged: `{every_s: 0.2}` or `{on_trigger: true}`; all by default."""
 
     every_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """Least time between judged frames; 0: every frame. What comes earlier is `not_due`."""
+    on_trigger: bool = False
+    """true: only those that a trigger asks for; all others are `not_due`."""
+    deadline_ms: Annotated[float, Field(ge=1, le=60_000)] = 1000.0
+    """Longest that a trigger waits for its verdict; then the answer is `unjudgeable`."""
+
+    @model_validator(mode="after")
+    def _one_reason(self) -> Self:
+        if self.on_trigger and self.every_s > 0:
+            msg = f"on_trigger and every_s ({self.every_s:g}) exclude each other"
+            raise ValueError(msg)
+        return self
 
 
 class Region(Section):
@@ -219,6 +238,19 @@ class Camera(Section):
     """Pictures that may wait or be in work at once."""
     max_age_s: Seconds = 0.5
     """A live frame that lags more than this is stale: counted, never judged."""
+    camera_delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """What the stream lags behind the scene: a trigger is answered by the first frame that arrives
+    so long after it."""
+
+    @model_validator(mode="after")
+    def _answers_in_time(self) -> Self:
+        if self.camera_delay_ms >= self.inspect.deadline_ms:
+            msg = (
+                f"camera_delay_ms ({self.camera_delay_ms:g}) must be less than inspect.deadline_ms "
+                f"({self.inspect.deadline_ms:g}), or no trigger is answered in time"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _credentials_fit(self) -> Self:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 """Where systemd puts the files of `LoadCredential=`; each file is named as its secret."""
+FOLDER_PREFIX = "secret_"
+"""Before the name, where the unit loads a whole folder: systemd puts the folder's id before it."""
 
 
 class Secrets:
@@ -49,7 +51,7 @@ class Secrets:
         if value is None:
             msg = (
                 f"the secret {name} is not set: export it, or give it to the service as a"
-                " credential (systemd: LoadCredential=)"
+                f" credential (a file /etc/inspector/secrets/{name}; systemd: LoadCredential=)"
             )
             raise UserError(msg)
         return value
@@ -77,14 +79,20 @@ class Secrets:
         value = self._environment.get(name)
         folder = self._environment.get(CREDENTIALS_DIRECTORY)
         if not value and folder:
-            try:
-                value = (Path(folder) / name).read_text(encoding="utf-8").rstrip("\r\n")
-            except FileNotFoundError:
-                return None
-            except (OSError, UnicodeDecodeError) as error:
-                msg = f"the credential {name} in ${CREDENTIALS_DIRECTORY} cannot be read: {error}"
-                raise UserError(msg) from None
+            value = _credential(Path(folder) / name) or _credential(
+                Path(folder) / f"{FOLDER_PREFIX}{name}"
+            )
         return value or None
+
+
+def _credential(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"the credential {file.name} in ${CREDENTIALS_DIRECTORY} cannot be read: {error}"
+        raise UserError(msg) from None
 
 
 def names_of(value: Any) -> dict[str, list[KeyPath]]:

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from inspector.config.base import FilePath, Name, SecretName, Section
 from inspector.config.cameras import Camera, Label
 from inspector.config.events import Events
+from inspector.config.evidence import Evidence
 
 
 class Engine(Section):
@@ -117,6 +118,8 @@ class Station(Section):
     """The policies by their names; `default` exists even where it is not written."""
     events: Events = Events()
     """What is published, and where to."""
+    evidence: Evidence | None = None
+    """Pictures of rejected frames, kept beside their events; none if absent."""
     web: Web = Web()
     """Page, probes, metrics and interface."""
 
@@ -131,5 +134,12 @@ class Station(Section):
         return self
 
     def policy_of(self, camera: str) -> Policy:
-        """The policy of a camera; `default` exists even where the file does not write it."""
-        return self.policies.get(self.cameras[camera].policy, Policy())
+        """The policy of a camera; `default` exists even where the file does not write it.
+
+        A camera that is judged on a trigger only decides by each frame alone.
+        """
+        asked = self.cameras[camera]
+        policy = self.policies.get(asked.policy, Policy())
+        if asked.inspect.on_trigger:
+            return policy.model_copy(update={"needed": 1, "window": 1, "recover_after": 1})
+        return policy

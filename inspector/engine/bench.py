@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from inspector.engine.manifest import Precision
+    from inspector.engine.manifest import Manifest, Precision
     from inspector.engine.runtime import Runtime, TileRef
 
 BATCHES = (1, 2, 4, 8, 16)
@@ -103,8 +103,8 @@ def measure(folder: Path, what: Sequence[Case], *, seconds: float) -> Iterator[S
             refs = ring.refs(0, case.batch)
             for _ in range(2 * _IN_FLIGHT):
                 _wait(runtime.submit(refs))
-            latencies = _latencies_s(runtime, refs, seconds / 2)
-            rate = _batches_per_s(runtime, refs, seconds / 2) * case.batch
+            latencies = latencies_s(runtime, refs, seconds / 2)
+            rate = batches_per_s(runtime, refs, seconds / 2) * case.batch
         finally:
             runtime.close()
             ring.close()
@@ -114,7 +114,30 @@ def measure(folder: Path, what: Sequence[Case], *, seconds: float) -> Iterator[S
         )
 
 
-def _latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> list[float]:
+def tiles_per_s(manifest: Manifest, runtime: Runtime, seconds: float) -> float:
+    """Tiles a second of a warm runtime, with two full batches in flight, as the station runs.
+
+    Raises:
+        EngineError: the engine fails.
+    """
+    batch = runtime.max_batch
+    golden = read_golden(manifest)
+    ring = TileRing("bench", slots=1, tiles=batch, size=manifest.sampling.tile)
+    ring.column(0, batch)[:] = golden.tiles[np.arange(batch) % len(golden.tiles)]
+    runtime.map_ring(ring.ring)
+    try:
+        return batches_per_s(runtime, ring.refs(0, batch), seconds) * batch
+    finally:
+        runtime.unmap_ring(ring.ring.key)
+        ring.close()
+
+
+def latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> list[float]:
+    """Seconds from submitting a batch to its answer, with none before it, again and again.
+
+    Raises:
+        EngineError: the engine fails.
+    """
     latencies: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(latencies) < _LEAST_BATCHES:
@@ -124,7 +147,12 @@ def _latencies_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> l
     return latencies
 
 
-def _batches_per_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> float:
+def batches_per_s(runtime: Runtime, refs: Sequence[TileRef], seconds: float) -> float:
+    """The same batch again and again, two in flight, for so many seconds; batches a second.
+
+    Raises:
+        EngineError: the engine fails.
+    """
     waiting: deque[Future[NDArray[np.float32]]] = deque()
     done = 0
     began = time.perf_counter()

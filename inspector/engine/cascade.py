@@ -1,8 +1,8 @@
 """The cascade: what the screen does not accept is judged again by the confirming engine.
 
 It may never hold the station up. One batch is with the engine at a time; of a live camera only the
-newest frame waits for it, and every frame waits `within_s` at most. A frame that is passed over
-keeps the screen's verdict, marked `confirmed: False`.
+newest frame and those of triggers wait for it, and every frame waits `within_s` at most. A frame
+that is passed over keeps the screen's verdict, marked `confirmed: False`.
 
 The tiles of a frame are copied when they are submitted, so that the frame may leave while the
 engine still reads: an answer that comes too late touches nobody's slot.
@@ -92,8 +92,9 @@ class Cascade:
         deadline = None if frame.fifo else self._clock_ns() + round(self._within_s * _NS)
         queue = self._waiting.setdefault(frame.camera, deque())
         if not frame.fifo:
-            while queue:
-                self._stands(queue.popleft(), "a newer frame of this camera took its place")
+            for older in [asked for asked in queue if not asked.entry.frame.triggers]:
+                queue.remove(older)
+                self._stands(older, "a newer frame of this camera took its place")
         queue.append(_Asked(entry, screened, tiles, deadline))
         self.turn()
 

@@ -1,8 +1,9 @@
 """The judge: frames in, exactly one verdict each out, in order per camera.
 
 Two threads. *Intake* takes frames, finds their tiles and hands batches to the screen, two at most
-at a time; it may block in the runtime. *Judge* owns everything else (order, cascade, verdicts):
-whatever happens elsewhere reaches it as a function in its mailbox, so that nothing needs a lock.
+at a time, the second just before the first is answered; it may block in the runtime. *Judge* owns
+everything else (order, cascade, verdicts): whatever happens elsewhere reaches it as a function in
+its mailbox, so that nothing but the pace needs a lock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from inspector.engine.batcher import Batcher
 from inspector.engine.cascade import Cascade
 from inspector.engine.jobs import Job, submit_jobs
 from inspector.engine.ordering import Entry, Ordering
+from inspector.engine.pace import Pace
 from inspector.engine.runtime import TileRef
 from inspector.engine.tiling import TooSmallError
 from inspector.engine.verdicts import judged, unjudgeable
@@ -70,6 +72,8 @@ class Judge:
         self._batcher = Batcher(feed, most=frames, max_delay_s=max_delay_s)
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._permits = threading.Semaphore(_BATCHES_IN_FLIGHT)
+        self._answered = threading.Condition()  # guards the pace; told of every answered batch
+        self._pace = Pace()
         self._ordering = Ordering()
         self._in_flight: list[_Batch] = []
         self._cascade: Cascade | None = None
@@ -140,11 +144,21 @@ class Judge:
             self._intake_turn_ns = time.monotonic_ns()
             if not self._permits.acquire(timeout=_TURN_S):
                 continue
-            frames = self._batcher.next(_TURN_S)
+            frames = self._batcher.next(_TURN_S) if self._is_time() else []
             if not frames:
                 self._permits.release()
                 continue
             self._hand_over(frames)
+
+    def _is_time(self) -> bool:
+        """Wait until the engine is nearly free; False if that takes longer than a turn."""
+        until_s = time.monotonic() + _TURN_S
+        with self._answered:
+            while (left_s := self._pace.left_s(now_s := time.monotonic())) > 0:
+                if now_s >= until_s:
+                    return False
+                self._answered.wait(min(left_s, until_s - now_s))
+        return True
 
     def _hand_over(self, frames: Sequence[Frame]) -> None:
         now = time.monotonic_ns()
@@ -158,6 +172,9 @@ class Judge:
             else:
                 batch.entries.append((entry, tiles))
         batch.missing = len(batch.jobs)
+        batch.tiles = sum(len(job.tiles) for job in batch.jobs)
+        with self._answered:
+            self._pace.submitted(time.monotonic(), batch.tiles)
         self._mailbox.put(lambda: self._taken(batch))
         submit_jobs(
             self._screen.runtime,
@@ -264,6 +281,10 @@ class Judge:
     def _release_if_done(self, batch: _Batch) -> None:
         if not batch.missing:
             self._in_flight.remove(batch)
+            if batch.tiles:
+                with self._answered:
+                    self._pace.answered(time.monotonic())
+                    self._answered.notify()
             self._permits.release()
 
     def _resolve(self, entry: Entry, verdict: Verdict) -> None:
@@ -278,7 +299,7 @@ class _Batch:
         self.submitted_ns = submitted_ns
         self.entries: list[tuple[Entry, Verdict | None]] = []
         self.jobs: list[Job] = []
-        self.missing = 0
+        self.tiles = self.missing = 0
 
 
 def _damage(frame: Frame) -> tuple[Cause, str]:

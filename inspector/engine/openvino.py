@@ -8,16 +8,21 @@ shapes gain nothing and cost latency (docs/engines.md).
 from __future__ import annotations
 
 import functools
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino as ov
 
 from inspector.engine.tiling import cut
 from inspector.errors import EngineError
 from inspector.verdict import EngineInfo
+
+# Where this module is there, OpenVINO tells its makers of each import, over the network. Marked as
+# absent it is not asked: a station talks to cameras, broker and line alone.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino as ov  # noqa: E402 - what it looks for is settled first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

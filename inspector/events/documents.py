@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, Protocol, TypedDict, Unpack
 
 from inspector.events.ids import new_id
 from inspector.events.kinds import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inspector.config.events import Topics
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
     from inspector.verdict import EngineInfo, Verdict
 
 Mode = Literal["inspect", "observe"]
@@ -63,11 +63,14 @@ class FrameFacts(TypedDict):
 
     `decided_ns` is the monotonic time of the policy's decision, `quality` the n of m state after
     the frame (`Decision.quality`), `counters` what became of the camera's frames up to now.
+    `trigger` is the one that asked for the frame, and `late` tells that it was answered without it.
     """
 
     decided_ns: int
     quality: Mapping[str, bool | int]
     counters: Counters
+    trigger: NotRequired[Trigger | None]
+    late: NotRequired[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,17 @@ class Event:
     key: str
     topic: str
     document: Document
+
+
+def with_evidence(event: Event, evidence: Mapping[str, str] | None, missing: str | None) -> Event:
+    """The event of a frame, pointing to its picture.
+
+    Args:
+        evidence: `uri`, `sha256` and `media_type`; None without a picture.
+        missing: why there is none though there should be one, in a word.
+    """
+    data = event.document["data"] | {"evidence": evidence, "no_evidence": missing}
+    return replace(event, document=event.document | {"data": data})
 
 
 def rfc3339(utc_ns: int) -> str:
@@ -268,7 +282,7 @@ class Documents:
         verdict: Verdict,
         **facts: Unpack[FrameFacts],
     ) -> Event:
-        decided_ns = facts["decided_ns"]
+        decided_ns, trigger = facts["decided_ns"], facts.get("trigger")
 
         def utc_ns(monotonic_ns: int) -> int:
             return frame.arrived_utc_ns + monotonic_ns - frame.arrived_ns
@@ -279,8 +293,9 @@ class Documents:
         data = {
             "stream_epoch": frame.stream_epoch,
             "sequence": frame.sequence,
-            "part_id": None,
-            "trigger_id": None,
+            "part_id": None if trigger is None else trigger.part_id,
+            "trigger_id": None if trigger is None else trigger.id,
+            "late": facts.get("late", False),
             "origin": frame.origin,
             "pts_s": frame.pts_s,
             "picture": {"width": frame.width, "height": frame.height},
@@ -300,6 +315,7 @@ class Documents:
             "quality": dict(facts["quality"]),
             "engine": _engine(verdict.engine),
             "evidence": None,
+            "no_evidence": None,
             "counters": _counters(facts["counters"]),
         }
         return self._make(event_type, frame.camera, utc_ns(decided_ns), data)

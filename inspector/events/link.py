@@ -17,7 +17,7 @@ from inspector.events.broker import (
 )
 from inspector.events.chatter import Chatter
 from inspector.events.delivery import Delivery
-from inspector.events.topics import missing_topics
+from inspector.events.topics import describe_topics, missing_topics
 
 if TYPE_CHECKING:
     import ssl
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from inspector.config.events import Kafka
     from inspector.events.broker import SecretsLike
+    from inspector.events.topics import ClusterView
 
 
 class Link:
@@ -102,3 +103,17 @@ class Link:
         """
         create = self._kafka.create_topics
         return missing_topics(self._options, wanted, create=create, idle=idle)
+
+    def describe(self, wanted: Collection[str]) -> ClusterView:
+        """Log in, and ask what may be done with these topics; makes and writes nothing.
+
+        Raises:
+            CannotConnectError: the broker cannot be used; says why.
+        """
+        self._context = tls_context(self._kafka, self._secrets)
+        self._options = client_options(self._kafka, self._secrets, self._context, self._client_id)
+        self._latest.take()
+        try:
+            return describe_topics(self._options, wanted)
+        except (kafka_errors.KafkaError, OSError) as error:
+            raise self.cannot(error) from error

@@ -85,7 +85,9 @@ class Evidence(_Model):
     """The stored picture."""
 
     uri: str
+    """Path below the station's evidence folder; the station serves it at /api/evidence/URI."""
     sha256: str
+    """Of the picture file."""
     media_type: str
 
 
@@ -123,7 +125,12 @@ class FrameData(CameraData):
     sequence: Count
     """Number of the frame within its epoch; dropped frames leave gaps."""
     part_id: str | None
+    """The part that a trigger asked about, by the asker's own name."""
     trigger_id: str | None
+    """The trigger that asked for this frame; one that answers several has an event for each."""
+    late: bool = False
+    """The verdict came after the trigger's deadline: it was answered as unjudgeable, and no signal
+    may follow."""
     origin: str | None
     """File name of pictures from files."""
     pts_s: float | None
@@ -142,6 +149,8 @@ class FrameData(CameraData):
     quality: Quality
     engine: Engine | None
     evidence: Evidence | None
+    no_evidence: str | None = None
+    """Why there is no picture though there should be one, in a word; null in all other cases."""
 
 
 class CameraLostData(CameraData):

@@ -21,7 +21,7 @@ from inspector.events.opening import FolderLock, begin_anew, open_store
 from inspector.events.pending import Item, Pending
 from inspector.events.reading import Reader
 from inspector.events.records import CameraState, Rank, Record, State
-from inspector.events.store import FILE
+from inspector.events.store import CHUNK, FILE
 from inspector.events.writer import Commit, Handing, Writer
 
 if TYPE_CHECKING:
@@ -194,6 +194,18 @@ class Outbox:
             return [json.loads(row.body) for row in self._reader.newest(most)]
         except sqlite3.DatabaseError:
             return []  # a broken file: the writer sees to it
+
+    def documents(self, ids: Sequence[str]) -> dict[str, Document]:
+        """The documents of those events that are on disk, by their ids; any thread."""
+        found: dict[str, Document] = {}
+        for first in range(0, len(ids), CHUNK):
+            some = ids[first : first + CHUNK]
+            try:
+                rows = self._reader.rows(f"id IN ({', '.join('?' * len(some))})", some)
+            except sqlite3.DatabaseError:
+                break  # a broken file: the writer sees to it
+            found.update((row.id, json.loads(row.body)) for row in rows)
+        return found
 
     def progress_ns(self) -> int:
         """Monotonic time of the writer's last turn, for the watchdog; it turns once a second."""

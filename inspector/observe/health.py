@@ -95,6 +95,10 @@ class Health:
             facts.append(Fact(loop.name, ok, detail, gates=True))
         return self._report(facts)
 
+    def standing_since(self, then_ns: int) -> tuple[str, ...]:
+        """Names of the mandatory loops that have not turned since a monotonic time."""
+        return tuple(loop.name for loop in self._loops if loop.progress_ns() <= then_ns)
+
     def ready(self) -> Report:
         """Are frames judged and events kept? Not before the engine is warm, not while stopping."""
         serving = self.phase is Phase.SERVING

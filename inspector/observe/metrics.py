@@ -64,6 +64,19 @@ class Metrics:
             ["camera"],
             registry=self._registry,
         )
+        self.triggers_total = Counter(
+            "inspector_triggers_total",
+            "Triggers by their answer: the verdict, or why there was none",
+            ["camera", "result"],
+            registry=self._registry,
+        )
+        self.trigger_seconds = Histogram(
+            "inspector_trigger_seconds",
+            "From a trigger to its answer",
+            ["camera"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self.publish_seconds = Histogram(
             "inspector_publish_seconds",
             "From handing a record to the broker's client to its acknowledgement",
@@ -76,12 +89,21 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.evidence_seconds = Histogram(
+            "inspector_evidence_seconds",
+            "Time a picture took in a step of being kept: encode, write",
+            ["step"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
         self._registry.register(_StatusCollector(status))
         ProcessCollector(registry=self._registry)
 
     def forget(self, camera: str) -> None:
         """Drop the series of a camera that is gone; if it returns, they begin at zero."""
-        for metric in (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total):
+        of_cameras = (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total)
+        of_triggers = (self.triggers_total, self.trigger_seconds)
+        for metric in (*of_cameras, *of_triggers):
             metric.remove_by_labels({"camera": camera})
 
     def exposition(self) -> bytes:
@@ -105,11 +127,16 @@ class _StatusCollector:
         yield from _broker_metrics(status["broker"])
         if status["outbox"] is not None:
             yield from _events_metrics(status["outbox"])
+        evidence = status.get("evidence")
         free = GaugeMetricFamily(
-            "inspector_evidence_free_bytes", "Free space where the station keeps its state"
+            "inspector_evidence_free_bytes",
+            "Free space where evidence is kept; without evidence, where the station's state is",
         )
-        free.add_metric([], status["free_bytes"])
+        free_bytes = evidence["free_bytes"] if evidence is not None else None
+        free.add_metric([], status["free_bytes"] if free_bytes is None else free_bytes)
         yield free
+        if evidence is not None:
+            yield from _evidence_metrics(evidence)
 
 
 def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
@@ -194,3 +221,36 @@ def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:
         counter = CounterMetricFamily(name, text)
         counter.add_metric([], outbox[key])
         yield counter
+
+
+def _evidence_metrics(evidence: Mapping[str, Any]) -> Iterator[Metric]:
+    files = GaugeMetricFamily("inspector_evidence_files", "Pictures kept", labels=["camera"])
+    size = GaugeMetricFamily(
+        "inspector_evidence_bytes", "Space that kept pictures take", labels=["camera"]
+    )
+    written = CounterMetricFamily(
+        "inspector_evidence_written_total", "Pictures written", labels=["camera"]
+    )
+    skipped = CounterMetricFamily(
+        "inspector_evidence_skipped_total",
+        "Pictures that were wanted and not kept, by cause",
+        labels=["camera", "cause"],
+    )
+    removed = CounterMetricFamily(
+        "inspector_evidence_removed_total",
+        "Pictures removed: too old (age), max_mb reached (size), min_free_mb not left (free)",
+        labels=["camera", "cause"],
+    )
+    writable = GaugeMetricFamily(
+        "inspector_evidence_writable", "0 while no picture can be kept, for a fault or want of room"
+    )
+    writable.add_metric([], float(evidence["fault"] is None))
+    for name, camera in evidence["cameras"].items():
+        files.add_metric([name], camera["files"])
+        size.add_metric([name], camera["bytes"])
+        written.add_metric([name], camera["written"])
+        for cause, count in camera["skipped"].items():
+            skipped.add_metric([name, cause], count)
+        for cause, count in camera["removed"].items():
+            removed.add_metric([name, cause], count)
+    yield from (files, size, written, skipped, removed, writable)

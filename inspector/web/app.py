@@ -1,12 +1,13 @@
 """The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
 
-All but `POST /api/reload` only reads. On any address but loopback every path except the probes asks
-for the token, as a bearer token (programs) or as the password of HTTP basic authentication with any
-user name (browsers).
+Triggers and `POST /api/reload` do something, all else only reads. On any address but loopback every
+path except the probes asks for the token, as a bearer token (programs) or as the password of HTTP
+basic authentication with any user name (browsers).
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -15,16 +16,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from inspector.errors import TriggerError
 from inspector.observe.metrics import CONTENT_TYPE
+from inspector.web.evidence import add_evidence
 from inspector.web.foreign import refuse_foreign_pages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from inspector.observe.health import Health, Report
     from inspector.observe.metrics import Metrics
+    from inspector.web.evidence import File
 
 _PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 _STATIC = {
@@ -45,6 +51,8 @@ _HEADERS = {
 _RELOAD_STATUS = {
     "applied": 200, "unchanged": 200, "refused": 422, "restart needed": 409, "not now": 503,
 }  # fmt: skip
+_REFUSED = {"unknown_camera": 404, "too_many": 429, "not_serving": 503}
+"""Why a trigger was not taken, as HTTP status."""
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
@@ -68,6 +76,9 @@ class Served(Protocol):
     def status(self) -> Mapping[str, Any]:
         """The station's status document."""
 
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        """Take a trigger; the answer is JSON-able. Raises TriggerError."""
+
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
 
@@ -76,6 +87,17 @@ class Served(Protocol):
 
     def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest changes made to the station, newest first. Raises OSError."""
+
+    def evidence(self, uri: str) -> File | None:
+        """A kept picture by the uri in its event; None if there is none."""
+
+
+class Asked(BaseModel):
+    """What a trigger may say of itself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    part_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
@@ -108,6 +130,7 @@ def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
     _add_probes(app, station)
     _add_api(app, station)
     _add_reload(app, station)
+    add_evidence(app, station.evidence)
     _add_page(app)
     return app
 
@@ -153,6 +176,19 @@ def _add_api(app: FastAPI, station: Served) -> None:
             detail = f"no camera {name}; this station has {', '.join(sorted(known))}"
             return JSONResponse({"detail": detail}, status_code=404)
         return JSONResponse(known[name])
+
+    @app.post(
+        "/api/cameras/{name}/inspect",
+        summary="Trigger: answers with the verdict on the part that is before the camera now",
+        dependencies=[Depends(refuse_foreign_pages)],
+    )
+    async def inspect(name: str, asked: Asked | None = None) -> JSONResponse:
+        # A coroutine: triggers that wait hold no thread that others need.
+        try:
+            answer = station.inspect(name, asked.part_id if asked is not None else None)
+        except TriggerError as error:
+            return JSONResponse({"detail": str(error)}, _REFUSED[error.reason])
+        return JSONResponse(await asyncio.wrap_future(answer))
 
     @app.get("/api/events", summary="The newest events, newest first")
     def events(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> JSONResponse:

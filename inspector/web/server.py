@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from inspector.errors import UserError
+from inspector.errors import UserError, WebError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -40,15 +41,25 @@ class WebServer:
         """Bind the address and begin to answer.
 
         Raises:
-            UserError: the address is taken or not this machine's.
+            UserError: the address is taken.
+            WebError: this machine does not have the address, or not yet: after a power cut the
+                network may come later than the station, which is then to be started again.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))
+            listener.listen()  # whoever comes before the thread does waits, and is not refused
         except OSError as error:
             listener.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                msg = (
+                    f"the page cannot listen on {self._host}:{self._port}: this machine does not"
+                    " have that address now; bring its network up, or give another address under"
+                    " web: listen"
+                )
+                raise WebError(msg) from error
             msg = (
                 f"the page cannot listen on {self._host}:{self._port}: {error.strerror}; "
                 "give another address under web: listen (port 0 takes a free one)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
+import httpx
 import pytest
 import yaml
 from selenium.webdriver.common.by import By
@@ -27,7 +28,7 @@ WITHIN_S = 20
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[StationProcess]:
-    """One camera with good pictures, one with blurred ones, one that cannot be reached."""
+    """Cameras with good pictures, with blurred ones, not reachable, waiting for a trigger."""
     tiny_engine.make(tmp_path / "engines", name="tiny")
     for label in ("refimgs", "gblur"):
         folder = tmp_path / label
@@ -35,11 +36,13 @@ def station(tmp_path: Path) -> Iterator[StationProcess]:
         for i in range(3):
             cv2.imwrite(str(folder / f"{i}.png"), tiny_engine.picture(label, seed=i))
     config = {
+        "mode": "observe",
         "engine": {"screen": "tiny", "folder": str(tmp_path / "engines"), "threads": 1},
         "cameras": {
             "good": _folder(tmp_path / "refimgs"),
             "blurred": _folder(tmp_path / "gblur"),
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
+            "asked": {**_folder(tmp_path / "refimgs"), "inspect": {"on_trigger": True}},
         },
         "events": {
             "kafka": {
@@ -48,6 +51,7 @@ def station(tmp_path: Path) -> Iterator[StationProcess]:
             },
             "heartbeat_s": 1,
         },
+        "evidence": {"min_free_mb": 0},
     }
     with StationProcess(tmp_path, config) as process:
         yield process.wait_ready()
@@ -73,12 +77,23 @@ def test_the_page_shows_what_the_station_sees(browser: Chrome, station: StationP
     assert "degraded" not in _card(browser, "good").text
     assert browser.find_element(By.ID, "station").text == "test-01"
     assert browser.find_element(By.ID, "phase").text == "serving"
+    observing = browser.find_element(By.ID, "observing")
+    assert observing.text == "observing: the line gets no signal"
+    wait.until(lambda b: "waits for a trigger" in _card(b, "asked").text)
+    part = {"part_id": "4711"}
+    httpx.post(f"{station.page}/api/cameras/asked/inspect", json=part, timeout=20)
+    wait.until(lambda b: "part 4711: " in _card(b, "asked").text)
     events = browser.find_element(By.ID, "events")
     wait.until(lambda _: "quality degraded out of focus" in events.text)
     rejects = [row for row in events.text.splitlines() if "blurred rejected" in row]
     assert 1 <= len(rejects) <= 2, "like rejects are one line, before and after `degraded`"
-    assert int(rejects[0].split()[-1]) > 1
+    assert max(int(row.split()[-1]) for row in rejects) > 1
     assert "status" not in events.text, "a heartbeat is no news"
+    wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "#events a.picture"))
+    link = browser.find_element(By.CSS_SELECTOR, "#events a.picture").get_attribute("href")
+    assert link
+    picture = httpx.get(link)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
     trouble = browser.find_element(By.ID, "troubles").text
     assert "broker nothing listens at 127.0.0.1:9" in trouble.replace("\n", " ")
     assert "away" not in trouble, "a camera has its own card"
@@ -102,7 +117,16 @@ def test_the_page_fits_and_can_be_read(
     wait = WebDriverWait(browser, WITHIN_S, ignored_exceptions=[Exception])
     wait.until(lambda b: "degraded" in _card(b, "blurred").text)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    for part in (".verdict", ".label", ".why", ".chip", ".counts dt", "th", "#troubles dt"):
+    for part in (
+        ".verdict",
+        ".label",
+        ".why",
+        ".chip",
+        ".counts dt",
+        "th",
+        "a.picture",
+        "#troubles dt",
+    ):
         assert browser.execute_script(_CONTRAST, part) >= 4.5, part
     verdict = browser.find_element(By.CSS_SELECTOR, ".verdict")
     assert float(verdict.value_of_css_property("font-size").removesuffix("px")) >= 40

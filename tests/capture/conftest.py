@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inspector.capture.status import CameraStatus
-    from inspector.frame import Frame
+    from inspector.frame import Frame, Trigger
 
 LONG_S = 30.0
 """Beyond this a wait has failed; no test is meant to take that long."""
@@ -38,6 +38,7 @@ class Rig:
         self.rings_ended: list[str] = []
         self.frames: list[Frame] = []
         self.notes: list[object] = []
+        self.missed: list[tuple[Trigger, str, str]] = []
         self.look: Callable[[Frame], object] = lambda frame: None
         self.capture = Capture(
             {name: Camera.model_validate(camera) for name, camera in cameras.items()},
@@ -47,6 +48,7 @@ class Rig:
             on_epoch=lambda *fact: self.epochs.append(fact),
             on_ring=lambda ring: self.rings.append(ring.key),
             on_ring_end=self.rings_ended.append,
+            on_missed=lambda triggers, *why: self.missed.extend((t, *why) for t in triggers),
             pace=pace,
         )
         self._judging = True

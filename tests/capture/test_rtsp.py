@@ -18,7 +18,8 @@ from tests.servers.rtsp_faults import free_port
 
 def camera(url, **more):
     source = {"kind": "rtsp", "url": url, "open_timeout_s": 2.0, "read_timeout_s": 2.0}
-    for key in ("transport", "tls", "open_timeout_s", "read_timeout_s"):
+    source["frozen_after_s"] = 0  # what the server shows is mostly one picture
+    for key in ("transport", "tls", "open_timeout_s", "read_timeout_s", "frozen_after_s"):
         if key in more:
             source[key] = more.pop(key)
     return {"source": source, **more}

@@ -15,7 +15,7 @@ from inspector.errors import EngineError, UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ("run", "check", "classify", "engines", "events", "schema")
+COMMANDS = ("run", "check", "doctor", "bench", "classify", "engines", "events", "schema")
 
 
 def inspector(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:

@@ -241,6 +241,16 @@ CAMERA_FAULTS = {
         "",
         "the region reaches to column 1300 and row 100, the pattern has 1280x720",
     ),
+    "two reasons to judge": (
+        "{source: {kind: pattern}, inspect: {on_trigger: true, every_s: 0.2}}",
+        "inspect",
+        "on_trigger and every_s (0.2) exclude each other",
+    ),
+    "a delay beyond the deadline": (
+        "{source: {kind: pattern}, camera_delay_ms: 500, inspect: {deadline_ms: 500}}",
+        "",
+        "camera_delay_ms (500) must be less than inspect.deadline_ms (500)",
+    ),
     "empty path": ("{source: {kind: video, path: ''}}", "source.path", "expected a path"),
     "date for a name": (
         "{source: {kind: pattern}, policy: 2026-01-01}",
@@ -510,3 +520,29 @@ def test_the_error_survives_the_way_between_processes():
     copy = pickle.loads(pickle.dumps(error))
     assert str(copy) == str(error) == "s.yaml: 1 fault\n  line 3: a[0]: wrong"
     assert copy.faults == error.faults
+
+
+@pytest.mark.parametrize(
+    ("evidence", "key", "problem"),
+    [
+        ("{format: gif}", ".format", "jpeg"),
+        ("{format: png, quality: 90}", "", "quality goes with format jpeg; png is lossless"),
+        ("{keep_days: 0}", ".keep_days", "more than 0"),
+        ("{max_mb: 0}", ".max_mb", "at least 1"),
+        ("{min_free_mb: -1}", ".min_free_mb", "at least 0"),
+        ("{per_minute: 0}", ".per_minute", "at least 1"),
+        ("{folder: ''}", ".folder", "expected a path"),
+        ("{keep_day: 3}", ".keep_day", "keep_days"),
+    ],
+)
+def test_fault_of_the_evidence(evidence, key, problem, faults_of):
+    found = faults_of(f"{SMALLEST}evidence: {evidence}\n")
+    assert [(line, where) for line, where, _ in found] == [(5, f"evidence{key}")], found
+    assert problem in found[0][2]
+
+
+def test_evidence_is_kept_where_it_is_asked_for(write):
+    assert load_station(write(SMALLEST)).evidence is None
+    kept = load_station(write(SMALLEST + "evidence: {}\n")).evidence
+    assert (kept.format, kept.quality, kept.per_minute, kept.min_free_mb) == ("jpeg", 92, 10, 2000)
+    assert kept.folder == Path("evidence"), "in the state folder, not in that of the file"

@@ -22,6 +22,14 @@ def test_the_environment_comes_before_the_credential_folder(credentials):
     assert Secrets({**folder, "CAM_PASSWORD": "from outside"}).get("CAM_PASSWORD") == "from outside"
 
 
+def test_a_folder_that_the_unit_loads_puts_its_id_before_the_name(tmp_path):
+    (tmp_path / "secret_CAM_USER").write_text("viewer\n", encoding="utf-8")
+    secrets = Secrets({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert secrets.get("CAM_USER") == "viewer"
+    (tmp_path / "CAM_USER").write_text("of its own\n", encoding="utf-8")
+    assert secrets.get("CAM_USER") == "of its own"
+
+
 def test_an_empty_variable_does_not_hide_the_credential(credentials):
     environment = {"CREDENTIALS_DIRECTORY": str(credentials), "CAM_PASSWORD": ""}
     assert Secrets(environment).get("CAM_PASSWORD") == "from the folder"

@@ -162,13 +162,15 @@ class FakeFeed:
             self._ready[camera] = deque()
         return self._rings[camera]
 
-    def put(self, camera, label, percent=95, *, fifo=False, side=None, damage=None):
+    def put(self, camera, label, percent=95, *, fifo=False, side=None, damage=None, triggers=()):
         """A frame arrives; its sequence number, or None if no slot is free."""
         ring = self.ring(camera)
         with self._changed:
             sequence = self._next.get(camera, 0)
             self._next[camera] = sequence + 1
-            frame = Frame(camera, 1, sequence, 0, 0, 0, 0, 0, fifo=fifo, damage=damage)
+            frame = Frame(
+                camera, 1, sequence, 0, 0, 0, 0, 0, fifo=fifo, damage=damage, triggers=triggers
+            )
             if damage is None:
                 if not self._free[camera]:
                     return None

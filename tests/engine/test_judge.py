@@ -10,6 +10,7 @@ import pytest
 
 from inspector.engine.judge import Judge
 from inspector.errors import EngineError
+from inspector.frame import Trigger
 from inspector.verdict import Cause, Outcome
 from tests.engine.fakes import WAIT_S, FakeFeed, FakeRuntime, engine_of
 from tests.engine.tiny_engine import CLASSES
@@ -318,6 +319,24 @@ def test_of_a_live_camera_only_the_newest_waits_for_confirmation(bench):
     assert [came["a", n].confirmed for n in range(4)] == [True, False, False, True]
     assert "a newer frame of this camera took its place" in came["a", 1].reasons[-1]
     assert came["b", 0].confirmed is True
+
+
+def test_a_frame_that_a_trigger_asked_for_is_not_passed_over(bench):
+    b = bench(confirm=True, slots=20)
+    b.confirm.hold()
+    b.start("a", "b")
+    b.feed.put("a", BAD)
+    b.confirm.wait_submitted(1)
+    asked = Trigger("t1", "a", None, 0, 0, 0, 0)
+    for number, triggers in ((2, (asked,)), (3, ()), (4, ())):
+        b.feed.put("a", BAD, triggers=triggers)
+        b.screen.wait_submitted(number)
+        b.feed.wait_taken(number)
+    b.feed.put("b", GOOD)
+    assert b.verdicts(1) == [("b", 0, "accepted", GOOD)]  # so all before it have been screened
+    b.confirm.let_go()
+    came = {(f.camera, f.sequence): v for f, v in b.feed.wait_verdicts(5)}
+    assert [came["a", n].confirmed for n in range(4)] == [True, True, False, True]
 
 
 def test_frames_of_files_are_all_confirmed(bench):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -162,3 +165,14 @@ def test_a_closed_runtime_finishes_first_and_then_refuses(make_runtime, ring):
     assert [labels(f.result(WAIT_S)) for f in waiting] == [["wn", "wn"]] * 2
     with pytest.raises(EngineError, match="it is closed"):
         runtime.submit(tiles).result(WAIT_S)
+
+
+def test_openvino_tells_nobody_that_it_is_used(tmp_path):
+    code = (
+        "import sys, inspector.engine.openvino\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "assert 'openvino.tools.ovc.telemetry_stub' in sys.modules\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=60)
+    assert not list(tmp_path.iterdir())

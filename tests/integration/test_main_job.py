@@ -81,7 +81,8 @@ def test_a_picture_that_turns_bad_and_good_again_is_told_in_kafka(
         "engine": chosen,
         "cameras": {
             "infeed": {
-                "source": {"kind": "rtsp", "url": server.url()},
+                # What the server shows is one picture, which is frozen indeed.
+                "source": {"kind": "rtsp", "url": server.url(), "frozen_after_s": 0},
                 "inspect": {"every_s": 0.15},
             }
         },

@@ -79,6 +79,9 @@ broker.session.timeout.ms=1500
 broker.heartbeat.interval.ms=300
 log.segment.bytes=16777216
 log.cleaner.dedupe.buffer.size=4194304
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 """
 
 
@@ -211,6 +214,27 @@ class Broker:
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
+
+    def deny_writing(self, topic: str) -> None:
+        """Let the logged-in user see a topic and not write to it; it need not be there yet."""
+        # Imported here: the library warns at its import, and the filter for it is set below.
+        from kafka import KafkaAdminClient
+        from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
+
+        def rule(operation: ACLOperation, permission: ACLPermissionType) -> ACL:
+            pattern = ResourcePattern(ResourceType.TOPIC, topic)
+            return ACL(f"User:{self.username}", "*", operation, permission, pattern)
+
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            admin.create_acls(
+                [
+                    rule(ACLOperation.DESCRIBE, ACLPermissionType.ALLOW),
+                    rule(ACLOperation.WRITE, ACLPermissionType.DENY),
+                ]
+            )
+        finally:
+            admin.close()
 
     def _end(self, by: signal.Signals) -> None:
         if self._process is not None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
-from inspector.errors import UserError
+from inspector.errors import TriggerError, UserError, WebError
+from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Word
@@ -28,15 +30,23 @@ COUNTERS = {
 }
 
 
+URI = "2023-11-14/infeed/018bcfe5-687b-7000-8000-000000000000.jpg"
+PICTURE = Picture(b"\xff\xd8 pixels", "ab" * 32, "image/jpeg")
+
+
 class SmallStation:
     """A station that has one camera and one event."""
 
     def __init__(self) -> None:
+        self.pictures_asked: list[str] = []
         self.health = Health()
         self.metrics = Metrics(self.status)
         self.outcome = Outcome("unchanged", "nothing changed")
         self.reloads: list[str] = []
         self.journal_fault: OSError | None = None
+        self.asked: list[tuple[str, str | None]] = []
+        self.refuse: Literal["too_many", "not_serving"] | None = None
+        self.answer: Future[dict[str, Any]] = Future()
 
     def status(self) -> dict[str, Any]:
         return {
@@ -70,8 +80,29 @@ class SmallStation:
                 "shed_total": 0,
             },
             "broker": {"state": "authentication", "blocked": {"inspection.status": "not there"}},
+            "evidence": {
+                "fault": None,
+                "free_bytes": 2 * 10**9,
+                "cameras": {
+                    "infeed": {
+                        "files": 7,
+                        "bytes": 4096,
+                        "written": 9,
+                        "skipped": {"per_minute": 3},
+                        "removed": {"age": 2},
+                    }
+                },
+            },
             "free_bytes": 10**9,
         }
+
+    def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:
+        self.asked.append((camera, part_id))
+        if camera != "infeed":
+            raise TriggerError("unknown_camera", "no camera outfeed; this station has infeed")
+        if self.refuse is not None:
+            raise TriggerError(self.refuse, "not now")
+        return self.answer
 
     def recent_events(self, limit: int) -> list[dict[str, Any]]:
         return [{"id": "e1"}, {"id": "e0"}][:limit]
@@ -84,6 +115,10 @@ class SmallStation:
         if self.journal_fault:
             raise self.journal_fault
         return [{"at": "later"}, {"at": "earlier"}][:limit]
+
+    def evidence(self, uri: str) -> Picture | None:
+        self.pictures_asked.append(uri)
+        return PICTURE if uri == URI else None
 
 
 @pytest.fixture
@@ -142,7 +177,18 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     assert families["inspector_camera_degraded"].samples[0].value == 1
     assert families["inspector_outbox_max_bytes"].samples[0].value == 8192
     assert families["inspector_outbox_writable"].samples[0].value == 0
-    assert families["inspector_evidence_free_bytes"].samples[0].value == 10**9
+    assert families["inspector_evidence_free_bytes"].samples[0].value == 2 * 10**9
+    figures = {
+        "files": 7,
+        "bytes": 4096,
+        "written": 9,
+        "skipped": 3,
+        "removed": 2,
+    }
+    for name, value in figures.items():
+        (sample,) = families[f"inspector_evidence_{name}"].samples
+        assert (sample.labels["camera"], sample.value) == ("infeed", value)
+    assert families["inspector_evidence_writable"].samples[0].value == 1
 
 
 def test_cameras_and_events(page: httpx.Client) -> None:
@@ -153,6 +199,99 @@ def test_cameras_and_events(page: httpx.Client) -> None:
     assert missing.json()["detail"] == "no camera outfeed; this station has infeed"
     assert [e["id"] for e in page.get("/api/events?limit=1").json()] == ["e1"]
     assert page.get("/api/events?limit=0").status_code == 422
+
+
+def test_a_picture_is_served_once_and_then_known(page: httpx.Client) -> None:
+    answer = page.get(f"/api/evidence/{URI}")
+    assert (answer.status_code, answer.content) == (200, PICTURE.data)
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["etag"] == f'"{PICTURE.sha256}"'
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    for tag in (answer.headers["etag"], f'"x", W/{answer.headers["etag"]}', "*"):
+        known = page.get(f"/api/evidence/{URI}", headers={"if-none-match": tag})
+        assert (known.status_code, known.content) == (304, b"")
+    other = page.get(f"/api/evidence/{URI}", headers={"if-none-match": '"cd"'})
+    assert other.status_code == 200
+    head = page.head(f"/api/evidence/{URI}")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(PICTURE.data))
+
+
+def test_evidence_can_only_be_read_and_only_by_its_name(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    for path in ("..%2f..%2fetc%2fpasswd", "%2e%2e/outbox.db", "x%00", ""):
+        missing = page.get(f"/api/evidence/{path}")
+        assert missing.status_code == 404, path
+        assert "no such evidence" in missing.json()["detail"]
+    assert "../../etc/passwd" in station.pictures_asked, "the store itself must refuse it, and does"
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert page.request(method, f"/api/evidence/{URI}").status_code == 405
+
+
+INSPECT = "/api/cameras/infeed/inspect"
+JSON = {"content-type": "application/json"}
+
+
+def test_a_trigger_is_answered_with_its_verdict(page: httpx.Client, station: SmallStation) -> None:
+    station.answer.set_result({"verdict": "accepted"})
+    assert page.post(INSPECT, headers=JSON).json() == {"verdict": "accepted"}
+    assert page.post(INSPECT, json={"part_id": "part-7"}).status_code == 200
+    assert station.asked == [("infeed", None), ("infeed", "part-7")]
+    assert page.get(INSPECT).status_code == 405
+
+
+def test_triggers_that_wait_keep_nobody_else_waiting(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    with ThreadPoolExecutor(60) as pool:
+        waiting = [pool.submit(page.post, INSPECT, headers=JSON, timeout=30) for _ in range(60)]
+        while len(station.asked) < 60:
+            assert page.get("/livez").status_code == 200
+        station.answer.set_result({"verdict": "rejected"})
+        assert {one.result().json()["verdict"] for one in waiting} == {"rejected"}
+
+
+@pytest.mark.parametrize(
+    "body", [b"what", b"[]", b'{"part": 7}', b'{"part_id": ""}', b'{"part_id": 7}']
+)
+def test_a_trigger_with_a_faulty_body_is_refused(
+    page: httpx.Client, station: SmallStation, body: bytes
+) -> None:
+    answer = page.post(INSPECT, content=body, headers=JSON)
+    assert answer.status_code == 422
+    assert station.asked == []
+
+
+def test_a_trigger_that_is_not_taken_says_why(page: httpx.Client, station: SmallStation) -> None:
+    missing = page.post("/api/cameras/outfeed/inspect", headers=JSON)
+    assert missing.status_code == 404
+    assert missing.json()["detail"] == "no camera outfeed; this station has infeed"
+    station.refuse = "too_many"
+    assert page.post(INSPECT, headers=JSON).status_code == 429
+    station.refuse = "not_serving"
+    assert page.post(INSPECT, headers=JSON).status_code == 503
+
+
+def test_a_trigger_is_not_for_pages_of_other_sites(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    station.answer.set_result({})
+    own = str(page.base_url).rstrip("/")
+    for origin in ("http://evil.example", "null"):
+        assert page.post(INSPECT, headers={**JSON, "origin": origin}).status_code == 403
+    assert page.post(INSPECT).status_code == 415
+    assert station.asked == []
+    assert page.post(INSPECT, headers={**JSON, "origin": own}).status_code == 200
+
+
+def test_a_trigger_asks_for_the_token(guarded: httpx.Client, station: SmallStation) -> None:
+    station.answer.set_result({})
+    assert guarded.post(INSPECT, headers=JSON).status_code == 401
+    assert station.asked == []
+    known = {**JSON, "authorization": "Bearer s3cret"}
+    assert guarded.post(INSPECT, headers=known).status_code == 200
 
 
 def test_the_page_takes_nothing_from_elsewhere(page: httpx.Client) -> None:
@@ -170,7 +309,7 @@ def test_a_made_up_host_name_is_refused_on_loopback(page: httpx.Client) -> None:
 
 def test_with_a_token_everything_but_the_probes_asks_for_it(guarded: httpx.Client) -> None:
     assert guarded.get("/livez").status_code == 200
-    for path in ("/", "/metrics", "/api/status", "/api/openapi.json"):
+    for path in ("/", "/metrics", "/api/status", "/api/openapi.json", f"/api/evidence/{URI}"):
         assert guarded.get(path).status_code == 401
         assert guarded.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
         assert guarded.get(path, headers={"authorization": "Bearer s3cret"}).status_code == 200
@@ -279,3 +418,12 @@ def test_series_of_a_camera_that_is_gone_are_dropped(
     text = page.get("/metrics").text
     assert 'camera="old"' not in text
     assert 'inspector_verdicts_total{camera="infeed",label="wn",verdict="rejected"} 1.0' in text
+
+
+def test_an_address_that_may_come_with_the_network_is_nobodys_mistake(
+    station: SmallStation,
+) -> None:
+    # 192.0.2.0/24 is kept for examples, so no machine has it.
+    server = WebServer(make_app(station, host="192.0.2.1", token="t"), host="192.0.2.1", port=0)
+    with pytest.raises(WebError, match=r"192\.0\.2\.1:0: this machine does not have that address"):
+        server.start()

@@ -7,6 +7,7 @@ are to be judged.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +27,7 @@ class SourceError(CaptureError):
     """A source could not be opened, or ended against its will.
 
     Attributes:
-        cause: `refused timeout authentication tls not_found codec stalled ended`.
+        cause: `refused timeout authentication tls not_found codec stalled frozen ended`.
     """
 
     def __init__(self, cause: str, detail: str) -> None:
@@ -74,6 +75,7 @@ class Picture:
             raises DamagedPicture. None if damaged.
         damage: why there is no picture.
         origin: file name, for pictures from files.
+        key: the codec built it upon no other picture; so is every picture that no codec made.
     """
 
     arrival: Arrival
@@ -82,6 +84,7 @@ class Picture:
     write: Callable[[NDArray[np.uint8], int, int], None] | None = None
     damage: str | None = None
     origin: str | None = None
+    key: bool = True
 
 
 class Intake(Protocol):
@@ -95,6 +98,24 @@ class Intake(Protocol):
 
     def pause(self, seconds: float) -> None:
         """Wait; stays answerable to the supervisor. Ends the worker's run if asked to stop."""
+
+
+class Numbering:
+    """Intake of files that are read outside a worker: frames get their numbers, and no pause."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def arrive(self, pts_s: float | None = None, read_s: float = 0.0) -> Arrival:
+        """Count a frame."""
+        self._next += 1
+        return Arrival(self._next - 1, time.monotonic_ns(), time.time_ns(), pts_s, read_s)
+
+    def lose(self, frames: int) -> None:
+        """Nothing is kept of lost frames: those of a file are given as damaged before."""
+
+    def pause(self, seconds: float) -> None:
+        """Files are read as fast as their pictures are taken."""
 
 
 class Source(Protocol):

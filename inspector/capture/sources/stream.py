@@ -145,7 +145,8 @@ class StreamDecoder:
             self._bad_from = None
         if self._bad_from is not None and own.sequence >= self._bad_from:
             return Picture(arrival, damage=f"decode: {self._why}")
-        return Picture(arrival, frame.height, frame.width, self._writer(frame))
+        write = self._writer(frame)
+        return Picture(arrival, frame.height, frame.width, write, key=bool(frame.key_frame))
 
     def _writer(self, frame: VideoFrame) -> Callable[[NDArray[np.uint8], int, int], None]:
         def write(out: NDArray[np.uint8], y: int, x: int) -> None:

@@ -62,10 +62,11 @@ function showCamera(card, name, camera) {
   part("state").textContent = camera.state;
   part("state").className = `chip ${STATES[camera.state] ?? ""}`;
   part("quality").hidden = camera.quality !== "degraded";
-  part("verdict").textContent = last ? last.verdict : (up ? "no verdict yet" : camera.state);
+  const none = camera.on_trigger ? "waits for a trigger" : "no verdict yet";
+  part("verdict").textContent = last ? last.verdict : (up ? none : camera.state);
   part("label").textContent = last ? (last.label ? inWords(last.label) : (CAUSES[last.cause] ?? last.cause ?? "")) : "";
   part("why").textContent = up
-    ? (last?.reasons.join("; ").replace(NAMED, inWords) ?? "")
+    ? ((last?.part_id ? `part ${last.part_id}: ` : "") + (last?.reasons.join("; ").replace(NAMED, inWords) ?? ""))
     : (camera.detail || camera.cause || "");
   const rows = Object.entries(last?.probabilities ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 3);
   part("bars").replaceChildren(...rows.map(bar));
@@ -100,6 +101,7 @@ function showStation(status) {
   document.title = `${status.station} – Inspector`;
   byId("phase").textContent = status.phase;
   byId("phase").className = `chip ${status.phase === "serving" ? "good" : "doubt"}`;
+  byId("observing").hidden = status.mode !== "observe";
   const engines = Object.values(status.engines).map((e) => `${e.name} ${e.version}, ${e.runtime} ${e.precision}`);
   const off = status.broker.state === "off";
   put(byId("facts"), [
@@ -148,8 +150,10 @@ function grouped() {
       && open.what === what && open.event.data.stream_epoch === event.data.stream_epoch) {
       open.count += 1;
       open.last = event.time;
+      open.picture = event.data.evidence?.uri ?? open.picture;
     } else {
-      const group = { event, who, what, count: 1, first: event.time, last: event.time };
+      const picture = event.data.evidence?.uri;
+      const group = { event, who, what, count: 1, first: event.time, last: event.time, picture };
       newestOf.set(who, group);
       groups.push(group);
     }
@@ -159,7 +163,16 @@ function grouped() {
 
 const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });
 
-function eventRow({ event, who, what, count, first, last }) {
+function pictureLink(uri) {
+  const link = document.createElement("a");
+  link.href = `api/evidence/${uri}`;
+  link.target = "_blank";
+  link.className = "picture";
+  link.textContent = "picture";
+  return link;
+}
+
+function eventRow({ event, who, what, count, first, last, picture }) {
   const row = document.createElement("tr");
   const [name, tone] = EVENTS[event.type] ?? [event.type, ""];
   row.className = tone;
@@ -170,6 +183,7 @@ function eventRow({ event, who, what, count, first, last }) {
     cell.textContent = text;
     return cell;
   }));
+  if (picture) row.children[3].append(" ", pictureLink(picture));
   row.lastChild.className = "count";
   return row;
 }

@@ -1,0 +1,154 @@
+"""The checks of a station: one list, for `inspector doctor` and `inspector check --probe`.
+
+Nothing here changes anything: no folder is made, nothing is written to a topic, and a station that
+runs on the same state folder does not notice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inspector.doctor import box, broker, cameras, engines, files
+from inspector.doctor.capacity import capacity
+from inspector.doctor.finding import Finding, Grade
+from inspector.doctor.state import RunningStation, check_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from inspector.config.secrets import Secrets
+    from inspector.config.station import Station
+
+ENGINE_WITHIN_S = 120.0
+BROKER_WITHIN_S = 60.0
+BOX_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A piece of the examination.
+
+    Attributes:
+        subject, name: of the finding that stands for it where it gives no answer.
+        within_s: longest it may take.
+        run: looks, in a thread of its own.
+    """
+
+    subject: str
+    name: str
+    within_s: float
+    run: Callable[[], Iterable[Finding]]
+
+
+def examine_file(path: Path, secrets: Secrets, *, seconds: float) -> list[Finding]:
+    """Examine a station file, and all that it names.
+
+    A file that cannot be used is a finding itself; what needs no file is looked at all the same.
+
+    Args:
+        path: the station file.
+        secrets: where the secrets that it names are found.
+        seconds: how long each camera is looked at.
+    """
+    station, findings = files.read(path, secrets)
+    if station is None:
+        return [*findings, *examine(checks_of_box())]
+    return [*findings, *examine_station(station, secrets, seconds=seconds)]
+
+
+def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> list[Finding]:
+    """Examine all that a station needs; takes some seconds more than `seconds`."""
+    running = RunningStation.of(station)
+    findings = examine(
+        [
+            Check(
+                "camera",
+                "",
+                cameras.within_s(station.cameras, seconds),
+                partial(cameras.check_cameras, station, secrets, running, seconds=seconds),
+            ),
+            *checks_of_broker(station, secrets),
+            Check("state", "", BOX_WITHIN_S, partial(check_state, station, running)),
+            Check("page", "", BOX_WITHIN_S, partial(box.check_page, station, running)),
+            Check("memory", "", BOX_WITHIN_S, partial(box.check_memory, station)),
+            *checks_of_box(),
+        ]
+    )
+    # Alone, so that its speed is its own.
+    findings += examine(
+        [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, station.engine))]
+    )
+    return findings + list(capacity(station, findings))
+
+
+def checks_of_broker(station: Station, secrets: Secrets) -> list[Check]:
+    """Of a station that has a broker; else that it has none."""
+    run = partial(broker.check_broker, station.events, secrets)
+    return [Check("broker", "", BROKER_WITHIN_S, run)]
+
+
+def checks_of_box() -> list[Check]:
+    """What needs no station file."""
+    return [
+        Check("clock", "", BOX_WITHIN_S, box.check_clock),
+        Check("cpu", "", BOX_WITHIN_S, box.check_cpu),
+    ]
+
+
+def examine(checks: Sequence[Check]) -> list[Finding]:
+    """Run checks side by side, each for its own time at most.
+
+    Returns:
+        Their findings in the order of the checks. One that gives no answer in time, or fails, is a
+        finding too.
+    """
+    answers = [_start(check) for check in checks]
+    began = time.monotonic()
+    findings: list[Finding] = []
+    for check, answer in zip(checks, answers, strict=True):
+        findings += _collect(check, answer, began)
+    return findings
+
+
+def _start(check: Check) -> queue.SimpleQueue[Finding | None]:
+    answer: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            for finding in check.run():
+                answer.put(finding)
+        except Exception as error:  # noqa: BLE001 - the edge of a check: the others go on
+            # Without the message: it may name an address with its password.
+            found = f"this check failed: {type(error).__name__}"
+            remedy = "report it: this is a fault of the program"
+            answer.put(Finding(check.subject, check.name, Grade.MEND, found, remedy=remedy))
+        answer.put(None)
+
+    name = f"check-{check.subject}"
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return answer
+
+
+def _collect(
+    check: Check, answer: queue.SimpleQueue[Finding | None], began: float
+) -> Iterator[Finding]:
+    """What one check says until it has said all, or its time is over."""
+    while True:
+        left_s = began + check.within_s - time.monotonic()
+        try:
+            finding = answer.get(timeout=max(0.0, left_s))
+        except queue.Empty:
+            found = f"no answer within {check.within_s:g} s"
+            expected = f"an answer within {check.within_s:g} s"
+            remedy = "something hangs: look at the log of the system, and at what was said above"
+            yield Finding(check.subject, check.name, Grade.MEND, found, expected, remedy)
+            return
+        if finding is None:
+            return
+        yield finding

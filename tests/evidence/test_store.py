@@ -1,0 +1,267 @@
+"""The way of a picture: from its slot to its file, or to the cause why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from concurrent.futures import wait
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from inspector.evidence import store
+from inspector.evidence.naming import parse
+from inspector.evidence.store import Kept, Kind
+from tests.evidence.making import Room, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("form", ["jpeg", "png", "webp"])
+def test_the_very_frame_is_kept_beside_its_event(room_of: Callable[..., Room], form: str) -> None:
+    room = room_of(format=form)
+    kept = room.kept()
+    assert kept.name.uri.startswith("2023-11-14/infeed/")
+    path = room.folder / kept.name.uri
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == kept.sha256
+    assert kept.to_json()["media_type"] == f"image/{form}"
+    pixels = room.loans.frame(room.number).picture()
+    read = cv2.imread(str(path))
+    assert read is not None
+    if form == "jpeg":
+        assert read.shape == pixels.shape
+    else:
+        np.testing.assert_array_equal(read, pixels)
+    (line,) = (room.folder / kept.name.note.uri).read_text().splitlines()
+    assert json.loads(line) == {"id": kept.name.event_id}
+    assert room.files() == sorted([kept.name.uri, kept.name.note.uri])
+
+
+def test_it_is_served_by_its_uri_and_by_nothing_else(room: Room) -> None:
+    kept = room.kept()
+    served = room.evidence.picture(kept.name.uri)
+    assert served is not None
+    assert (served.sha256, served.media_type) == (kept.sha256, "image/jpeg")
+    note = room.evidence.picture(kept.name.note.uri)
+    assert note is not None
+    assert note.media_type == "application/json"
+    (room.folder.parent / "secret.jpg").write_bytes(b"secret")
+    uri = kept.name.uri
+    day, camera, file = uri.split("/")
+    for strange in (
+        "",
+        "/" + uri,
+        uri + "/",
+        f"{day}/./{camera}/{file}",
+        f"{day}/{camera}/../{camera}/{file}",
+        f"../evidence/{uri}",
+        "../secret.jpg",
+        "evidence.lock",
+        f"{day}/{camera}/.{file}.part",
+        f"2023-11-15/{camera}/{file}",
+        uri.upper(),
+        uri.replace("jpg", "png"),
+        uri + "\n",
+        uri + "\0",
+    ):
+        assert room.evidence.picture(strange) is None, strange
+    assert parse("9999-12-31/infeed/ffffffff-ffff-7fff-bfff-ffffffffffff.jpg") is None
+
+
+def test_a_link_is_not_followed(room: Room, tmp_path: Path) -> None:
+    kept = room.kept()
+    path = room.folder / kept.name.uri
+    path.unlink()
+    (tmp_path / "secret").write_bytes(b"secret")
+    path.symlink_to(tmp_path / "secret")
+    assert room.evidence.picture(kept.name.uri) is None
+
+
+def test_so_many_a_minute_each_camera_and_kind_for_itself(room_of: Callable[..., Room]) -> None:
+    room = room_of(per_minute=2)
+    for _ in range(2):
+        room.kept()
+    assert room.cause() == "per_minute"
+    room.kept("outfeed")
+    room.kept("infeed", Kind.UNCERTAIN)
+    room.kept("infeed", Kind.REJECTED, Kind.DEGRADED)  # the second reason pays
+    room.now_s = 59.9
+    assert room.cause() == "per_minute"
+    room.now_s = 60.0
+    room.kept()
+    cameras = room.evidence.stats().cameras
+    assert cameras["infeed"]["written"] == 5
+    assert cameras["infeed"]["skipped"] == {"per_minute": 2}
+    assert cameras["outfeed"]["written"] == 1
+
+
+def test_each_frame_comes_back_once_and_is_free_before_the_disk_is_asked(
+    room_of: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_of(per_minute=100)
+    held, write = threading.Event(), room.evidence._folder.write
+    monkeypatch.setattr(room.evidence._folder, "write", lambda *a: held.wait(20) and write(*a))
+    waiting = room.keep()
+    with room.loans.all_back:
+        assert room.loans.all_back.wait_for(lambda: room.loans.back == [1], 20)
+    assert not waiting.done()
+    held.set()
+    assert isinstance(waiting.result(20), Kept)
+    futures = [room.keep(camera) for camera in ("infeed", "outfeed") for _ in range(30)]
+    wait(futures, 30)
+    room.evidence.settle(5)
+    assert sorted(room.loans.back) == list(range(1, 62))
+
+
+def test_a_camera_may_hold_a_third_of_its_slots(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    encode = store.encode
+    monkeypatch.setattr(store, "encode", lambda *a: held.wait(20) and encode(*a))
+    first, second = room.keep(), room.keep()
+    assert room.cause() == "busy"
+    assert room.loans.back == [3]
+    other = room.keep("outfeed")
+    held.set()
+    assert all(isinstance(each.result(20), Kept) for each in (first, second, other))
+    assert sorted(room.loans.back) == [1, 2, 3, 4]
+
+
+def test_the_queue_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = threading.Event()
+    encode = store.encode
+    monkeypatch.setattr(store, "encode", lambda *a: held.wait(20) and encode(*a))
+    room.slots |= {f"cam-{i}": 3 for i in range(40)}
+    room.evidence._slots = room.slots
+    futures = [room.keep(f"cam-{i}") for i in range(40)]
+    refused = [future for future in futures if future.done()]
+    assert 40 - store.MOST_JOBS - store.THREADS <= len(refused) <= 40 - store.MOST_JOBS
+    held.set()
+    wait(futures, 20)
+    assert len(room.loans.back) == 40
+
+
+def test_an_event_waits_no_longer_than_it_should_for_a_slow_disk(
+    room_of: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_of(within_ms=200)
+    held, write = threading.Event(), room.evidence._folder.write
+    monkeypatch.setattr(room.evidence._folder, "write", lambda *a: held.wait(20) and write(*a))
+    assert [room.cause(), room.cause()] == ["late", "late"]
+    # Both threads wait for the disk: the next event is not kept waiting at all.
+    assert room.cause() == "busy"
+    assert room.loans.back == [1, 2, 3]
+    held.set()
+    wait_until(lambda: not room.evidence._pool._since)
+    assert room.files() == []  # nobody had waited for them
+    room.kept()
+    skipped = room.evidence.stats().cameras["infeed"]["skipped"]
+    assert skipped == {"late": 2, "busy": 1}
+
+
+def test_what_waits_for_an_encoder_too_long_gives_its_slot_back(
+    room_of: Callable[..., Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_of(within_ms=100)
+    held, encode = threading.Event(), store.encode
+    monkeypatch.setattr(store, "encode", lambda *a: held.wait(20) and encode(*a))
+    at_work = [room.keep(), room.keep()]
+    queued = room.keep("outfeed")
+    assert queued.result(20) == store.Skipped(store.Skip.LATE)
+    wait_until(lambda: room.loans.back == [3])
+    held.set()
+    wait(at_work, 20)
+    wait_until(lambda: sorted(room.loans.back) == [1, 2, 3])
+
+
+def test_at_the_stop_nothing_is_waited_for_beyond_the_deadline(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, encode = threading.Event(), store.encode
+    monkeypatch.setattr(store, "encode", lambda *a: held.wait(20) and encode(*a))
+    futures = [room.keep(), room.keep(), room.keep("outfeed")]
+    assert not room.evidence.settle(0.05)
+    assert {future.result(0) for future in futures} == {store.Skipped(store.Skip.SHUTDOWN)}
+    assert room.loans.back == [3]
+    assert room.cause() == "shutdown"
+    held.set()
+    wait_until(lambda: sorted(room.loans.back) == [1, 2, 3, 4])
+    room.evidence.close(5)
+    assert room.files() == []
+
+
+def test_at_the_stop_what_is_on_its_way_is_finished_and_sealed(room: Room) -> None:
+    future = room.keep()
+    assert room.evidence.settle(20)
+    kept = future.result(0)
+    assert isinstance(kept, Kept)
+    room.evidence.seal(kept, {"id": 1})
+    room.evidence.close(20)
+    assert room.files() == sorted([kept.name.uri, kept.name.note.uri])
+
+
+def test_a_picture_that_the_format_cannot_hold_is_told(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
+    assert room.cause() == "failed"
+    assert room.loans.back == [1]
+
+
+def test_a_kill_leaves_nothing_half_done(room: Room) -> None:
+    """A picture is put right by what the outbox knows of its event."""
+    whole, torn, undecided = (room.keep().result(20) for _ in range(3))
+    assert isinstance(whole, Kept)
+    assert isinstance(torn, Kept)
+    assert isinstance(undecided, Kept)
+    sealed = room.kept()
+    room.evidence.close(5)
+    for kept in (whole, torn):
+        event = {"id": kept.name.event_id, "data": {"evidence": kept.to_json()}}
+        room.stored[kept.name.event_id] = event
+    (room.folder / torn.name.uri).write_bytes(b"")
+    place = (room.folder / sealed.name.uri).parent
+    part = place / f".{undecided.name.file}.part"
+    part.write_bytes(b"half")
+    lonely = place / undecided.name.note.file.replace("7000", "7001")
+    lonely.write_text("{}")
+    strange = place / "notes.txt"
+    strange.write_text("not ours")
+    room.again()
+    left = [whole.name.uri, whole.name.note.uri, sealed.name.uri, sealed.name.note.uri]
+    assert room.files() == sorted([*left, str(strange.relative_to(room.folder))])
+    assert (
+        json.loads((room.folder / whole.name.note.uri).read_text())
+        == room.stored[whole.name.event_id]
+    )
+    stats = room.evidence.stats()
+    assert (stats.files, stats.bytes) == (2, _taken(room, left))
+
+
+def _taken(room: Room, uris: list[str]) -> int:
+    return sum(-(-(room.folder / uri).stat().st_size // 4096) * 4096 for uri in uris)
+
+
+def test_the_tally_is_that_of_the_folder(room: Room) -> None:
+    kept = [room.kept() for _ in range(3)]
+    uris = [uri for each in kept for uri in (each.name.uri, each.name.note.uri)]
+    wait_until(lambda: room.evidence.stats().bytes == _taken(room, uris))
+    room.evidence.discard(kept[0])
+    wait_until(lambda: room.evidence.stats().bytes == _taken(room, uris[2:]))
+    assert room.evidence.stats().cameras["infeed"]["files"] == 2
+    room.again()
+    assert room.evidence.stats().bytes == _taken(room, uris[2:])
+
+
+def test_it_starts_while_pictures_come(tmp_path: Path) -> None:
+    room = Room(tmp_path / "evidence")
+    assert room.cause() == "starting"
+    room.open()
+    room.kept()
+    room.evidence.close(5)

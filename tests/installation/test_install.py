@@ -1,0 +1,184 @@
+"""`make install` into an empty folder, the installation over it, and `make uninstall`.
+
+The tests run in their order on one box.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.installation.conftest import ROOT, Checkout, Installed
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("installation")]
+
+PLACED = {
+    "/etc/inspector/example.yaml",
+    "/usr/local/bin/inspector",
+    "/usr/local/lib/systemd/system/inspector@.service",
+    "/usr/local/lib/sysusers.d/inspector.conf",
+    "/usr/local/lib/tmpfiles.d/inspector.conf",
+    "/usr/local/share/doc/inspector/LICENSE",
+    "/usr/local/share/doc/inspector/installation.md",
+    "/usr/local/share/inspector/example.yaml",
+    "/usr/local/share/inspector/install.sh",
+}
+
+
+@pytest.fixture(scope="module")
+def box(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    root = tmp_path_factory.mktemp("box")
+    checkout.make("install", f"DESTDIR={root}")
+    return Installed(root)
+
+
+def test_everything_is_in_its_place(box):
+    assert box.files() == PLACED
+    assert (box / "/etc/inspector/secrets").stat().st_mode & 0o777 == 0o700
+    assert (box / "/usr/local/bin/inspector").stat().st_mode & 0o777 == 0o755
+    assert not list(box.root.rglob("*.new"))
+    # No script that would name the folder in which it was made.
+    programs = {path.name for path in (box / "/usr/local/lib/inspector/bin").iterdir()}
+    assert {re.sub(r"[0-9.]", "", name) for name in programs} == {"python"}
+    assert str(box.root) not in (box / "/usr/local/lib/inspector/pyvenv.cfg").read_text()
+    assert str(box.root) not in (box / "/usr/local/bin/inspector").read_text()
+
+
+def test_the_environment_is_the_lock_and_the_station(box):
+    packages = box / "/usr/local/lib/inspector/lib"
+    found = {path.name.split("-")[0].lower() for path in packages.rglob("*.dist-info")}
+    lock = (ROOT / "requirements" / "run.txt").read_text()
+    locked = re.findall(
+        r"^([A-Za-z0-9._-]+)==\S+(?! ; sys_platform == 'win32')", lock, re.MULTILINE
+    )
+    wanted = {name.lower().replace("-", "_") for name in locked} - {"colorama"}
+    assert found == wanted | {"inspector"}
+
+
+def test_the_station_of_the_box_works(box):
+    assert box.run("--version").stdout.startswith("inspector ")
+    done = box.run("check", "--no-secrets", "/etc/inspector/example.yaml".lstrip("/"))
+    assert done.returncode == 0, done
+    engines = box.run("engines", "list").stdout
+    for engine in (ROOT / "engines").iterdir():
+        assert engine.name in engines
+
+
+def test_an_upgrade_keeps_what_the_box_has(box, checkout):
+    """Outbox, evidence, plans, station files and secrets; a station file nobody wrote over."""
+    state = box / "/var/lib/inspector/line-1"
+    kept = {
+        state / "outbox.sqlite": b"events",
+        state / "evidence" / "2026-01-01" / "infeed" / "1.jpeg": b"picture",
+        state / "plans" / "simplenet.plan": b"plan",
+        box / "/etc/inspector/line-1.yaml": b"version: 1\n",
+        box / "/etc/inspector/example.yaml": b"changed by hand\n",
+        box / "/etc/inspector/secrets/CAM_PASSWORD": b"hunter2",
+    }
+    for path, content in kept.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    stale = box / "/usr/local/lib/inspector/lib/stale-module.py"
+    stale.touch()
+    unit = box / "/usr/local/lib/systemd/system/inspector@.service"
+    unit.write_text("an older unit\n")
+
+    checkout.make("install", f"DESTDIR={box.root}")
+
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not stale.exists()
+    assert unit.read_text() == (ROOT / "systemd" / "inspector@.service").read_text()
+    assert box.run("--version").returncode == 0
+    home = box / "/usr/local/lib"
+    assert [path.name for path in home.glob("inspector*")] == ["inspector"]
+
+
+def test_an_upgrade_that_fails_leaves_the_old_one(box, checkout, tmp_path):
+    bundle = next((ROOT / "build").glob("inspector-*/SHA256SUMS")).parent
+    damaged = tmp_path / "bundle"
+    shutil.copytree(bundle, damaged, copy_function=_link)
+    wheel = next(damaged.glob("wheels/structlog-*.whl"))
+    content = wheel.read_bytes()
+    wheel.unlink()
+    wheel.write_bytes(content[:-100])
+
+    told = install_from(damaged, box.root)
+    assert "the bundle is damaged" in told
+    assert wheel.name in told
+
+    sums = damaged / "SHA256SUMS"
+    lines = [line for line in sums.read_text().splitlines() if wheel.name not in line]
+    sums.unlink()
+    sums.write_text("\n".join(lines) + "\n")
+    assert "the wheels cannot be installed" in install_from(damaged, box.root)
+    assert box.run("--version").returncode == 0
+    assert [path.name for path in (box / "/usr/local/lib").glob("inspector*")] == ["inspector"]
+
+
+@pytest.mark.parametrize(
+    ("made_for", "says"),
+    [
+        ("3.99 {machine}", "this bundle is for Python 3.99, and there is none here"),
+        ("3.11 pdp11", "this bundle is for pdp11, this box is "),
+    ],
+)
+def test_a_bundle_for_another_box_says_so(tmp_path, made_for, says):
+    machine = subprocess.run(["uname", "-m"], capture_output=True, text=True, check=True).stdout
+    shutil.copy(ROOT / "tools" / "install.sh", tmp_path)
+    (tmp_path / "made-for").write_text(made_for.format(machine=machine.strip()) + "\n")
+    (tmp_path / "SHA256SUMS").touch()
+    sums = subprocess.run(
+        ["sha256sum", "made-for"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    (tmp_path / "SHA256SUMS").write_text(sums.stdout)
+    assert says in install_from(tmp_path, tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_uninstall_takes_everything_but_configuration_and_state(box, checkout):
+    state = box / "/var/lib/inspector/line-1/outbox.sqlite"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.touch()
+    told = checkout.make("uninstall", f"DESTDIR={box.root}")
+    assert "/etc/inspector" in told
+    left = box.files()
+    assert not [path for path in left if path.startswith("/usr/")]
+    assert not (box / "/usr/local/lib/inspector").exists()
+    assert "/etc/inspector/example.yaml" in left
+    assert state.exists()
+    # Once more, on a box where nothing is installed.
+    checkout.make("uninstall", f"DESTDIR={box.root}")
+
+
+def test_another_prefix_is_named_in_unit_and_launcher(tmp_path, monkeypatch):
+    """The paths of the default PREFIX become those of the one asked for; the environment apart."""
+    script = (ROOT / "tools" / "install.sh").read_text()
+    put = script[script.index("put() {") :].split("\n}\n")[0] + "\n}\n"
+    unit = ROOT / "systemd" / "inspector@.service"
+    command = f"{put}\nput 644 '{unit}' /unit"
+    subprocess.run(
+        ["sh", "-euc", command], check=True, env={"PREFIX": "/opt/x", "DESTDIR": str(tmp_path),
+                                                  "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    text = (tmp_path / "unit").read_text()
+    assert "ExecStart=/opt/x/bin/inspector run" in text
+    assert "/usr/local" not in text
+
+
+def install_from(bundle: Path, root: Path) -> str:
+    """What the bundle's script says when it fails."""
+    done = subprocess.run(
+        ["sh", bundle / "install.sh"],
+        capture_output=True, text=True, timeout=600, check=False,
+        env={"PATH": "/usr/bin:/bin", "DESTDIR": str(root)},
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    return done.stderr + done.stdout
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).hardlink_to(source)

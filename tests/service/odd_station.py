@@ -1,0 +1,42 @@
+"""`inspector` with one oddity, as the launcher of a test: odd_station.py ODDITY FILE WORD...
+
+`judge`, `capture`, `outbox`: that loop hangs while FILE is there; `load`: so does the load of an
+engine.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from inspector import cli, station
+from inspector.capture.supervisor import Capture
+from inspector.engine.judge import Judge
+from inspector.events.writer import Writer
+
+PLACES: dict[str, tuple[Any, str]] = {
+    "judge": (Judge, "_patience_s"),
+    "capture": (Capture, "_spawn_due"),
+    "outbox": (Writer, "_purge_sometimes"),
+    "load": (station, "load_engine"),
+}
+
+
+def hang_at(owner: Any, name: str, while_there: Path) -> None:
+    """Let a function wait, before it does its work, until a file is gone."""
+    honest = getattr(owner, name)
+
+    def hanging(*args: Any, **kwargs: Any) -> Any:
+        while while_there.exists():
+            time.sleep(0.05)
+        return honest(*args, **kwargs)
+
+    setattr(owner, name, hanging)
+
+
+if __name__ == "__main__":
+    oddity, file = sys.argv[1:3]
+    hang_at(*PLACES[oddity], Path(file))
+    cli.main(sys.argv[3:])

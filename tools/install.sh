@@ -1,0 +1,146 @@
+#!/bin/sh
+# Installs a station on this box, or upgrades it; needs no network. As root, in the bundle's folder:
+#
+#     sh install.sh                 # everything below PREFIX, its default is /usr/local
+#     sh install.sh --uninstall     # takes it away again; configuration and state stay
+#
+# PREFIX=/usr/local   where it goes         DESTDIR=/tmp/x   put before every path, for packagers
+# PYTHON=/usr/bin/python3   another Python of the version that the bundle was made for
+set -eu
+PREFIX=${PREFIX:-/usr/local}
+DESTDIR=${DESTDIR:-}
+here=$(cd "$(dirname "$0")" && pwd)
+
+home=$PREFIX/lib/inspector
+launcher=$PREFIX/bin/inspector
+share=$PREFIX/share/inspector
+# The service manager looks here, wherever PREFIX is.
+manager=/usr/local/lib
+[ "$PREFIX" != /usr ] || manager=/usr/lib
+unit=$manager/systemd/system/inspector@.service
+users=$manager/sysusers.d/inspector.conf
+folders=$manager/tmpfiles.d/inspector.conf
+config=/etc/inspector
+
+fail() {
+    printf 'install: %s\n' "$*" >&2
+    exit 1
+}
+
+# Whether the system that runs here is the one that is changed.
+live() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; }
+
+find_python() {
+    read -r version machine <"$here/made-for"
+    [ "$(uname -m)" = "$machine" ] ||
+        fail "this bundle is for $machine, this box is $(uname -m): make one on such a machine"
+    for candidate in ${PYTHON:-"/usr/bin/python$version" "python$version" python3}; do
+        found=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||
+            continue
+        [ "$found" != "$version" ] || { python=$candidate && break; }
+    done
+    [ -n "${python:-}" ] ||
+        fail "this bundle is for Python $version, and there is none here: install python$version," \
+            "or make the bundle with a Python that this box has; PYTHON=... names one elsewhere"
+    case $("$python" -c 'import sys; print(sys.base_prefix)') in
+    /root/* | /home/* | /run/user/*)
+        [ -n "$DESTDIR" ] ||
+            fail "$python lies in a home folder, which the service cannot see: install the" \
+                "system's python$version, or name one elsewhere by PYTHON=..."
+        ;;
+    esac
+}
+
+# The environment is made beside the one that is there, and takes its place when it is whole.
+make_home() {
+    target=$DESTDIR$home
+    new=$target.new
+    rm -rf "$new"
+    trap 'rm -rf "$new"' EXIT
+    mkdir -p "$(dirname "$target")"
+    # Debian's Python makes no environment with pip in it; the bundle brings pip along.
+    "$python" -m venv --without-pip "$new" || fail "$python makes no virtual environment"
+    pip=$(echo "$here"/wheels/pip-*.whl)/pip
+    set -- "$new/bin/python" "$pip" install --no-index --find-links "$here/wheels" --no-compile \
+        --no-cache-dir --disable-pip-version-check --root-user-action ignore --quiet
+    "$@" --require-hashes -r "$here/requirements.txt" || fail "the wheels cannot be installed"
+    "$@" --no-deps "$here"/wheels/inspector-*.whl || fail "the station's wheel cannot be installed"
+    # What is not in the lock, such as TensorRT from NVIDIA.
+    if [ -d "$here/extra" ]; then
+        "$@" --no-deps "$here"/extra/*.whl || fail "a wheel in extra/ cannot be installed"
+    fi
+    engines=$("$new/bin/python" -P -c \
+        'from inspector.engine.manifest import shipped_engines_folder as f; print(f())')
+    cp -R "$here"/engines/. "$engines"
+    # Scripts name the folder in which they were made; the launcher is the way in.
+    find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
+    sed -i "/^command = /d" "$new/pyvenv.cfg"
+    "$new/bin/python" -m compileall -q -s "$new" -p "$home" "$new/lib" || true
+    chmod -R u+rwX,go+rX,go-w "$new"
+    rm -rf "$target.old"
+    [ ! -e "$target" ] || mv "$target" "$target.old"
+    mv "$new" "$target"
+    rm -rf "$target.old"
+    trap - EXIT
+}
+
+# put MODE SOURCE PATH: the paths of the default PREFIX become those of this one.
+put() {
+    mkdir -p "$(dirname "$DESTDIR$3")"
+    sed "s,/usr/local/\(bin\|share\)/,$PREFIX/\1/,g" "$2" >"$DESTDIR$3.new"
+    chmod "$1" "$DESTDIR$3.new"
+    mv "$DESTDIR$3.new" "$DESTDIR$3"
+}
+
+install() {
+    (cd "$here" && sha256sum --check --quiet SHA256SUMS) ||
+        fail "the bundle is damaged, as the lines above say: copy it again"
+    find_python
+    make_home
+    launch=$(mktemp)
+    printf '#!/bin/sh\nexec "%s/bin/python" -P -m inspector.cli "$@"\n' "$home" >"$launch"
+    put 755 "$launch" "$launcher"
+    rm -f "$launch"
+    put 644 "$here/systemd/inspector@.service" "$unit"
+    put 644 "$here/systemd/inspector.sysusers" "$users"
+    put 644 "$here/systemd/inspector.tmpfiles" "$folders"
+    put 755 "$here/install.sh" "$share/install.sh"
+    put 644 "$here/example.yaml" "$share/example.yaml"
+    put 644 "$here/installation.md" "$PREFIX/share/doc/inspector/installation.md"
+    put 644 "$here/LICENSE" "$PREFIX/share/doc/inspector/LICENSE"
+    mkdir -p "$DESTDIR$config/secrets"
+    chmod 700 "$DESTDIR$config/secrets"
+    [ -e "$DESTDIR$config/example.yaml" ] || put 644 "$here/example.yaml" "$config/example.yaml"
+    if live; then
+        systemd-sysusers "$users"
+        systemd-tmpfiles --create "$folders"
+        systemctl daemon-reload
+        # Stations that run go on with the new version: half of each would be neither.
+        systemctl try-restart 'inspector@*.service'
+    fi
+    [ -n "$DESTDIR" ] || "$launcher" --version
+    echo "Installed. Next: a station file $config/NAME.yaml, secrets in $config/secrets, then"
+    echo "    CREDENTIALS_DIRECTORY=$config/secrets inspector check $config/NAME.yaml"
+    echo "    systemctl enable --now inspector@NAME"
+}
+
+uninstall() {
+    if live; then
+        systemctl stop 'inspector@*.service'
+        rm -f /etc/systemd/system/*.wants/inspector@*.service
+    fi
+    rm -rf "$DESTDIR$home" "$DESTDIR$home.new" "$DESTDIR$home.old" "$DESTDIR$share" \
+        "$DESTDIR$PREFIX/share/doc/inspector"
+    rm -f "$DESTDIR$launcher" "$DESTDIR$unit" "$DESTDIR$users" "$DESTDIR$folders"
+    if live; then
+        systemctl daemon-reload
+    fi
+    echo "Uninstalled. What the stations were told and what they saw is still there: $config and"
+    echo "/var/lib/inspector, and the user inspector that owns it."
+}
+
+case ${1:-} in
+'') install ;;
+--uninstall) uninstall ;;
+*) fail "unknown argument $1; there is none, or --uninstall" ;;
+esac
