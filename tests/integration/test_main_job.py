@@ -40,7 +40,7 @@ LOST = "inspector.camera.lost.v1"
 
 def pictures() -> dict[str, NDArray[np.uint8]]:
     """A good picture of the demo, the same out of focus, and the same in the dark."""
-    path = next((shipped_configs() / "demo" / "pictures").glob("*schwerin*good*"))
+    path = next((shipped_configs() / "demo" / "pictures").glob("*music-america*good*"))
     good = read_picture(path)
     good = np.ascontiguousarray(good[: good.shape[0] // 16 * 16, : good.shape[1] // 16 * 16])
     blurred = cv2.GaussianBlur(good, (0, 0), 5)
