@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 # Their fixtures start the real counterparts: GStreamer's RTSP server, and an Apache Kafka broker.
 pytest_plugins = ["tests.servers.rtsp", "tests.servers.kafka"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So is a run that a shell put into the background: the programs it starts would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
