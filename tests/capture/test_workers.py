@@ -64,6 +64,8 @@ def test_a_hung_worker_is_killed_and_replaced(rig, monkeypatch):
 
 def test_a_worker_that_hangs_before_it_says_hello_is_killed(rig, monkeypatch):
     monkeypatch.setattr("inspector.capture.link.START_S", 0.01)
+    # No worker starts within this, on however quick a machine.
+    monkeypatch.setattr("inspector.capture.supervisor.TURN_S", 0.005)
     rig = rig({"a": pattern()}, pace=QUICK)
     rig.start()
     rig.until(lambda: sum(rig.status().restarts.values()) >= 1, "the hang to be noticed")
