@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+import structlog
 
 # Their fixtures start the real counterparts: GStreamer's RTSP server, and an Apache Kafka broker.
 pytest_plugins = ["tests.servers.rtsp", "tests.servers.kafka"]
@@ -17,7 +18,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables of the machine that would change what a station does."""
+    """No variable of the machine, and no log level of an earlier test, changes what is done."""
+    structlog.reset_defaults()
     for name in ("STATE_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC"):
         monkeypatch.delenv(name, raising=False)
     for name in list(os.environ):
