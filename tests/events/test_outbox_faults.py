@@ -21,40 +21,12 @@ from inspector.events.store import FILE
 from tests.events.making import Maker, open_outbox
 from tests.events.test_outbox import ids_of, wait_until
 from tests.events.test_outbox_bounds import gaps
+from tests.servers.disk import occupy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from inspector.events.outbox import Outbox
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
-    at = tmp_path / "disk"
-    at.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)],
-        check=False,
-        capture_output=True,
-    )
-    if mounted.returncode != 0:
-        pytest.skip("to make a small disk takes the right to mount one")
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)
-
-
-def occupy(disk: Path) -> Path:
-    """Fill what is left of a disk with a file that is not ours."""
-    path = disk / "somebody-elses"
-    with path.open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-    return path
 
 
 def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: Maker) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,15 +28,3 @@ def room_of(tmp_path: Path) -> Iterator[Callable[..., Room]]:
 @pytest.fixture
 def room(room_of: Callable[..., Room]) -> Room:
     return room_of()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
-    at = tmp_path / "disk"
-    at.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("to make a small disk takes the right to mount one")
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.evidence.making import Room, wait_until
+from tests.servers.disk import occupy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,18 +25,6 @@ def turn(room: Room) -> None:
 
 def fault(room: Room) -> str:
     return room.evidence.stats().fault or ""
-
-
-def occupy(disk: Path) -> Path:
-    """Fill what is left of a disk with a file that is not ours."""
-    path = disk / "somebody-elses"
-    with path.open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
-    return path
 
 
 def test_a_full_disk_is_told_and_got_over(room_of: Callable[..., Room], small_disk: Path) -> None:

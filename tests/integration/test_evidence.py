@@ -20,10 +20,10 @@ from tests.integration.kafka_reading import outbox_events
 from tests.integration.station_process import StationProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 LIVES = 3
+SMALL_DISK_MB = 12
 
 
 @pytest.fixture
@@ -41,18 +41,6 @@ def config(tmp_path: Path) -> dict[str, Any]:
         "cameras": {"infeed": {"source": source}},
         "evidence": {"format": "png", "per_minute": 6000, "min_free_mb": 0},
     }
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB."""
-    at = tmp_path / "disk"
-    at.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(at)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("to make a small disk takes the right to mount one")
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)
 
 
 def events_of(station: StationProcess, *types: str) -> list[dict[str, Any]]:

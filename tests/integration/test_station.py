@@ -48,18 +48,6 @@ def silent_broker() -> Iterator[str]:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB."""
-    at = tmp_path / "disk"
-    at.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(at)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("to make a small disk takes the right to mount one")
-    yield at
-    subprocess.run(["umount", "-l", str(at)], check=True)
-
-
 def facts(station: StationProcess) -> dict[str, dict[str, Any]]:
     return {fact["name"]: fact for fact in station.get("/readyz").json()["facts"]}
 
