@@ -26,8 +26,8 @@ UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover"}
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {
     "openvino": {"inspector/engine/openvino.py"},
-    "tensorrt": {"inspector/engine/nvidia/libraries.py", "inspector/engine/nvidia/probe.py"},
-    "pycuda": {"inspector/engine/nvidia/libraries.py", "inspector/engine/nvidia/probe.py"},
+    "tensorrt": {"inspector/engine/nvidia/device.py", "inspector/engine/nvidia/probe.py"},
+    "pycuda": {"inspector/engine/nvidia/device.py", "inspector/engine/nvidia/probe.py"},
 }
 
 

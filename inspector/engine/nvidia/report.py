@@ -91,7 +91,7 @@ def ask_nvidia(device: int = 0, *, within_s: float = 30.0) -> NvidiaReport:
     """
     command = [sys.executable, "-P", str(_PROBE), str(device)]
     try:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - our own script
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -151,7 +151,7 @@ def misfit(gpu: Gpu, tensorrt: Library, pycuda: Library) -> str | None:
     'TensorRT 10.15.1.29 was made for CUDA 13, driver 540.4 takes CUDA 12.6; update the driver'
     """
     found = _numbers(tensorrt.version)
-    if not OLDEST_TENSORRT <= found[:2] or found[0] >= TENSORRT_BELOW:
+    if not found[:2] >= OLDEST_TENSORRT or found[0] >= TENSORRT_BELOW:
         oldest = ".".join(map(str, OLDEST_TENSORRT))
         return (
             f"TensorRT is {tensorrt.version}, expected {oldest} or later, "
