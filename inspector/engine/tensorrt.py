@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from inspector.engine.mapped import MappedRings
+from inspector.engine.nvidia.ports import Port
 from inspector.errors import EngineError, EngineLostError
 from inspector.verdict import EngineInfo
 
@@ -229,19 +230,23 @@ class TensorRtRuntime:
     def _own(
         self, manifest: Manifest, plan: bytes, number: int, timed: bool, opened: Future[None]
     ) -> None:
+        device: Device | None = None
+        fault: Exception | None = None
         try:
-            device = _open(manifest, plan, number, self._sizes, timed=timed)
-        except BaseException as error:  # noqa: BLE001 - told to the caller
-            opened.set_exception(error)
-            return
-        lanes = list(device.lanes)
-        for lane in lanes:
-            self._free.put(lane)
-        opened.set_result(None)
-        try:
+            device = _device(number)
+            device.load(plan, *_ports(manifest), sizes=self._sizes, lanes=LANES, timed=timed)
+            for lane in device.lanes:
+                self._free.put(lane)
+        except EngineError as error:
+            # Anew, without its traceback: that holds what must go before the context does.
+            fault = EngineError(str(error))
+        if fault is None and device is not None:
+            opened.set_result(None)
             self._serve(device)
-        finally:
+        if device is not None:
             device.close()
+        if fault is not None:
+            opened.set_exception(fault)
 
     def _serve(self, device: Device) -> None:
         flying: deque[_Batch] = deque()
@@ -323,17 +328,18 @@ class TensorRtRuntime:
 _NOTHING_NEW = _Errand(lambda _: None)
 
 
-def _open(
-    manifest: Manifest, plan: bytes, number: int, sizes: Sequence[int], *, timed: bool
-) -> Device:
+def _device(number: int) -> Device:
     try:
-        from inspector.engine.nvidia.device import Device, Port
+        from inspector.engine.nvidia.device import Device
     except ImportError as error:
         msg = f"TensorRT and PyCUDA cannot be loaded ({error}); install inspector[tensorrt]"
         raise EngineError(msg) from error
+    return Device(number)
+
+
+def _ports(manifest: Manifest) -> tuple[Port, Port]:
     image = Port(manifest.input.name, (manifest.input.height, manifest.input.width, 3))
-    probabilities = Port(manifest.output.name, (len(manifest.classes),))
-    return Device(number, plan, image, probabilities, sizes=sizes, lanes=LANES, timed=timed)
+    return image, Port(manifest.output.name, (len(manifest.classes),))
 
 
 def _read_plan(name: str, path: Path, sha256: str) -> bytes:

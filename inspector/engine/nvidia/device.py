@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pycuda.driver as cuda
 import tensorrt as trt
 
+from inspector.engine.nvidia.ports import Shares
 from inspector.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from inspector.engine.nvidia.ports import Port
 
 Number = TypeVar("Number", bound=np.generic)
 
@@ -29,27 +31,6 @@ _PROFILE = 0
 _WARM_ROUNDS = 2
 """The first round of a batch size loads its kernels, the second finds them."""
 _LOG_LINES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """The network's input or output, as the manifest has it.
-
-    Attributes:
-        row: shape of one tile's part: (height, width, 3) or (classes,).
-    """
-
-    name: str
-    row: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Shares:
-    """Where one batch's time on the GPU went, in seconds: copy in, compute, copy out."""
-
-    copy_in_s: float
-    compute_s: float
-    copy_out_s: float
 
 
 class Log(trt.ILogger):  # type: ignore[misc, unused-ignore] # typed only where the stubs are
@@ -74,21 +55,34 @@ class Log(trt.ILogger):  # type: ignore[misc, unused-ignore] # typed only where 
 class Device:
     """One GPU, its context, the plan on it, and lanes that run it side by side.
 
+    Made without a plan; `load` follows, and `close` in any case, so that what an exception holds on
+    to is gone before the context is.
+
     Args:
         number: of the GPU.
-        plan: what TensorRT compiled; must be trusted, since loading it runs its code.
-        sizes: the batch sizes that are met, ascending; the largest is what the plan must take.
-        lanes: how many batches may be on the way at once.
-        timed: keep the times of each batch (`Lane.shares`).
 
     Raises:
-        EngineError: a call of CUDA or TensorRT failed, which one and why; or the plan is of
-            another network.
+        EngineError: a call of CUDA failed, which one and why.
     """
 
-    def __init__(
+    def __init__(self, number: int) -> None:
+        self.lanes: list[Lane] = []
+        self._log = Log()
+        self._runtime: trt.Runtime | None = None
+        self._engine: trt.ICudaEngine | None = None
+        with naming():
+            cuda.init()
+            # The primary context is the one that the CUDA runtime inside TensorRT uses, too.
+            self._context = cuda.Device(number).retain_primary_context()
+        try:
+            with naming():
+                self._context.push()
+        except EngineError:
+            self._context.detach()
+            raise
+
+    def load(
         self,
-        number: int,
         plan: bytes,
         image: Port,
         probabilities: Port,
@@ -97,49 +91,35 @@ class Device:
         lanes: int,
         timed: bool = False,
     ) -> None:
-        self.lanes: list[Lane] = []
-        self._log = Log()
-        self._engine: trt.ICudaEngine | None = None
-        self._runtime: trt.Runtime | None = None
-        with naming():
-            cuda.init()
-            # The primary context is the one that the CUDA runtime inside TensorRT uses, too.
-            self._context = cuda.Device(number).retain_primary_context()
-        try:
-            with naming():
-                self._context.push()
-            self._pushed = True
-        except EngineError:
-            self._pushed = False
-            self.close()
-            raise
-        try:
-            self._load(plan, image, probabilities, sizes[-1])
-            for _ in range(lanes):
-                self.lanes.append(self._lane(image, probabilities, sizes[-1], timed=timed))
-            for lane in self.lanes:
-                lane.warm(sizes)
-        except BaseException:
-            self.close()
-            raise
+        """Load the plan, make the lanes, and run every batch size on each of them.
 
-    def _load(self, plan: bytes, image: Port, probabilities: Port, most: int) -> None:
+        Args:
+            plan: what TensorRT compiled; must be trusted, since loading it runs its code.
+            sizes: the batch sizes that are met, ascending; the largest is what the plan must take.
+            lanes: how many batches may be on the way at once.
+            timed: keep the times of each batch (`Lane.shares`).
+
+        Raises:
+            EngineError: a call of CUDA or TensorRT failed, which one and why; or the plan is of
+                another network.
+        """
         with naming():
             self._runtime = trt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             msg = f"deserialize_cuda_engine failed: {self._log.take()}"
             raise EngineError(msg)
-        _check_ports(self._engine, image, probabilities, most)
-
-    def _lane(self, image: Port, probabilities: Port, most: int, *, timed: bool) -> Lane:
-        assert self._engine is not None  # noqa: S101 - _load has made it
-        with naming():
-            context = self._engine.create_execution_context()
-        if context is None:
-            msg = f"create_execution_context failed: {self._log.take()}"
-            raise EngineError(msg)
-        return Lane(context, self._log, image, probabilities, most, timed=timed)
+        _check_ports(self._engine, image, probabilities, sizes[-1])
+        for _ in range(lanes):
+            with naming():
+                context = self._engine.create_execution_context()
+            if context is None:
+                msg = f"create_execution_context failed: {self._log.take()}"
+                raise EngineError(msg)
+            lane = Lane(context, self._log, image)
+            self.lanes.append(lane)
+            lane.allocate(probabilities, sizes[-1], timed=timed)
+            lane.warm(sizes)
 
     def settle(self) -> None:
         """Wait for all that is on the way.
@@ -158,15 +138,13 @@ class Device:
         if self._context is None:
             return
         with contextlib.suppress(EngineError):
-            if self._pushed:
-                self.settle()
+            self.settle()
         while self.lanes:
             self.lanes.pop().close()
         self._engine = None
         self._runtime = None
         with contextlib.suppress(EngineError), naming():
-            if self._pushed:
-                cuda.Context.pop()
+            cuda.Context.pop()
         with contextlib.suppress(EngineError), naming():
             self._context.detach()
         self._context = None
@@ -179,16 +157,7 @@ class Lane:
         tiles: (largest batch, height, width, 3) uint8, page-locked: where the next batch is put.
     """
 
-    def __init__(
-        self,
-        context: trt.IExecutionContext,
-        log: Log,
-        image: Port,
-        probabilities: Port,
-        most: int,
-        *,
-        timed: bool,
-    ) -> None:
+    def __init__(self, context: trt.IExecutionContext, log: Log, image: Port) -> None:
         self._context: trt.IExecutionContext | None = context
         self._log = log
         self._image = image
@@ -196,33 +165,41 @@ class Lane:
         self._events: list[cuda.Event] = []
         self._device: list[cuda.DeviceAllocation] = []
         self._host: list[NDArray[Any]] = []
+        self._timed = False
+
+    def allocate(self, probabilities: Port, most: int, *, timed: bool) -> None:
+        """Take the memory for `most` tiles and tell the execution context where it is.
+
+        Raises:
+            EngineError: memory is short, or another call failed.
+        """
         self._timed = timed
-        try:
-            with naming():
-                self._stream = cuda.Stream()
-                flags = cuda.event_flags.BLOCKING_SYNC
-                if not timed:
-                    flags |= cuda.event_flags.DISABLE_TIMING
-                while len(self._events) < (4 if timed else 1):
-                    self._events.append(cuda.Event(flags))
-                self.tiles: NDArray[np.uint8] = self._page_locked((most, *image.row), np.uint8)
-                self._rows: NDArray[np.float32] = self._page_locked(
-                    (most, *probabilities.row), np.float32
-                )
-                self._tiles_there = self._on_device(self.tiles.nbytes)
-                self._rows_there = self._on_device(self._rows.nbytes)
-                self._say(
-                    "set_optimization_profile_async",
-                    context.set_optimization_profile_async(_PROFILE, self._stream.handle),
-                )
-                for port, memory in ((image, self._tiles_there), (probabilities, self._rows_there)):
-                    self._say(
-                        "set_tensor_address", context.set_tensor_address(port.name, int(memory))
-                    )
-                self._stream.synchronize()
-        except BaseException:
-            self.close()
-            raise
+        flags = cuda.event_flags.BLOCKING_SYNC
+        if not timed:
+            flags |= cuda.event_flags.DISABLE_TIMING
+        with naming():
+            self._stream = cuda.Stream()
+            while len(self._events) < (4 if timed else 1):
+                self._events.append(cuda.Event(flags))
+            self.tiles = self._page_locked((most, *self._image.row), np.uint8)
+            self._rows = self._page_locked((most, *probabilities.row), np.float32)
+            self._tiles_there = self._on_device(self.tiles.nbytes)
+            self._rows_there = self._on_device(self._rows.nbytes)
+            self._tell(probabilities)
+            self._stream.synchronize()
+
+    def _tell(self, probabilities: Port) -> None:
+        assert self._context is not None  # noqa: S101 - not closed
+        assert self._stream is not None  # noqa: S101
+        self._say(
+            "set_optimization_profile_async",
+            self._context.set_optimization_profile_async(_PROFILE, self._stream.handle),
+        )
+        for name, memory in (
+            (self._image.name, self._tiles_there),
+            (probabilities.name, self._rows_there),
+        ):
+            self._say("set_tensor_address", self._context.set_tensor_address(name, int(memory)))
 
     def _page_locked(self, shape: tuple[int, ...], kind: type[Number]) -> NDArray[Number]:
         array: NDArray[Number] = cuda.pagelocked_empty(shape, kind)
