@@ -305,19 +305,21 @@ def _check_ports(engine: trt.ICudaEngine, image: Port, probabilities: Port, most
     if found != wanted:
         msg = f"the plan has {_words(found)}, expected {_words(wanted)}"
         raise EngineError(msg)
-    least, _, largest = (
-        tuple(shape) for shape in engine.get_tensor_profile_shape(image.name, _PROFILE)
-    )
+    least, _, largest = map(_shape, engine.get_tensor_profile_shape(image.name, _PROFILE))
     if least != (1, *image.row) or largest[1:] != image.row or largest[0] < most:
         msg = (
             f"the plan takes tiles from {least} to {largest}, "
             f"expected {(1, *image.row)} to {(most, *image.row)}"
         )
         raise EngineError(msg)
-    columns = tuple(engine.get_tensor_shape(probabilities.name))[1:]
+    columns = _shape(engine.get_tensor_shape(probabilities.name))[1:]
     if columns != probabilities.row:
         msg = f"the plan gives rows of {columns}, expected {probabilities.row}"
         raise EngineError(msg)
+
+
+def _shape(dims: trt.Dims) -> tuple[int, ...]:
+    return tuple(dims[axis] for axis in range(len(dims)))
 
 
 def _words(ports: set[tuple[str, str, str]]) -> str:

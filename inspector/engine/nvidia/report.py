@@ -138,12 +138,12 @@ def _judged(facts: dict[str, Any], *, hung_s: float | None, status: int | None) 
     if fault is None and asking:
         ending = f"did not answer within {hung_s:g} s" if hung_s else f"crashed ({status})"
         fault = f"{asking} {ending} when it was asked for its version"
-    if fault is None and gpu and tensorrt and pycuda:
-        fault = misfit(gpu, tensorrt, pycuda)
+    if gpu and tensorrt:
+        fault = misfit(gpu, tensorrt, pycuda) or fault
     return NvidiaReport(gpu, tensorrt, pycuda, fault)
 
 
-def misfit(gpu: Gpu, tensorrt: Library, pycuda: Library) -> str | None:
+def misfit(gpu: Gpu, tensorrt: Library, pycuda: Library | None) -> str | None:
     """Why driver, GPU and libraries do not fit one another; None where they do. Pure.
 
     >>> gpu = Gpu(0, "Orin", "", "8.7", 8, 8, "540.4", "12.6")
@@ -165,7 +165,7 @@ def misfit(gpu: Gpu, tensorrt: Library, pycuda: Library) -> str | None:
         )
     taken = _numbers(gpu.cuda)[0]
     for name, library in (("TensorRT", tensorrt), ("PyCUDA", pycuda)):
-        if library.cuda_major > taken:
+        if library is not None and library.cuda_major > taken:
             return (
                 f"{name} {library.version} was made for CUDA {library.cuda_major}, "
                 f"driver {gpu.driver or 'of unknown version'} takes CUDA {gpu.cuda}; "

@@ -145,14 +145,6 @@ def _install(name: str) -> None:
 
 
 def _shims() -> None:
-    # The stubs come as modules of the names that they describe: out of the way of the real ones.
-    stubs = CACHE / "stubs"
-    shutil.rmtree(stubs, ignore_errors=True)
-    stubs.mkdir()
-    (CACHE / "11" / "tensorrt").rename(stubs / "tensorrt")
-    (stubs / "tensorrt_bindings").mkdir()
-    for path in (CACHE / "11" / "tensorrt_bindings").glob("*.pyi"):
-        path.rename(stubs / "tensorrt_bindings" / path.name)
     for part, module in (
         ("old", "tensorrt_bindings"),
         ("10", "tensorrt_bindings"),
