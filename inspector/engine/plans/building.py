@@ -92,8 +92,7 @@ def build_plan(
     errors = _LastLines(process)
     try:
         end = _listen(process, request, on_line, stopped, within_s)
-        if end is not None:
-            _let_end(process)
+        _let_end(process)
     finally:
         process.kill()  # no news to one that has ended
         process.wait()
@@ -180,7 +179,7 @@ def _understood(line: bytes) -> Stage | Done | Failed:
 
 
 def _let_end(process: _Process) -> None:
-    """Wait for one that has said its last line; what it kept is on the disk."""
+    """Wait for one that has said its last line, so that it ends as it wants to."""
     with suppress(subprocess.TimeoutExpired):
         process.wait(_END_WITHIN_S)
 
