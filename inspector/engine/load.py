@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
@@ -53,7 +53,7 @@ class Engine:
     @property
     def info(self) -> EngineInfo:
         """Which engine, runtime and precision serve now."""
-        return self.runtime.info
+        return replace(self.runtime.info, degraded=self.degraded is not None)
 
     def close(self) -> None:
         """Give the runtime's resources back. Idempotent."""
@@ -99,9 +99,7 @@ def load_engine(
     def compiled(name: Precision) -> OpenVinoRuntime:
         from inspector.engine.openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(
-            manifest, name, max_batch=batch, threads=threads, degraded=degraded is not None
-        )
+        return OpenVinoRuntime(manifest, name, max_batch=batch, threads=threads)
 
     names = available_precisions(manifest) if precision == "auto" else (precision,)
     choice, passed_over = _choose(manifest, golden, names, compiled)
