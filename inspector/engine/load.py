@@ -198,13 +198,13 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
 def _tried(manifest: Manifest, golden: Golden, runtime: OpenVinoRuntime) -> _Candidate:
     try:
         parity = check_parity(manifest, golden, runtime)
-        return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
+        return _Candidate(runtime, parity, tile_seconds(runtime, golden))
     except BaseException:
         runtime.close()
         raise
 
 
-def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
+def tile_seconds(runtime: Runtime, golden: Golden) -> float:
     """Seconds a tile in batches as they will be served, the best of a few.
 
     It is the warm-up too: what the runtime prepares at the first batch of a size is ready then.
