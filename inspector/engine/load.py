@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
@@ -53,7 +53,7 @@ class Engine:
     @property
     def info(self) -> EngineInfo:
         """Which engine, runtime and precision serve now."""
-        return self.runtime.info
+        return replace(self.runtime.info, degraded=self.degraded is not None)
 
     def close(self) -> None:
         """Give the runtime's resources back. Idempotent."""
@@ -99,9 +99,7 @@ def load_engine(
     def compiled(name: Precision) -> OpenVinoRuntime:
         from inspector.engine.openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(
-            manifest, name, max_batch=batch, threads=threads, degraded=degraded is not None
-        )
+        return OpenVinoRuntime(manifest, name, max_batch=batch, threads=threads)
 
     names = available_precisions(manifest) if precision == "auto" else (precision,)
     choice, passed_over = _choose(manifest, golden, names, compiled)
@@ -200,13 +198,13 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
 def _tried(manifest: Manifest, golden: Golden, runtime: OpenVinoRuntime) -> _Candidate:
     try:
         parity = check_parity(manifest, golden, runtime)
-        return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
+        return _Candidate(runtime, parity, tile_seconds(runtime, golden))
     except BaseException:
         runtime.close()
         raise
 
 
-def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
+def tile_seconds(runtime: Runtime, golden: Golden) -> float:
     """Seconds a tile in batches as they will be served, the best of a few.
 
     It is the warm-up too: what the runtime prepares at the first batch of a size is ready then.
