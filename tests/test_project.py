@@ -26,7 +26,11 @@ UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover"}
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {
     "openvino": {"inspector/engine/openvino.py"},
-    "tensorrt": {"inspector/engine/nvidia/device.py", "inspector/engine/nvidia/probe.py"},
+    "tensorrt": {
+        "inspector/engine/nvidia/device.py",
+        "inspector/engine/nvidia/probe.py",
+        "inspector/engine/plans/compiler.py",
+    },
     "pycuda": {"inspector/engine/nvidia/device.py", "inspector/engine/nvidia/probe.py"},
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, read_manifest
-from inspector.errors import EngineError
+from inspector.errors import EngineError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -181,7 +181,8 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
     """Hold a runtime against the golden tiles.
 
     Raises:
-        EngineError: it does not reproduce them (or failed): which tile, which label, how far off.
+        ParityError: it does not reproduce them: which tile, which label, how far off.
+        EngineError: it failed.
     """
     precision: Precision = runtime.info.precision  # type: ignore[assignment]
     parity = compare(manifest, golden, judge_tiles(runtime, golden.tiles), precision)
@@ -191,7 +192,7 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
             f"engine {manifest.name} on {runtime.info.runtime} ({precision}, {file}) does not "
             f"reproduce its golden tiles and does not serve: {parity.explain()}"
         )
-        raise EngineError(msg)
+        raise ParityError(msg)
     return parity
 
 
