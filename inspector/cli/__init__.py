@@ -46,7 +46,7 @@ _COMMANDS = {
         "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
-    "engines": _Command("List, build, verify and measure the engines.", "app"),
+    "engines": _Command("List, build, verify, measure and activate the engines.", "app"),
     "bench": _Command(
         "Measure speed, freshness and memory of the station on this machine, against its bounds.",
         "bench",
