@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, read_manifest
-from inspector.errors import EngineError, ParityError
+from inspector.errors import EngineError, NoRuntimeError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,8 +87,9 @@ def load_engine(
         fallback: what to do where the runtime asked for is not to be had.
 
     Raises:
-        EngineError: a file is missing or another one, the runtime cannot be had, or the golden
-            tiles are not reproduced: by which tile, which label, how far.
+        NoRuntimeError: the runtime asked for cannot be had, and `fallback` is none.
+        EngineError: a file is missing or another one, or the golden tiles are not reproduced: by
+            which tile, which label, how far.
     """
     manifest = read_manifest(folder)
     manifest.check_files()
@@ -120,11 +121,11 @@ def refuse_missing_runtime(manifest: Manifest, runtime: RuntimeChoice) -> None:
     """Raise where a runtime is asked for that cannot be had.
 
     Raises:
-        EngineError: says why, and what to set instead.
+        NoRuntimeError: says why, and what to set instead.
     """
     if runtime == "tensorrt":
         msg = f"engine {manifest.name}: {_NO_TENSORRT}; set the runtime to openvino or auto"
-        raise EngineError(msg)
+        raise NoRuntimeError(msg)
 
 
 def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:

@@ -63,6 +63,7 @@ class Change:
             failure; `lost`: the standby judges, or nothing does; `restored`: a fresh one judges.
         why: a sentence for a person.
         before, now: which engine judged, and which one judges.
+        asked: somebody asked for it; else the station did it by itself.
     """
 
     stage: str
@@ -70,3 +71,4 @@ class Change:
     why: str
     before: EngineInfo
     now: EngineInfo
+    asked: bool = False

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.engine.jobs import Job, submit_jobs
@@ -71,7 +72,7 @@ class Seat:
         self._again = ThreadPoolExecutor(1, thread_name_prefix=f"seat-{stage}")
         self._recovery = Recovery(stage, patience or Patience(), self._accept)
         self._closed = False
-        self._join(self._occupant)
+        self._seat(self._occupant)
 
     @property
     def engine(self) -> Engine:
@@ -123,19 +124,23 @@ class Seat:
         Returns when the last batches of those who leave are answered, `LEAVE_S` at most.
 
         Args:
-            occupant: warm and proved. What it shares with the present one (a standby) stays.
+            occupant: warm and proved, and the seat's from now on. What it shares with the present
+                one (a standby) stays.
             why: for the change that is told.
             word: for the same.
             keep: keep the present one for `roll_back`, if its engine works.
+
+        Raises:
+            EngineError: the seat is closed; the occupant stays the caller's.
         """
         with self._lock:
-            self._join(occupant)
-            before, self._before = self._occupant, self._before
-            left = [self._before]
-            self._before = before if keep and self._failed is None else None
-            left.append(None if self._before is before else before)
+            if self._closed:
+                msg = f"{self._stage}: the station stops, no other engine is taken"
+                raise EngineError(msg)
+            left, served = [self._occupant, self._before], self._serving
+            self._before = self._occupant if keep and self._failed is None else None
             self._seat(occupant)
-            change = self._change(word, why, before.engine)
+            change = self._change(word, why, served, asked=True)
         self._on_change(change)
         self._dismiss(left)
 
@@ -146,13 +151,13 @@ class Seat:
             EngineError: there is none.
         """
         with self._lock:
-            before = self._before
-            if before is None:
+            before, left, served = self._before, self._occupant, self._serving
+            if before is None or self._closed:
                 msg = f"{self._stage}: there is no engine to go back to"
                 raise EngineError(msg)
-            left, self._before = self._occupant, None
+            self._before = None
             self._seat(before)
-            change = self._change("rolled back", why, left.engine)
+            change = self._change("rolled back", why, served, asked=True)
         self._on_change(change)
         self._dismiss([left])
 
@@ -167,29 +172,22 @@ class Seat:
         self._dismiss([self._occupant, self._before], all_of_them=True)
 
     def _seat(self, occupant: Occupant) -> None:
-        """Under the lock."""
-        self._recovery.forget()
-        self._occupant, self._failed = occupant, None
-        self._serving = occupant.engine
-        self._failures.clear()
-        self._watch(occupant.engine)
-
-    def _change(self, word: Word, why: str, before: Engine) -> Change:
-        return Change(self._stage, word, why, before.info, self._serving.info)
-
-    def _join(self, occupant: Occupant) -> None:
-        """Under the lock: have the newcomers know every ring before a batch can come."""
+        """Under the lock: from the next batch on it judges. First it is told of every ring."""
         for runtime in occupant.runtimes():
             if runtime not in self._members:
                 for ring in self._rings.values():
                     runtime.map_ring(ring)
                 self._members.append(runtime)
-        if occupant is self._occupant:
-            self._watch(occupant.engine)
+        self._recovery.forget()
+        self._occupant, self._failed = occupant, None
+        self._serving = occupant.engine
+        self._failures.clear()
+        runtime = occupant.engine.runtime
+        if isinstance(runtime, Losable):
+            runtime.when_lost(partial(self._fail, runtime))
 
-    def _watch(self, engine: Engine) -> None:
-        if isinstance(engine.runtime, Losable):
-            engine.runtime.when_lost(lambda why: self._fail(engine.runtime, why))
+    def _change(self, word: Word, why: str, before: Engine, *, asked: bool = False) -> Change:
+        return Change(self._stage, word, why, before.info, self._serving.info, asked)
 
     def _dismiss(self, left: Sequence[Occupant | None], *, all_of_them: bool = False) -> None:
         """Close what nobody needs any more, each once its last batch is answered."""
@@ -265,9 +263,7 @@ class Seat:
             if self._failed is None or self._closed:
                 return False
             left, served = self._occupant, self._serving
-            occupant = replace(left, engine=engine)
-            self._join(occupant)
-            self._seat(occupant)
+            self._seat(replace(left, engine=engine))
             change = self._change("restored", "a fresh one reproduces its golden tiles", served)
         self._on_change(change)
         self._dismiss([left])

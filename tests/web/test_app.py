@@ -67,6 +67,7 @@ class SmallStation:
                     "runtime": "openvino",
                     "precision": "int8",
                     "degraded": False,
+                    "changes": {"activated": 2, "lost": 1},
                 }
             },
             "outbox": {
