@@ -164,7 +164,8 @@ class Upgrade:
             raise BuildStoppedError from None
         info = engine.info
         took_s = time.monotonic() - self._began_s
-        self._progress = Progress("serving", self._progress.what, percent=100.0)
+        served = f"the plan of {self._progress.what} serves"
+        self._progress = Progress("serving", self._progress.what, percent=100.0, detail=served)
         _log.info(
             "plan: serves",
             stage=self._stage,

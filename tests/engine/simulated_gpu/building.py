@@ -42,6 +42,7 @@ class Device:
     version: str = "10.15.1.29"
     gpu: str = "Simulated GPU"
     compute_capability: str = "8.7"
+    driver: str = "580.65.06"
     free_mb: int = 8192
     step_s: float = 0.0
     unsupported: list[str] = field(default_factory=list)
