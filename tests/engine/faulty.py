@@ -79,7 +79,13 @@ def _slow(future, _):
     return future
 
 
+def _late(future, _):
+    time.sleep(0.5)
+    return future
+
+
 FAULTS = {
+    "takes half a second": _late,
     "segfaults": lambda *_: ctypes.string_at(0),
     "ends": lambda *_: os._exit(7),
     "never answers": lambda *_: Future(),
