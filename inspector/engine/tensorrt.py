@@ -231,7 +231,7 @@ class TensorRtRuntime:
         self, manifest: Manifest, plan: bytes, number: int, timed: bool, opened: Future[None]
     ) -> None:
         device: Device | None = None
-        fault: Exception | None = None
+        fault: EngineError | None = None
         try:
             device = _device(number)
             device.load(plan, *_ports(manifest), sizes=self._sizes, lanes=LANES, timed=timed)
@@ -240,6 +240,8 @@ class TensorRtRuntime:
         except EngineError as error:
             # Anew, without its traceback: that holds what must go before the context does.
             fault = EngineError(str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours: nobody waits for ever
+            fault = EngineError(f"{type(error).__name__}: {error}")
         if fault is None and device is not None:
             opened.set_result(None)
             self._serve(device)
@@ -257,11 +259,15 @@ class TensorRtRuntime:
                 order = _NOTHING_NEW
             if order is None:
                 return
-            if isinstance(order, _Batch):
-                self._launch(order, device, flying)
-            elif order is not _NOTHING_NEW:
-                order.run(device)
-            self._land(device, flying)
+            try:
+                if isinstance(order, _Batch):
+                    flying.append(order)
+                    self._launch(order, device, flying)
+                elif order is not _NOTHING_NEW:
+                    order.run(device)
+                self._land(device, flying)
+            except Exception as error:  # noqa: BLE001 - a fault of ours: no batch waits for ever
+                self._break(f"{type(error).__name__}: {error}", flying)
 
     def _next_order(self, flying: deque[_Batch]) -> _Batch | _Errand | None:
         """The next order, waiting as long as it is no use to look at the GPU.
@@ -275,14 +281,12 @@ class TensorRtRuntime:
 
     def _launch(self, batch: _Batch, device: Device, flying: deque[_Batch]) -> None:
         if self._lost is not None:
-            self._fail(batch, EngineLostError(self._lost))
+            self._break(self._lost, flying)
             return
         try:
             batch.lane.launch(batch.count, batch.size)
         except EngineError as error:
             self._fault(error, batch, device, flying)
-        else:
-            flying.append(batch)
 
     def _land(self, device: Device, flying: deque[_Batch]) -> None:
         """Take the answers that have come; where both lanes are busy, wait for the first."""
@@ -298,7 +302,6 @@ class TensorRtRuntime:
                     continue
                 rows = batch.lane.rows(batch.count)
             except EngineError as error:
-                flying.remove(batch)
                 self._fault(error, batch, device, flying)
                 continue
             flying.remove(batch)
@@ -309,16 +312,20 @@ class TensorRtRuntime:
         self, error: EngineError, batch: _Batch, device: Device, flying: deque[_Batch]
     ) -> None:
         """One batch has failed: it alone, or the whole context with it."""
-        failed = f"{self._name()} failed on a batch of {batch.count} tiles: {error}"
         try:
             device.settle()
         except EngineError as broken:
-            self._lost = f"{self._name()}: the GPU is lost: {error}; then {broken}"
-            self._fail(batch, EngineLostError(self._lost))
-            while flying:
-                self._fail(flying.popleft(), EngineLostError(self._lost))
+            self._break(f"{self._name()}: the GPU is lost: {error}; then {broken}", flying)
         else:
-            self._fail(batch, EngineError(f"{failed}{_remedy(error)}"))
+            flying.remove(batch)
+            msg = f"{self._name()} failed on a batch of {batch.count} tiles: {error}"
+            self._fail(batch, EngineError(f"{msg}{_remedy(error)}"))
+
+    def _break(self, why: str, flying: deque[_Batch]) -> None:
+        """Nothing will be judged any more."""
+        self._lost = why
+        while flying:
+            self._fail(flying.popleft(), EngineLostError(why))
 
     def _fail(self, batch: _Batch, error: EngineError) -> None:
         self._free.put(batch.lane)
@@ -360,5 +367,5 @@ def _read_plan(name: str, path: Path, sha256: str) -> bytes:
 
 
 def _remedy(error: EngineError) -> str:
-    short = "memory" in str(error).lower()
+    short = "out of memory" in str(error).lower().replace("_", " ")
     return "; end what else uses the GPU, or lower engine.max_batch" if short else ""

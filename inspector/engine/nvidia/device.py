@@ -78,7 +78,8 @@ class Device:
             with naming():
                 self._context.push()
         except EngineError:
-            self._context.detach()
+            with contextlib.suppress(EngineError), naming():
+                self._context.detach()
             raise
 
     def load(
@@ -103,15 +104,16 @@ class Device:
             EngineError: a call of CUDA or TensorRT failed, which one and why; or the plan is of
                 another network.
         """
-        with naming():
+        with naming("Runtime"):
             self._runtime = trt.Runtime(self._log)
+        with naming("deserialize_cuda_engine"):
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             msg = f"deserialize_cuda_engine failed: {self._log.take()}"
             raise EngineError(msg)
         _check_ports(self._engine, image, probabilities, sizes[-1])
         for _ in range(lanes):
-            with naming():
+            with naming("create_execution_context"):
                 context = self._engine.create_execution_context()
             if context is None:
                 msg = f"create_execution_context failed: {self._log.take()}"
@@ -323,13 +325,13 @@ def _words(ports: set[tuple[str, str, str]]) -> str:
 
 
 @contextlib.contextmanager
-def naming() -> Iterator[None]:
-    """Turn an error of CUDA into ours; PyCUDA's text names the call and the reason."""
+def naming(call: str = "a call of TensorRT") -> Iterator[None]:
+    """Turn an error of CUDA into ours: PyCUDA's text names call and reason, TensorRT's does not."""
     try:
         yield
     except cuda.Error as error:
         raise EngineError(str(error)) from error
     except (TypeError, RuntimeError, MemoryError) as error:
         # What the bindings of TensorRT raise where the library gave nothing.
-        msg = f"TensorRT failed: {error}"
+        msg = f"{call} failed: {error}"
         raise EngineError(msg) from error
