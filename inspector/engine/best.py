@@ -55,16 +55,9 @@ def open_best(
     if asked.runtime == "openvino":
         return open_occupant(folder, asked)
     try:
-        plans = EnginePlans.of(
-            folder,
-            platform_of(ask_nvidia(asked.device)),
-            store,
-            precision=asked.precision,
-            max_batch=asked.max_batch,
-            device=asked.device,
-        )
+        plans = plans_here(folder, asked, store)
     except EngineError as error:
-        return _without_gpu(folder, asked, str(error))
+        return _without_gpu(folder, asked, error)
     try:
         engine = plans.open_ready()
     except EngineError as error:
@@ -72,8 +65,55 @@ def open_best(
             engine = _built(plans, on_stage, stopped)
         else:
             refused = isinstance(error, NoPlanServesError)
-            return _meanwhile(folder, asked, str(error), None if refused else plans)
-    return with_standby(engine, plans, _standby(folder, asked))
+            return _meanwhile(folder, asked, error, None if refused else plans)
+    standby = None if asked.fallback == "none" else _on_processor(folder, asked)
+    return with_standby(engine, plans, standby)
+
+
+def open_now(folder: Path, asked: EngineSection, store: Plans | None) -> Engine:
+    """The best engine that can be had at once; builds nothing, and writes nothing down.
+
+    Args:
+        store: where plans lie; None: nobody said where.
+
+    Raises:
+        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
+        EngineError: as `load_engine`.
+    """
+    if asked.runtime == "openvino" or (asked.runtime == "auto" and store is None):
+        return _on_processor(folder, asked)
+    try:
+        if store is None:
+            msg = "nobody said where its plan lies"
+            raise EngineError(msg)
+        plans = plans_here(folder, asked, store)
+    except EngineError as error:
+        if asked.fallback == "none" and asked.runtime == "tensorrt":
+            raise NoRuntimeError(_no_other(folder, error)) from error
+        engine = _on_processor(folder, asked)
+        return engine if asked.runtime == "auto" else _degraded(engine, error)
+    try:
+        return replace(plans, writes=False).open_ready()
+    except EngineError as error:
+        if asked.fallback == "none":
+            raise NoRuntimeError(_no_other(folder, error)) from error
+        return _degraded(_on_processor(folder, asked), error)
+
+
+def plans_here(folder: Path, asked: EngineSection, store: Plans) -> EnginePlans:
+    """The plans that the engine in a folder may run on this box, as the station file wants it.
+
+    Raises:
+        EngineError: TensorRT cannot run here, or not this engine: why.
+    """
+    return EnginePlans.of(
+        folder,
+        platform_of(ask_nvidia(asked.device)),
+        store,
+        precision=asked.precision,
+        max_batch=asked.max_batch,
+        device=asked.device,
+    )
 
 
 def with_standby(engine: Engine, plans: EnginePlans, standby: Engine | None) -> Occupant:
@@ -81,21 +121,28 @@ def with_standby(engine: Engine, plans: EnginePlans, standby: Engine | None) -> 
     return Occupant(engine, standby=standby, revive=plans.open_ready)
 
 
-def _without_gpu(folder: Path, asked: EngineSection, why: str) -> Occupant:
+def _without_gpu(folder: Path, asked: EngineSection, error: EngineError) -> Occupant:
     if asked.runtime == "auto":
-        _log.info("engine: openvino is the best that is here", reason=why)
-        return open_occupant(folder, _on_processor(asked))
+        _log.info("engine: openvino is the best that is here", reason=str(error))
+        return open_occupant(folder, asked)
     if asked.fallback == "none":
-        raise NoRuntimeError(f"{folder.name}: {why}; set engine.fallback or engine.runtime")
-    return _meanwhile(folder, asked, why, None)
+        raise NoRuntimeError(_no_other(folder, error)) from error
+    return _meanwhile(folder, asked, error, None)
+
+
+def _no_other(folder: Path, error: EngineError) -> str:
+    return f"engine {folder.name}: {error}; mend that, or allow openvino under engine.fallback"
 
 
 def _meanwhile(
-    folder: Path, asked: EngineSection, why: str, pending: EnginePlans | None
+    folder: Path, asked: EngineSection, error: EngineError, pending: EnginePlans | None
 ) -> Occupant:
-    occupant = open_occupant(folder, _on_processor(asked))
-    degraded = f"{occupant.engine.info.runtime} judges, not tensorrt: {why}"
-    return replace(occupant, engine=replace(occupant.engine, degraded=degraded), pending=pending)
+    occupant = open_occupant(folder, asked)
+    return replace(occupant, engine=_degraded(occupant.engine, error), pending=pending)
+
+
+def _degraded(engine: Engine, error: EngineError) -> Engine:
+    return replace(engine, degraded=f"{engine.info.runtime} judges, not tensorrt: {error}")
 
 
 def _built(
@@ -106,20 +153,10 @@ def _built(
     except EngineError as error:
         if stopped():
             raise
-        raise NoRuntimeError(f"{error}; no other runtime is allowed (engine.fallback)") from error
+        raise NoRuntimeError(_no_other(plans.manifest.folder, error)) from error
 
 
-def _on_processor(asked: EngineSection) -> EngineSection:
-    return asked.model_copy(update={"runtime": "openvino"})
-
-
-def _standby(folder: Path, asked: EngineSection) -> Engine | None:
-    if asked.fallback == "none":
-        return None
+def _on_processor(folder: Path, asked: EngineSection) -> Engine:
     return load_engine(
-        folder,
-        runtime="openvino",
-        precision=asked.precision,
-        max_batch=asked.max_batch,
-        threads=asked.threads,
+        folder, precision=asked.precision, max_batch=asked.max_batch, threads=asked.threads
     )

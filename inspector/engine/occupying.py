@@ -1,4 +1,4 @@
-"""From the station file's engine section and an engine folder to who takes a seat."""
+"""From the station file's engine section and an engine folder to who judges on the processor."""
 
 from __future__ import annotations
 
@@ -17,19 +17,16 @@ if TYPE_CHECKING:
 
 
 def open_occupant(folder: Path, asked: EngineSection) -> Occupant:
-    """Make the engine in a folder ready to serve as the station file wants it; takes seconds.
+    """Make the engine in a folder ready to serve on the processor; takes seconds.
 
     Raises:
-        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
         EngineError: as `load_engine`.
     """
     engine = load_engine(
         folder,
-        runtime=asked.runtime,
         precision=asked.precision,
         max_batch=asked.max_batch,
         threads=asked.threads,
-        fallback=asked.fallback,
     )
     if not asked.own_process:
         return Occupant(engine)

@@ -61,12 +61,14 @@ class EnginePlans:
         keys: of the plans that may serve, in the order in which they are tried.
         store: where they lie.
         device: number of the GPU.
+        writes: what comes of a plan is written beside it.
     """
 
     manifest: Manifest
     keys: tuple[PlanKey, ...]
     store: Plans
     device: int = 0
+    writes: bool = True
 
     @classmethod
     def of(
@@ -135,12 +137,14 @@ class EnginePlans:
         *,
         on_stage: Callable[[PlanKey, Stage], None],
         stopped: Callable[[], bool] = bool,
+        again: bool = False,
     ) -> Engine:
         """Build plans in their order until one serves; takes minutes. Those that are there count.
 
         Args:
             on_stage: told which plan is built and how far it is.
             stopped: whether to give up.
+            again: build those too that are there, or refused.
 
         Raises:
             BuildStoppedError: `stopped` said so.
@@ -150,12 +154,12 @@ class EnginePlans:
         reasons, refused = [], 0
         for key in self.keys:
             found = self.store.find(key)
-            if found.state == "refused":
+            if found.state == "refused" and not again:
                 refused += 1
                 reasons.append(found.detail)
                 continue
             try:
-                plan = self.build_one(key, on_stage=on_stage, stopped=stopped)
+                plan = self._build_one(key, on_stage, stopped, again=again)
             except BuildStoppedError:
                 raise
             except EngineError as error:
@@ -169,19 +173,14 @@ class EnginePlans:
         what = NoPlanServesError if refused == len(self.keys) else EngineError
         raise what("; ".join(reasons))
 
-    def build_one(
+    def _build_one(
         self,
         key: PlanKey,
-        *,
         on_stage: Callable[[PlanKey, Stage], None],
-        stopped: Callable[[], bool] = bool,
-        again: bool = False,
+        stopped: Callable[[], bool],
+        *,
+        again: bool,
     ) -> Plan:
-        """Build one plan, unless it is there. Raises as `build_plan`.
-
-        Args:
-            again: build it though it is there, or refused.
-        """
         request = Request(
             engine_folder=self.manifest.folder,
             plans=self.store.folder,
@@ -217,8 +216,17 @@ class EnginePlans:
             raise
         if not plan.good:
             self._note(lambda: self.store.prove(plan, engine.parity.gap))
-        self.store.used(plan)
+        if self.writes:
+            self.store.used(plan)
         return engine
+
+    def plan_of(self, engine: Engine) -> Plan:
+        """The plan that an engine which was opened here runs. Raises EngineError."""
+        key = next(key for key in self.keys if key.precision == engine.info.precision)
+        found = self.store.find(key)
+        if found.plan is None:
+            raise EngineError(found.detail)
+        return found.plan
 
     def last_build_s(self, key: PlanKey) -> float | None:
         """How long the last build of this engine and precision took, whatever it was for."""
@@ -230,6 +238,8 @@ class EnginePlans:
         return newest.sidecar.build_s if newest is not None else None
 
     def _note(self, write: Callable[[], Plan]) -> None:
+        if not self.writes:
+            return
         try:
             write()
         except EngineError as error:
