@@ -1,4 +1,4 @@
-"""TensorRT plans: which are there, and why each fits this box or not. Nothing is built or written."""
+"""TensorRT plans: which are there, and why each fits this box or not. None is built."""
 
 from __future__ import annotations
 

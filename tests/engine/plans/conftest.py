@@ -6,11 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from inspector.engine.plans import building
 from inspector.engine.plans.key import BatchProfile, PlanKey, Platform
 from inspector.engine.plans.store import Plans
-from tests.engine.simulated_gpu import builder_process
-from tests.engine.simulated_gpu.building import Device
 
 PLATFORM = Platform(
     tensorrt="10.15.1.29",
@@ -48,17 +45,3 @@ class Clock:
 def plans(tmp_path) -> Plans:
     """An empty store of 1 MB."""
     return Plans(tmp_path / "plans", max_bytes=1_000_000, now=Clock())
-
-
-@pytest.fixture
-def simulate(monkeypatch):
-    """Builders run on a simulated GPU, from now on one with the attributes of `Device` given."""
-    monkeypatch.setattr(building, "BUILDER", builder_process.__name__)
-    kept = (*building._KEPT_VARIABLES, builder_process.VARIABLE)
-    monkeypatch.setattr(building, "_KEPT_VARIABLES", kept)
-
-    def become(**attributes):
-        monkeypatch.setenv(builder_process.VARIABLE, Device(**attributes).to_json())
-
-    become()
-    return become

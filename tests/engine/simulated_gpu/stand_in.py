@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from inspector.engine.best import ask_nvidia as really_ask
+from inspector.engine import best
 from inspector.engine.nvidia.report import Gpu, Library, NvidiaReport
 from inspector.engine.plans import building, engine_plans
 from inspector.engine.plans.files import read_plan
@@ -31,8 +31,6 @@ def device() -> Device:
 
 def report(index: int = 0) -> NvidiaReport:
     """What the probe would find."""
-    if VARIABLE not in os.environ:
-        return really_ask(index)
     there = device()
     gpu = Gpu(
         index=index,
@@ -97,14 +95,19 @@ def _spec(**values):
     return StandInSpec(**values, wrong=bool(wrong and Path(wrong).exists()))
 
 
-def install() -> None:
-    """Put the simulated GPU where this process would look for a real one."""
-    from inspector.engine import best
+def changes():
+    """What a simulated GPU puts where this process would look for a real one."""
+    kept = building._KEPT_VARIABLES
+    yield best, "ask_nvidia", report
+    yield building, "BUILDER", "tests.engine.simulated_gpu.builder_process"
+    yield building, "_KEPT_VARIABLES", kept if VARIABLE in kept else (*kept, VARIABLE)
+    yield engine_plans, "TensorRtSpec", _spec
 
-    best.ask_nvidia = report
-    building.BUILDER = "tests.engine.simulated_gpu.builder_process"
-    building._KEPT_VARIABLES = (*building._KEPT_VARIABLES, VARIABLE)
-    engine_plans.TensorRtSpec = _spec
+
+def install() -> None:
+    """Give this process a simulated GPU for good."""
+    for module, name, value in changes():
+        setattr(module, name, value)
 
 
 assert {f.name for f in fields(engine_plans.TensorRtSpec)} < {f.name for f in fields(StandInSpec)}
