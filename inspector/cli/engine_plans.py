@@ -207,15 +207,12 @@ def plan_rows(place: Place) -> tuple[list[Row], str | None]:
     from inspector.errors import EngineError
 
     fault = None
-    wanted: list[PlanKey] = []
+    wanted: list[Sequence[PlanKey]] = []
     try:
-        wanted = [key for plans in place.plans() for key in plans.keys]
+        wanted = [plans.keys for plans in place.plans()]
     except EngineError as error:
         fault = str(error)
-    rows = overview(place.store, wanted)
-    # Of the precisions that may serve one is enough.
-    served = {row.what.split()[0] for row in rows if row.state in {"good", "unproven"}}
-    return [r for r in rows if r.state != "missing" or r.what.split()[0] not in served], fault
+    return overview(place.store, wanted), fault
 
 
 _COLOURS = {

@@ -77,7 +77,11 @@ def list_engines(
     """
     from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
 
-    where = folder or shipped_engines_folder()
+    place = place_of(
+        name=None, engines=folder, station=station, plans=plans,
+        precision="auto", max_batch=None, device=None,
+    )  # fmt: skip
+    where = folder or (place and place.asked.folder) or shipped_engines_folder()
     rows: list[dict[str, Any]] = []
     for name in engine_names(where):
         try:
@@ -100,10 +104,6 @@ def list_engines(
                 "budget_proven": limits.budget_proven,
             }
         )
-    place = place_of(
-        name=None, engines=folder, station=station, plans=plans,
-        precision="auto", max_batch=None, device=None,
-    )  # fmt: skip
     with engine_faults():
         found, fault = plan_rows(place) if place else ([], None)
     if as_json:
@@ -170,8 +170,7 @@ def build(
 ) -> None:
     """Make what an engine needs once, so that no start has to: derived files, TensorRT plans.
 
-    A plan is built for this box, with --station as that station would build it: a running one may
-    go on meanwhile.
+    A plan is built for this box; with --station as that station would build it, which may run.
     """
     place = place_of(
         name=name, engines=folder, station=station, plans=plans,
@@ -182,7 +181,8 @@ def build(
     rows: list[dict[str, Any]] = []
     with engine_faults():
         if runtime != "tensorrt":
-            rows += _derive(name, folder, quiet=as_json)
+            home = folder or (place.asked.folder if place else None)
+            rows += _derive(name, home, quiet=as_json)
         if place is not None and runtime != "openvino":
             try:
                 built = build_plans(place, again=again)
@@ -239,8 +239,6 @@ def verify(
     from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
     from inspector.engine.verify import verify_engine, verify_plans
 
-    where = folder or shipped_engines_folder()
-    names = engine_names(where) if name is None else [name]
     checks: list[Check] = []
     place = place_of(
         name=name, engines=folder, station=station, plans=plans,
@@ -248,6 +246,8 @@ def verify(
     )  # fmt: skip
     if runtime == "tensorrt" and place is None:
         raise UserError("where do the plans lie? Give --station FILE or --plans FOLDER")
+    where = folder or (place and place.asked.folder) or shipped_engines_folder()
+    names = engine_names(where) if name is None else [name]
     with engine_faults(), _progress() as progress:
         task = progress.add_task("golden tiles", total=len(names))
         if runtime == "tensorrt" and place is not None:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.config.station import Engine as EngineSection
-    from inspector.engine.plans.engine_plans import EnginePlans
     from inspector.engine.plans.overview import Row
     from inspector.engine.plans.store import Plans
 
@@ -52,23 +51,12 @@ def check_plans(asked: EngineSection, store: Plans) -> Iterator[Finding]:
         return  # told under gpu and engine
     expected = f"a plan for this box in {store.folder}"
     try:
-        rows = overview(store, [key for plans in engines for key in plans.keys])
+        rows = overview(store, [plans.keys for plans in engines])
     except EngineError as error:
         remedy = "mend the folder, or give another one under engine.plans"
         yield Finding("plan", "folder", Grade.MEND, str(error), expected, remedy)
         return
-    yield from (_finding(row, expected) for row in _told(rows, engines))
-
-
-def _told(rows: list[Row], engines: list[EnginePlans]) -> Iterator[Row]:
-    """All that lie there; of those that could be built, the first of each engine without any."""
-    yield from (row for row in rows if row.state != "missing")
-    ready = {row.what for row in rows if row.state in {"good", "unproven"}}
-    for plans in engines:
-        if not ready & {key.what for key in plans.keys}:
-            wanted = {key.what for key in plans.keys}
-            missing = (row for row in rows if row.state == "missing" and row.what in wanted)
-            yield from list(missing)[:1]
+    yield from (_finding(row, expected) for row in rows)
 
 
 def _finding(row: Row, expected: str) -> Finding:

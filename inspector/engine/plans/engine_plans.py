@@ -112,9 +112,10 @@ class EnginePlans:
 
         Raises:
             NoPlanServesError: all of them are refused.
-            EngineError: none is there: why not, for each that could be.
+            EngineError: none is there that serves: why not.
         """
-        reasons, refused = [], 0
+        reasons: list[str] = []
+        refused = 0
         for key in self.keys:
             found = self.store.find(key)
             if found.state == "fits" and found.plan is not None:
@@ -128,9 +129,10 @@ class EnginePlans:
                     reasons.append(str(error))
                     continue
             refused += found.state == "refused"
-            reasons.append(found.detail)
+            if found.state != "missing":
+                reasons.append(found.detail)
         what = NoPlanServesError if refused == len(self.keys) else EngineError
-        raise what("; ".join(reasons))
+        raise what("; ".join(reasons) or f"no plan of {self.manifest.name} yet")
 
     def build(
         self,
@@ -151,7 +153,8 @@ class EnginePlans:
             NoPlanServesError: all of them are refused.
             EngineError: none could be built: why, for each; or one cannot be loaded.
         """
-        reasons, refused = [], 0
+        reasons: list[str] = []
+        refused = 0
         for key in self.keys:
             found = self.store.find(key)
             if found.state == "refused" and not again:

@@ -39,35 +39,31 @@ class Row:
     built: str | None = None
 
 
-def overview(store: Plans, wanted: Sequence[PlanKey]) -> list[Row]:
-    """All plans that lie in the store, then those that are wanted and not there.
+def overview(store: Plans, engines: Sequence[Sequence[PlanKey]]) -> list[Row]:
+    """All plans that lie in the store, then one row for each engine that none of them serves.
 
     Args:
-        wanted: the plans that would serve here; may be empty where nothing can be asked of this
-            box. Their digests are taken, which reads them.
+        engines: for each engine the plans that would serve here, any of them; may be empty where
+            nothing can be asked of this box. Their digests are taken, which reads them.
 
     Raises:
         EngineError: the folder cannot be read or trusted.
     """
-    rows = []
+    wanted = [key for keys in engines for key in keys]
     found = {key.stem: store.find(key) for key in wanted}
-    there = store.all()
-    for entry in there:
+    rows = []
+    for entry in store.all():
         if isinstance(entry, Broken):
             rows.append(Row(entry.path.name, "", "damaged", entry.reason))
-            continue
-        verdict = found.get(entry.key.stem)
-        if verdict is not None and verdict.state == "damaged":
+        elif (verdict := found.get(entry.key.stem)) and verdict.state == "damaged":
             rows.append(_row(entry, "damaged", verdict.detail))
         else:
             rows.append(_judged(entry, wanted))
-    stems = {entry.path.stem for entry in there}
-    rows += [
-        Row("", key.what, "missing", found[key.stem].detail)
-        for key in wanted
-        if key.stem not in stems
+    return rows + [
+        Row("", keys[0].what, "missing", f"no plan of {keys[0].engine} serves here")
+        for keys in engines
+        if not any(found[key.stem].state == "fits" for key in keys)
     ]
-    return rows
 
 
 def _judged(plan: Plan, wanted: Sequence[PlanKey]) -> Row:
