@@ -17,6 +17,7 @@ from tests.engine.simulated_gpu import program, stand_in
 from tests.engine.simulated_gpu.builder_process import VARIABLE
 from tests.engine.simulated_gpu.building import Device
 from tests.integration.station_process import StationProcess
+from tests.integration.test_engines import engine_processes, post
 
 
 @pytest.fixture
@@ -37,8 +38,10 @@ def config(tmp_path: Path) -> dict[str, Any]:
     return {"engine": engine, "cameras": {"infeed": {"source": source}}}
 
 
-def station(folder: Path, config: dict[str, Any], **device: Any) -> StationProcess:
-    env = {
+def station(
+    folder: Path, config: dict[str, Any], env: dict[str, str] | None = None, **device: Any
+) -> StationProcess:
+    env = (env or {}) | {
         VARIABLE: Device(**device).to_json(),
         stand_in.WRONG: str(folder / "wrong"),
     }
@@ -273,3 +276,70 @@ def test_two_stations_share_one_folder_and_one_build(
         (sidecar,) = (tmp_path / "plans").glob("*.json")
         assert json.loads(sidecar.read_text())["proven"]["gap"] < 0.1
         assert one.terminate() == two.terminate() == 0
+
+
+def test_our_runtime_runs_the_plan_that_our_builder_made(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """The whole way over a simulated GPU: build, prove, swap, judge, stop."""
+    with station(tmp_path, config, {stand_in.REAL_RUNTIME: "1"}) as running:
+        running.wait_ready()
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        judged = balanced(running)["judged"]
+        running.until("verdicts", lambda: balanced(running)["judged"] > judged + 10)
+        assert running.camera("infeed")["last_verdict"]["label"] == "gblur"
+        assert running.terminate() == 0
+
+
+def test_a_lost_gpu_is_stood_in_for_and_comes_back_by_its_plan(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with station(tmp_path, config) as running:
+        running.wait_ready()
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        (pid,) = engine_processes(running)
+        os.kill(pid, signal.SIGKILL)
+        running.until("stand-in", lambda: engine(running)["changes"].get("lost"))
+        judged = balanced(running)["judged"]
+        running.until("restored", lambda: engine(running)["changes"].get("restored"))
+        running.until("verdicts", lambda: balanced(running)["judged"] > judged)
+        assert engine(running)["runtime"] == "tensorrt"
+        assert not engine(running)["degraded"]
+        assert running.terminate() == 0
+
+
+def test_an_activated_engine_judges_at_once_and_gets_its_own_plan(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    other = (*tiny_engine.CLASSES[1:], tiny_engine.CLASSES[0])
+    tiny_engine.make(tmp_path / "engines", "other", classes=other)
+    with station(tmp_path, config) as running:
+        running.wait_ready()
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        assert post(running, "/api/engines/other/activate").status_code == 200
+        assert engine(running)["name"] == "other"
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        running.until("label", lambda: running.camera("infeed")["last_verdict"]["label"] == "jp2k")
+        # The plan of the one before is there: it judges on it from the first batch on.
+        assert post(running, "/api/engines/rollback").status_code == 200
+        assert (engine(running)["name"], engine(running)["runtime"]) == ("tiny", "tensorrt")
+        assert len(list((running.state / "plans").glob("*.plan"))) == 2
+        balanced(running)
+        assert running.terminate() == 0
+
+
+def test_a_build_for_an_engine_that_was_replaced_is_given_up(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny_engine.make(tmp_path / "engines", "other", size=32)
+    config["engine"]["precision"] = "int8"
+    with station(tmp_path, config, step_s=5) as running:
+        running.wait_ready()
+        lock = running.state / "plans" / "builder.lock"
+        running.until("builder", lambda: lock.exists() and "tiny" in lock.read_text())
+        builder = json.loads(lock.read_text())["pid"]
+        assert post(running, "/api/engines/other/activate").status_code == 200
+        running.until("end", lambda: not Path(f"/proc/{builder}").exists())
+        running.until("next", lambda: "other int8" in fact(running, "plan screen")["detail"])
+        assert engine(running)["name"] == "other"
+        assert running.terminate() == 0

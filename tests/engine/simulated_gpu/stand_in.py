@@ -1,4 +1,4 @@
-"""OpenVINO in TensorRT's place in the engine process: it runs the ONNX file that is in the plan.
+"""OpenVINO in TensorRT's place in the engine process, judging what the plan was made from.
 
 Only what does not depend on the runtime is tested with it: the builder's process, proof, swap,
 fallback. It opens the plan as the real runtime would, by its digest, and says that it is tensorrt.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -17,9 +18,14 @@ from inspector.engine import best
 from inspector.engine.nvidia.report import Gpu, Library, NvidiaReport
 from inspector.engine.plans import building, engine_plans
 from inspector.engine.plans.files import read_plan
+from inspector.engine.process.spec import TensorRtSpec
+from tests.engine.simulated_gpu import SITE
 from tests.engine.simulated_gpu.builder_process import VARIABLE
 from tests.engine.simulated_gpu.building import Device, opened
 
+REAL_RUNTIME = "SIMULATED_GPU_RUNS_THE_PLAN"
+"""A variable that is set where our TensorRT runtime is to run the plan on the simulated GPU, and
+not OpenVINO in its place."""
 WRONG = "SIMULATED_GPU_IS_WRONG"
 """A variable with a file's path: while that is there, new engines compute something else."""
 
@@ -69,6 +75,14 @@ class StandInSpec:
         return _AsTensorRt(runtime, wrong=self.wrong)
 
 
+class SimulatedSpec(TensorRtSpec):
+    """Our TensorRT runtime, over the simulated libraries."""
+
+    def open(self):
+        sys.path.insert(0, str(SITE))
+        return TensorRtSpec.open(self)
+
+
 class _AsTensorRt:
     def __init__(self, runtime, *, wrong):
         self._runtime = runtime
@@ -91,6 +105,8 @@ class _AsTensorRt:
 
 
 def _spec(**values):
+    if REAL_RUNTIME in os.environ:
+        return SimulatedSpec(**values)
     wrong = os.environ.get(WRONG)
     return StandInSpec(**values, wrong=bool(wrong and Path(wrong).exists()))
 
@@ -110,4 +126,4 @@ def install() -> None:
         setattr(module, name, value)
 
 
-assert {f.name for f in fields(engine_plans.TensorRtSpec)} < {f.name for f in fields(StandInSpec)}
+assert {f.name for f in fields(TensorRtSpec)} < {f.name for f in fields(StandInSpec)}
