@@ -59,7 +59,14 @@ def main() -> None:
     batch = ours.runtime.max_batch
     spec = OpenVinoSpec(ours.manifest.folder, asked.precision, batch, asked.threads)
     revive = partial(open_engine, ours.manifest, spec)
+    began, before = time.monotonic(), memory_mb(os.getpid())
     theirs = revive()
+    print(
+        f"{asked.engine} {asked.precision}, {asked.threads or 'all'} threads; "
+        f"{len(os.sched_getaffinity(0))} processors with a load of {os.getloadavg()[0]:.0f}\n"
+        f"its own process: warm after {time.monotonic() - began:.1f} s, "
+        f"{memory_mb(theirs.runtime.pid):.0f} MB of its own; this process has {before:.0f} MB"
+    )
     try:
         for size in sorted({1, batch}):
             compare(ours, theirs, size, asked.rounds, asked.seconds)
@@ -79,7 +86,7 @@ def compare(ours: Engine, theirs: Engine, batch: int, rounds: int, seconds: floa
     rates: list[list[float]] = [[], []]
     waits: list[list[float]] = [[], []]
     works: list[list[float]] = [[], []]
-    pid = getattr(theirs.runtime, "pid")  # noqa: B009 - it is an engine process
+    pid = theirs.runtime.pid
     with ExitStack() as stack:
         stack.callback(ring.close)
         for engine in (ours, theirs):
@@ -110,6 +117,12 @@ def spread(values: list[float]) -> str:
     """Median and quartiles."""
     low, middle, high = statistics.quantiles(values, n=4)
     return f"{middle:.3f} (quartiles {low:.3f} to {high:.3f})"
+
+
+def memory_mb(pid: int) -> float:
+    """What a process has for itself."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
 def processor_s(*pids: int) -> float:
