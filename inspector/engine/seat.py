@@ -16,6 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from inspector.engine.jobs import Job, submit_jobs
 from inspector.engine.occupant import Change, Losable, Occupant
 from inspector.engine.recovery import Patience, Recovery
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 OnDone = Callable[[Job], None]
 Again = Callable[["Engine", Job], "Sequence[TileRef] | None"]
+
+_log = structlog.get_logger("inspector.engine")
 
 MOST_FAILURES = 3
 """Batches in a row that may fail before the engine counts as failed; a lost one fails at once."""
@@ -169,7 +173,7 @@ class Seat:
             return
         self._recovery.close()
         self._again.shutdown(wait=False)
-        self._dismiss([self._occupant, self._before], wait_s=END_S)
+        self._dismiss([self._occupant, self._before])
 
     def _seat(self, occupant: Occupant) -> None:
         """Under the lock: from the next batch on it judges. First it is told of every ring."""
@@ -189,10 +193,11 @@ class Seat:
     def _change(self, word: Word, why: str, before: Engine, *, asked: bool = False) -> Change:
         return Change(self._stage, word, why, before.info, self._serving.info, asked)
 
-    def _dismiss(self, left: Sequence[Occupant | None], *, wait_s: float = LEAVE_S) -> None:
+    def _dismiss(self, left: Sequence[Occupant | None]) -> None:
         """Close what nobody needs any more, each once its last batch is answered."""
         gone: list[Runtime] = []
         with self._lock:
+            wait_s = END_S if self._closed else LEAVE_S
             stay: set[Runtime] = set()
             for occupant in () if self._closed else (self._occupant, self._before):
                 stay |= set(occupant.runtimes()) if occupant is not None else set()
@@ -204,8 +209,12 @@ class Seat:
             self._members = [one for one in self._members if one not in gone]
             for runtime in gone:
                 self._failures.pop(runtime, None)
+            stuck = [one for one in gone if self._holds[one] and not isinstance(one, Losable)]
         for runtime in gone:
-            runtime.close()
+            if runtime in stuck:  # its close would wait for its batches, however long
+                _log.error("an engine does not answer, and is left behind", stage=self._stage)
+            else:
+                runtime.close()
 
     # Batches, and engines that fail.
 
