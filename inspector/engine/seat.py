@@ -16,6 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
+
 from inspector.engine.jobs import Job, submit_jobs
 from inspector.engine.occupant import Change, Losable, Occupant
 from inspector.engine.recovery import Patience, Recovery
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
 OnDone = Callable[[Job], None]
 Again = Callable[["Engine", Job], "Sequence[TileRef] | None"]
 
+_log = structlog.get_logger("inspector.engine")
+
 MOST_FAILURES = 3
 """Batches in a row that may fail before the engine counts as failed; a lost one fails at once."""
 
-LEAVE_S = 10.0
-"""Longest wait for the last batches of an engine that leaves."""
+LEAVE_S, END_S = 10.0, 1.0
+"""Longest wait for the last batches of an engine that leaves, and at the end of the station."""
 
 
 class Seat:
@@ -169,7 +173,7 @@ class Seat:
             return
         self._recovery.close()
         self._again.shutdown(wait=False)
-        self._dismiss([self._occupant, self._before], all_of_them=True)
+        self._dismiss([self._occupant, self._before])
 
     def _seat(self, occupant: Occupant) -> None:
         """Under the lock: from the next batch on it judges. First it is told of every ring."""
@@ -189,23 +193,28 @@ class Seat:
     def _change(self, word: Word, why: str, before: Engine, *, asked: bool = False) -> Change:
         return Change(self._stage, word, why, before.info, self._serving.info, asked)
 
-    def _dismiss(self, left: Sequence[Occupant | None], *, all_of_them: bool = False) -> None:
+    def _dismiss(self, left: Sequence[Occupant | None]) -> None:
         """Close what nobody needs any more, each once its last batch is answered."""
         gone: list[Runtime] = []
         with self._lock:
+            wait_s = END_S if self._closed else LEAVE_S
             stay: set[Runtime] = set()
-            for occupant in () if all_of_them else (self._occupant, self._before):
+            for occupant in () if self._closed else (self._occupant, self._before):
                 stay |= set(occupant.runtimes()) if occupant is not None else set()
             for occupant in left:
                 for runtime in occupant.runtimes() if occupant is not None else ():
                     if runtime not in stay and runtime not in gone:
                         gone.append(runtime)
-            self._left.wait_for(lambda: not any(self._holds[one] for one in gone), LEAVE_S)
+            self._left.wait_for(lambda: not any(self._holds[one] for one in gone), wait_s)
             self._members = [one for one in self._members if one not in gone]
             for runtime in gone:
                 self._failures.pop(runtime, None)
+            stuck = [one for one in gone if self._holds[one] and not isinstance(one, Losable)]
         for runtime in gone:
-            runtime.close()
+            if runtime in stuck:  # its close would wait for its batches, however long
+                _log.error("an engine does not answer, and is left behind", stage=self._stage)
+            else:
+                runtime.close()
 
     # Batches, and engines that fail.
 

@@ -350,6 +350,18 @@ def test_what_served_becomes_the_standby_of_what_replaces_it(bench, fake):
     assert b.wait(2)[1].engine == replace(first.runtime.info, degraded=True)
 
 
+def test_an_engine_that_never_answers_holds_nobody_up(bench, fake, monkeypatch):
+    monkeypatch.setattr("inspector.engine.seat.LEAVE_S", 0.05)
+    stuck, second = fake(kind=FakeRuntime, held=True), fake("second")
+    b = bench(Occupant(stuck))
+    b.put(1)
+    stuck.runtime.wait_submitted(1)
+    b.seat.replace(Occupant(second), "asked", word="activated")
+    assert not stuck.runtime._closed
+    stuck.runtime.let_go()
+    assert b.wait(1)[0].engine.name == "first"
+
+
 def test_rings_that_come_and_go_are_known_to_whoever_judges(bench, fake):
     first, standby, second = fake(), fake("standby"), fake("second")
     b = bench(Occupant(first, standby))

@@ -69,6 +69,7 @@ class EngineProcess:
     def __init__(self, spec: RuntimeSpec, *, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
         self._answer_s = self._limits.start_s  # until told: the first batches warm it up
+        self._sending = threading.Lock()  # nobody sends by a descriptor that was closed meanwhile
         self._lock = threading.Lock()  # guards all below
         self._waiting: dict[int, _Batch] = {}
         self._beats = 0  # since the oldest batch's turn began
@@ -200,7 +201,8 @@ class EngineProcess:
 
     def _tell(self, head: wire.Head, body: bytes = b"", *, fd: int | None = None) -> None:
         try:
-            wire.send(self._end, head, body, fd=fd, wait=False)
+            with self._sending:
+                wire.send(self._end, head, body, fd=fd, wait=False)
         except BlockingIOError:
             self._lose("it does not read what it is told")
         except OSError:
@@ -276,7 +278,7 @@ class EngineProcess:
         if self._why is None:
             how = _how_it_ended(self._process, _LAST_WORDS_S)
             self._lose(how)
-        with self._lock:
+        with self._sending:
             self._end.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(self._limits.close_s)
