@@ -13,6 +13,27 @@ from tests.engine.simulated_gpu.machine import Block, Refused, Work, machine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = [
+    "Context",
+    "Device",
+    "DeviceAllocation",
+    "Error",
+    "Event",
+    "LaunchError",
+    "LogicError",
+    "MemoryError",
+    "PagelockedHostAllocation",
+    "RuntimeError",
+    "Stream",
+    "event_flags",
+    "get_version",
+    "init",
+    "mem_alloc",
+    "memcpy_dtoh_async",
+    "memcpy_htod_async",
+    "pagelocked_empty",
+]
+
 
 class Error(Exception):
     """Root of PyCUDA's errors."""

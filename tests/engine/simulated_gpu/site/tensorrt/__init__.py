@@ -15,6 +15,17 @@ from tests.engine.simulated_gpu.machine import Line, Refused, Work, machine
 from tests.engine.simulated_gpu.plan import CAPABILITY, VERSION, open_plan
 
 __version__ = VERSION
+__all__ = [
+    "DataType",
+    "ICudaEngine",
+    "IExecutionContext",
+    "ILogger",
+    "Runtime",
+    "TensorIOMode",
+    "float32",
+    "int8",
+    "uint8",
+]
 
 
 class DataType(enum.Enum):
