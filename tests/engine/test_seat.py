@@ -142,9 +142,8 @@ def fake(homes):
 def test_each_frame_is_judged_by_one_engine_with_that_engines_labels(bench, fake):
     first, second = fake(held=True), fake("second", home=1)
     b = bench(Occupant(first))
-    b.put(2)
-    first.runtime.wait_submitted(1)
     b.put(1)
+    first.runtime.wait_submitted(1)
     swap = threading.Thread(
         target=partial(b.seat.replace, Occupant(second), "asked", word="activated")
     )
@@ -154,15 +153,12 @@ def test_each_frame_is_judged_by_one_engine_with_that_engines_labels(bench, fake
     second.runtime.wait_submitted(1)
     assert not first.runtime._closed, "its last batches are still with it"
     first.runtime.let_go()
-    verdicts = b.wait(5)
+    verdicts = b.wait(3)
     swap.join(WAIT_S)
     assert first.runtime._closed
     assert not second.runtime._closed
     by = [(v.engine.name, v.label) for v in verdicts]
-    taken_before = [one for one in by if one[0] == "first"]
-    assert set(by) == {("first", "gblur"), ("second", "jp2k")}
-    assert by[: len(taken_before)] == taken_before
-    assert len(taken_before) >= 2
+    assert by == [("first", "gblur"), ("second", "jp2k"), ("second", "jp2k")]
 
 
 def test_a_lost_engine_s_frames_are_judged_by_the_standby_and_a_fresh_one_takes_over(bench, fake):
