@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inspector.config.state import state_folder
 from inspector.doctor import box, broker, cameras, engines, files
 from inspector.doctor.capacity import capacity
 from inspector.doctor.finding import Finding, Grade
+from inspector.doctor.plans import check_plans
 from inspector.doctor.state import RunningStation, check_state
+from inspector.engine.plans.store import Plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,9 +83,12 @@ def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> li
             *checks_of_box(),
         ]
     )
+    asked = station.engine
+    store = Plans(state_folder(station) / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
+    findings += examine([Check("plan", "", BOX_WITHIN_S, partial(check_plans, asked, store))])
     # Alone, so that its speed is its own.
     findings += examine(
-        [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, station.engine))]
+        [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, asked, store))]
     )
     return findings + list(capacity(station, findings))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, read_manifest
-from inspector.errors import EngineError
+from inspector.errors import EngineError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 RuntimeChoice = Literal["auto", "tensorrt", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-Fallback = Literal["openvino", "none"]
 
 _CHOOSE_WITHIN_S = 4.0
 """After this long `auto` takes the best found so far: the first verdict must come soon."""
@@ -53,7 +52,7 @@ class Engine:
     @property
     def info(self) -> EngineInfo:
         """Which engine, runtime and precision serve now."""
-        return self.runtime.info
+        return replace(self.runtime.info, degraded=self.degraded is not None)
 
     def close(self) -> None:
         """Give the runtime's resources back. Idempotent."""
@@ -70,38 +69,31 @@ class _Candidate:
 def load_engine(
     folder: Path,
     *,
-    runtime: RuntimeChoice = "auto",
     precision: PrecisionChoice = "auto",
     max_batch: int = 16,
     threads: int | None = None,
-    fallback: Fallback = "openvino",
 ) -> Engine:
-    """Make the engine in `folder` ready to serve; takes seconds.
+    """Make the engine in `folder` ready to serve on the processor; takes seconds.
 
     Args:
         folder: the engine folder.
-        runtime: auto: the best that is there.
         precision: auto: the fastest, as measured now, that reproduces the golden tiles.
         max_batch: most tiles judged at once. OpenVINO takes fewer, see docs/engines.md.
         threads: processor threads for OpenVINO; all that this process may use if None.
-        fallback: what to do where the runtime asked for is not to be had.
 
     Raises:
-        EngineError: a file is missing or another one, the runtime cannot be had, or the golden
-            tiles are not reproduced: by which tile, which label, how far.
+        EngineError: a file is missing or another one, or the golden tiles are not reproduced: by
+            which tile, which label, how far.
     """
     manifest = read_manifest(folder)
     manifest.check_files()
     golden = read_golden(manifest)
-    degraded = _why_not(manifest, runtime, fallback)
     batch = min(max_batch, max(manifest.sampling.count, _OPENVINO_BATCH))
 
     def compiled(name: Precision) -> OpenVinoRuntime:
         from inspector.engine.openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(
-            manifest, name, max_batch=batch, threads=threads, degraded=degraded is not None
-        )
+        return OpenVinoRuntime(manifest, name, max_batch=batch, threads=threads)
 
     names = available_precisions(manifest) if precision == "auto" else (precision,)
     choice, passed_over = _choose(manifest, golden, names, compiled)
@@ -110,32 +102,8 @@ def load_engine(
         runtime=choice.runtime,
         thresholds=manifest.verdict_thresholds(),
         parity=choice.parity,
-        degraded=degraded,
         passed_over=passed_over,
     )
-
-
-_NO_TENSORRT = "this version of inspector has no tensorrt runtime"
-
-
-def refuse_missing_runtime(manifest: Manifest, runtime: RuntimeChoice) -> None:
-    """Raise where a runtime is asked for that cannot be had.
-
-    Raises:
-        EngineError: says why, and what to set instead.
-    """
-    if runtime == "tensorrt":
-        msg = f"engine {manifest.name}: {_NO_TENSORRT}; set the runtime to openvino or auto"
-        raise EngineError(msg)
-
-
-def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
-    """Why the runtime asked for does not serve, or None where it does."""
-    if fallback == "none":
-        refuse_missing_runtime(manifest, runtime)
-    if runtime != "tensorrt":
-        return None
-    return f"tensorrt was asked for, openvino is serving: {_NO_TENSORRT}"
 
 
 def _choose(
@@ -183,7 +151,8 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
     """Hold a runtime against the golden tiles.
 
     Raises:
-        EngineError: it does not reproduce them (or failed): which tile, which label, how far off.
+        ParityError: it does not reproduce them: which tile, which label, how far off.
+        EngineError: it failed.
     """
     precision: Precision = runtime.info.precision  # type: ignore[assignment]
     parity = compare(manifest, golden, judge_tiles(runtime, golden.tiles), precision)
@@ -193,20 +162,20 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
             f"engine {manifest.name} on {runtime.info.runtime} ({precision}, {file}) does not "
             f"reproduce its golden tiles and does not serve: {parity.explain()}"
         )
-        raise EngineError(msg)
+        raise ParityError(msg)
     return parity
 
 
 def _tried(manifest: Manifest, golden: Golden, runtime: OpenVinoRuntime) -> _Candidate:
     try:
         parity = check_parity(manifest, golden, runtime)
-        return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
+        return _Candidate(runtime, parity, tile_seconds(runtime, golden))
     except BaseException:
         runtime.close()
         raise
 
 
-def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
+def tile_seconds(runtime: Runtime, golden: Golden) -> float:
     """Seconds a tile in batches as they will be served, the best of a few.
 
     It is the warm-up too: what the runtime prepares at the first batch of a size is ready then.

@@ -156,7 +156,10 @@ def test_every_call_may_fail(manifest, plan, ring, kind):
         failed = machine.calls[number] if number < len(machine.calls) else name
         if errors:
             told = failed.removeprefix("cu").removeprefix("createInfer").lower()
-            assert told.removeprefix("create") in str(errors[0]).lower().replace("_", ""), (failed, errors)
+            assert told.removeprefix("create") in str(errors[0]).lower().replace("_", ""), (
+                failed,
+                errors,
+            )
         if kind == "lost" and number < names.index("cuEventSynchronize"):
             assert errors
 
@@ -202,9 +205,7 @@ def test_a_plan_that_is_another_file_is_not_loaded(manifest, plan, tmp_path):
         with pytest.raises(EngineError, match="is not loaded"):
             opened(manifest, damaged, plan_sha256=digest)
     with pytest.raises(EngineError, match="cannot read the plan"):
-        TensorRtRuntime(
-            manifest, "fp32", plan=tmp_path / "absent", plan_sha256=digest, max_batch=1
-        )
+        TensorRtRuntime(manifest, "fp32", plan=tmp_path / "absent", plan_sha256=digest, max_batch=1)
     assert machine.calls == []
 
 

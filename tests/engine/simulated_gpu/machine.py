@@ -254,7 +254,7 @@ class Machine:
         """Bytes of device memory, and whether each was written. Past its end the GPU is lost."""
         for block in self.blocks:
             start = address - block.address
-            if 0 <= start and start + size <= block.data.nbytes:
+            if start >= 0 and start + size <= block.data.nbytes:
                 return block.data[start : start + size], block.written[start : start + size]
         self.lost = True
         self.faults.append(f"device memory at {address:#x} is not there for {size} bytes")

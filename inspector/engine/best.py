@@ -1,0 +1,162 @@
+"""The best that this box has for an engine: TensorRT where it is asked for and can be had.
+
+Where no plan fits yet, the engine judges on the processor at once, and says what is to be built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from inspector.engine.load import load_engine
+from inspector.engine.nvidia.report import ask_nvidia
+from inspector.engine.occupant import Occupant
+from inspector.engine.occupying import open_occupant
+from inspector.engine.plans.engine_plans import EnginePlans, NoPlanServesError, platform_of
+from inspector.errors import EngineError, NoRuntimeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from inspector.config.station import Engine as EngineSection
+    from inspector.engine.load import Engine
+    from inspector.engine.plans.key import PlanKey
+    from inspector.engine.plans.request import Stage
+    from inspector.engine.plans.store import Plans
+
+_log = structlog.get_logger("inspector.engine")
+
+
+def open_best(
+    folder: Path,
+    asked: EngineSection,
+    store: Plans,
+    *,
+    on_stage: Callable[[PlanKey, Stage], None],
+    stopped: Callable[[], bool] = bool,
+) -> Occupant:
+    """Make the engine in a folder ready to serve as the station file wants it.
+
+    Takes seconds; minutes where a plan has to be built and nothing may judge meanwhile.
+
+    Args:
+        store: the station's plans.
+        on_stage: told how far a build is that has to be waited for.
+        stopped: whether to give it up.
+
+    Raises:
+        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
+        BuildStoppedError: `stopped` said so.
+        EngineError: as `load_engine`.
+    """
+    if asked.runtime == "openvino":
+        return open_occupant(folder, asked)
+    try:
+        plans = plans_here(folder, asked, store)
+    except EngineError as error:
+        return _without_gpu(folder, asked, error)
+    try:
+        engine = plans.open_ready()
+    except EngineError as error:
+        if asked.fallback == "none":
+            engine = _built(plans, on_stage, stopped)
+        else:
+            refused = isinstance(error, NoPlanServesError)
+            return _meanwhile(folder, asked, error, None if refused else plans)
+    standby = None if asked.fallback == "none" else _on_processor(folder, asked)
+    return with_standby(engine, plans, standby)
+
+
+def open_now(folder: Path, asked: EngineSection, store: Plans | None) -> Engine:
+    """The best engine that can be had at once; builds nothing, and writes nothing down.
+
+    Args:
+        store: where plans lie; None: nobody said where.
+
+    Raises:
+        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
+        EngineError: as `load_engine`.
+    """
+    if asked.runtime == "openvino" or (asked.runtime == "auto" and store is None):
+        return _on_processor(folder, asked)
+    try:
+        if store is None:
+            msg = "nobody said where its plan lies"
+            raise EngineError(msg)
+        plans = plans_here(folder, asked, store)
+    except EngineError as error:
+        if asked.fallback == "none" and asked.runtime == "tensorrt":
+            raise NoRuntimeError(_no_other(folder, error)) from error
+        engine = _on_processor(folder, asked)
+        return engine if asked.runtime == "auto" else _degraded(engine, error)
+    try:
+        return replace(plans, writes=False).open_ready()
+    except EngineError as error:
+        if asked.fallback == "none":
+            raise NoRuntimeError(_no_other(folder, error)) from error
+        return _degraded(_on_processor(folder, asked), error)
+
+
+def plans_here(folder: Path, asked: EngineSection, store: Plans) -> EnginePlans:
+    """The plans that the engine in a folder may run on this box, as the station file wants it.
+
+    Raises:
+        EngineError: TensorRT cannot run here, or not this engine: why.
+    """
+    return EnginePlans.of(
+        folder,
+        platform_of(ask_nvidia(asked.device)),
+        store,
+        precision=asked.precision,
+        max_batch=asked.max_batch,
+        device=asked.device,
+    )
+
+
+def with_standby(engine: Engine, plans: EnginePlans, standby: Engine | None) -> Occupant:
+    """An engine on TensorRT, with what stands in for it and how a fresh one is opened."""
+    return Occupant(engine, standby=standby, revive=plans.open_ready)
+
+
+def _without_gpu(folder: Path, asked: EngineSection, error: EngineError) -> Occupant:
+    if asked.runtime == "auto":
+        _log.info("engine: openvino is the best that is here", reason=str(error))
+        return open_occupant(folder, asked)
+    if asked.fallback == "none":
+        raise NoRuntimeError(_no_other(folder, error)) from error
+    return _meanwhile(folder, asked, error, None)
+
+
+def _no_other(folder: Path, error: EngineError) -> str:
+    return f"engine {folder.name}: {error}; mend that, or allow openvino under engine.fallback"
+
+
+def _meanwhile(
+    folder: Path, asked: EngineSection, error: EngineError, pending: EnginePlans | None
+) -> Occupant:
+    occupant = open_occupant(folder, asked)
+    return replace(occupant, engine=_degraded(occupant.engine, error), pending=pending)
+
+
+def _degraded(engine: Engine, error: EngineError) -> Engine:
+    return replace(engine, degraded=f"{engine.info.runtime} judges, not tensorrt: {error}")
+
+
+def _built(
+    plans: EnginePlans, on_stage: Callable[[PlanKey, Stage], None], stopped: Callable[[], bool]
+) -> Engine:
+    try:
+        return plans.build(on_stage=on_stage, stopped=stopped)
+    except EngineError as error:
+        if stopped():
+            raise
+        raise NoRuntimeError(_no_other(plans.manifest.folder, error)) from error
+
+
+def _on_processor(folder: Path, asked: EngineSection) -> Engine:
+    return load_engine(
+        folder, precision=asked.precision, max_batch=asked.max_batch, threads=asked.threads
+    )
