@@ -17,6 +17,7 @@ from inspector.config.state import state_folder
 from inspector.doctor import box, broker, cameras, engines, files
 from inspector.doctor.capacity import capacity
 from inspector.doctor.finding import Finding, Grade
+from inspector.doctor.gpu import check_gpu
 from inspector.doctor.plans import check_plans
 from inspector.doctor.state import RunningStation, check_state
 from inspector.engine.plans.store import Plans
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 ENGINE_WITHIN_S = 120.0
 BROKER_WITHIN_S = 60.0
-BOX_WITHIN_S = 30.0
+BOX_WITHIN_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,12 @@ def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> li
     )
     asked = station.engine
     store = Plans(state_folder(station) / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
-    findings += examine([Check("plan", "", BOX_WITHIN_S, partial(check_plans, asked, store))])
+    findings += examine(
+        [
+            Check("gpu", "", BOX_WITHIN_S, partial(check_gpu, asked)),
+            Check("plan", "", BOX_WITHIN_S, partial(check_plans, asked, store)),
+        ]
+    )
     # Alone, so that its speed is its own.
     findings += examine(
         [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, asked, store))]
