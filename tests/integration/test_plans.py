@@ -14,8 +14,7 @@ import pytest
 
 from tests.engine import tiny_engine
 from tests.engine.simulated_gpu import program, stand_in
-from tests.engine.simulated_gpu.builder_process import VARIABLE
-from tests.engine.simulated_gpu.building import Device
+from tests.engine.simulated_gpu.device import VARIABLE, Device
 from tests.integration.station_process import StationProcess
 from tests.integration.test_engines import engine_processes, post
 

@@ -97,9 +97,7 @@ def test_a_driver_that_is_too_old(box):
 
 def test_a_gpu_that_is_too_old(box):
     box("10", driver="one", STUB_CUDA_CAPABILITY="61")
-    assert ask_nvidia().fault == (
-        "Stub GPU has compute capability 6.1, TensorRT needs 7.5 or more"
-    )
+    assert ask_nvidia().fault == ("Stub GPU has compute capability 6.1, TensorRT needs 7.5 or more")
 
 
 @pytest.mark.parametrize(

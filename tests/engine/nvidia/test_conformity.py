@@ -24,6 +24,13 @@ ROOT = Path(__file__).parents[3]
 KEPT = Path(__file__).with_name("pycuda-2026.1.json")
 """What `describe` says of the real PyCUDA, which takes minutes to compile."""
 IMPORTED_AS = {"trt": "tensorrt", "cuda": "pycuda.driver"}
+BUILDING = set(
+    "Builder BuilderFlag IBuilderConfig IHostMemory INetworkDefinition IOptimizationProfile "
+    "IProgressMonitor ITensor ITimingCache MemoryPoolType NetworkDefinitionCreationFlag OnnxParser "
+    "ParserError".split()
+)
+BY_NAME = {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"}
+"""Values that differ between 10 and 11; our code takes them by name."""
 USERS = [
     path
     for path in sorted((ROOT / "inspector").rglob("*.py"))
@@ -99,6 +106,8 @@ def test_every_name_that_we_mention_is_there(path, which):
 @pytest.mark.parametrize("which", ["10", "11", "lean", "pycuda"])
 def test_the_simulated_gpu_has_nothing_that_the_real_libraries_lack(which):
     faked = simulated("pycuda.driver" if which == "pycuda" else "tensorrt")["names"]
+    if which == "lean":  # it runs plans and builds none
+        faked = {name: faked[name] for name in faked if name.split(".")[0] not in BUILDING}
     assert len(faked) > 20
     faults = [fault for name in faked for fault in differences(name, faked[name], real(which))]
     assert faults == []
@@ -111,6 +120,8 @@ def differences(name, ours, library):
         yield f"{name} is not there"
     elif ours["kind"] == "enumeration":
         for key, value in ours["values"].items():
+            if f"{name}.{key}" in BY_NAME and key in theirs.get("values", {}):
+                continue
             if theirs.get("values", {}).get(key) != value:
                 yield f"{name}.{key} is {theirs.get('values', {}).get(key)}, not {value}"
     elif ours["kind"] == "class":
