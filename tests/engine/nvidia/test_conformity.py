@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[3]
 KEPT = Path(__file__).with_name("pycuda-2026.1.json")
 """What `describe` says of the real PyCUDA, which takes minutes to compile."""
 IMPORTED_AS = {"trt": "tensorrt", "cuda": "pycuda.driver"}
-BUILDING = set(
-    "Builder BuilderFlag IBuilderConfig IHostMemory INetworkDefinition IOptimizationProfile "
-    "IProgressMonitor ITensor ITimingCache MemoryPoolType NetworkDefinitionCreationFlag OnnxParser "
-    "ParserError".split()
-)
+BUILDING = {
+    "Builder", "BuilderFlag", "IBuilderConfig", "IHostMemory", "INetworkDefinition",
+    "IOptimizationProfile", "IProgressMonitor", "ITensor", "ITimingCache", "MemoryPoolType",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError",
+}  # fmt: skip
 BY_NAME = {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"}
 """Values that differ between 10 and 11; our code takes them by name."""
 USERS = [
@@ -119,11 +119,10 @@ def differences(name, ours, library):
     if theirs is None:
         yield f"{name} is not there"
     elif ours["kind"] == "enumeration":
+        found = theirs.get("values", {})
         for key, value in ours["values"].items():
-            if f"{name}.{key}" in BY_NAME and key in theirs.get("values", {}):
-                continue
-            if theirs.get("values", {}).get(key) != value:
-                yield f"{name}.{key} is {theirs.get('values', {}).get(key)}, not {value}"
+            if found.get(key) != value and not (key in found and f"{name}.{key}" in BY_NAME):
+                yield f"{name}.{key} is {found.get(key)}, not {value}"
     elif ours["kind"] == "class":
         if "Exception" in ours["bases"] and ours["bases"] != theirs["bases"]:
             yield f"{name} derives from {theirs['bases']}"
