@@ -254,20 +254,28 @@ class EngineRoom:
         return find_engine(name, self._config().engine.folder)
 
     def _best(
-        self, name: str, on_step: Callable[[str], None], stopped: Callable[[], bool]
+        self, name: str, on_step: Callable[[str], None] | None, stopped: Callable[[], bool]
     ) -> Occupant:
+        """The best that there is for an engine; `on_step`: a build may be waited for."""
         asked = self._config().engine
         plans = Plans(self._folder / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
 
         def on_stage(key: PlanKey, said: Stage) -> None:
-            on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
+            if on_step is not None:
+                on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
 
-        return open_best(self._folder_of(name), asked, plans, on_stage=on_stage, stopped=stopped)
+        return open_best(
+            self._folder_of(name),
+            asked,
+            plans,
+            on_stage=None if on_step is None else on_stage,
+            stopped=stopped,
+        )
 
     def _open(
         self,
         name: str,
-        on_step: Callable[[str], None] = lambda _: None,
+        on_step: Callable[[str], None] | None = None,
         stopped: Callable[[], bool] = bool,
     ) -> Occupant:
         """A warm engine that the policies can work with. Raises EngineError, UserError."""

@@ -35,16 +35,16 @@ def open_best(
     asked: EngineSection,
     store: Plans,
     *,
-    on_stage: Callable[[PlanKey, Stage], None],
+    on_stage: Callable[[PlanKey, Stage], None] | None,
     stopped: Callable[[], bool] = bool,
 ) -> Occupant:
     """Make the engine in a folder ready to serve as the station file wants it.
 
-    Takes seconds; minutes where a plan has to be built and nothing may judge meanwhile.
+    Takes seconds; minutes where a plan has to be built first, since nothing may judge meanwhile.
 
     Args:
         store: the station's plans.
-        on_stage: told how far a build is that has to be waited for.
+        on_stage: told how far a build is that has to be waited for; None: none is waited for.
         stopped: whether to give it up.
 
     Raises:
@@ -62,6 +62,9 @@ def open_best(
         engine = plans.open_ready()
     except EngineError as error:
         if asked.fallback == "none":
+            if on_stage is None:
+                msg = f"{error}; run inspector engines build {folder.name} first, for this station"
+                raise NoRuntimeError(msg) from error
             engine = _built(plans, on_stage, stopped)
         else:
             refused = isinstance(error, NoPlanServesError)
