@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from inspector.cli.activation import activate, rollback
+from inspector.cli.engine_bench import bench_plans
 from inspector.cli.engine_plans import (
     Device,
     MaxBatch,
@@ -295,9 +296,16 @@ _BENCH_COLUMNS = (
 def bench(
     name: Annotated[str, typer.Argument(help="Engine to measure.")],
     folder: Folder = None,
+    runtime: Annotated[
+        RuntimeChoice, typer.Option(help="What runs it; tensorrt needs plans, auto is openvino.")
+    ] = "auto",
+    station: StationFile = None,
+    plans: PlansFolder = None,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto: every one that runs here.")
     ] = "auto",
+    max_batch: MaxBatch = None,
+    device: Device = None,
     threads: Annotated[
         list[int] | None, typer.Option(min=1, help="Processor threads; one and all if not given.")
     ] = None,
@@ -307,21 +315,36 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.02, help="Time for each measurement.")] = 4.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure tiles and frames a second, and latency, by precision, threads and batch."""
+    """Measure tiles and frames a second, and latency, by precision, threads and batch.
+
+    With --runtime tensorrt the plans that lie in --station's or --plans' folder: also where the
+    time on the GPU goes, and how much is reached of what it can.
+    """
     from inspector.engine import bench as benches
     from inspector.engine.manifest import find_engine
 
+    if runtime == "tensorrt":
+        place = place_of(
+            name=name, engines=folder, station=station, plans=plans,
+            precision=precision, max_batch=max_batch, device=device,
+        )  # fmt: skip
+        if place is None:
+            raise UserError("where do the plans lie? Give --station FILE or --plans FOLDER")
+        with engine_faults():
+            what = batch or benches.BATCHES
+            bench_plans(name, place, what, seconds=seconds, as_json=as_json)
+        return
     home = find_engine(name, folder)
     speeds: list[Speed] = []
     with engine_faults(), _progress() as progress:
-        what = benches.cases(
+        cases = benches.cases(
             home,
             precisions=() if precision == "auto" else (precision,),
             threads=threads or (),
             batches=batch or benches.BATCHES,
         )
-        task = progress.add_task(f"measuring {name}", total=len(what))
-        for speed in benches.measure(home, what, seconds=seconds):
+        task = progress.add_task(f"measuring {name}", total=len(cases))
+        for speed in benches.measure(home, cases, seconds=seconds):
             speeds.append(speed)
             progress.advance(task)
     fp32 = {

@@ -79,7 +79,6 @@ class TensorRtRuntime:
         plan_sha256: its digest; another file is not loaded.
         max_batch: most tiles of one `submit`, and what the plan must take.
         device: number of the GPU.
-        timed: keep times on the GPU for measurements, at a small cost.
 
     Raises:
         EngineError: the plan is missing or another one, TensorRT or the GPU cannot be had, or
@@ -95,7 +94,6 @@ class TensorRtRuntime:
         plan_sha256: str,
         max_batch: int,
         device: int = 0,
-        timed: bool = False,
     ) -> None:
         if precision not in PRECISIONS:
             msg = (
@@ -121,7 +119,7 @@ class TensorRtRuntime:
         opened: Future[None] = Future()
         self._owner = threading.Thread(
             target=self._own,
-            args=(manifest, content, device, timed, opened),
+            args=(manifest, content, device, opened),
             name=f"tensorrt-{manifest.name}",
             daemon=True,  # a GPU that hangs must not hold the process when it is to end
         )
@@ -227,14 +225,12 @@ class TensorRtRuntime:
 
     # --- the owning thread ------------------------------------------------------------------------
 
-    def _own(
-        self, manifest: Manifest, plan: bytes, number: int, timed: bool, opened: Future[None]
-    ) -> None:
+    def _own(self, manifest: Manifest, plan: bytes, number: int, opened: Future[None]) -> None:
         device: Device | None = None
         fault: EngineError | None = None
         try:
             device = _device(number)
-            device.load(plan, *_ports(manifest), sizes=self._sizes, lanes=LANES, timed=timed)
+            device.load(plan, *_ports(manifest), sizes=self._sizes, lanes=LANES)
             for lane in device.lanes:
                 self._free.put(lane)
         except EngineError as error:

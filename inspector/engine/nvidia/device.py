@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -90,7 +91,6 @@ class Device:
         *,
         sizes: Sequence[int],
         lanes: int,
-        timed: bool = False,
     ) -> None:
         """Load the plan, make the lanes, and run every batch size on each of them.
 
@@ -98,7 +98,6 @@ class Device:
             plan: what TensorRT compiled; must be trusted, since loading it runs its code.
             sizes: the batch sizes that are met, ascending; the largest is what the plan must take.
             lanes: how many batches may be on the way at once.
-            timed: keep the times of each batch (`Lane.shares`).
 
         Raises:
             EngineError: a call of CUDA or TensorRT failed, which one and why; or the plan is of
@@ -120,7 +119,7 @@ class Device:
                 raise EngineError(msg)
             lane = Lane(context, self._log, image)
             self.lanes.append(lane)
-            lane.allocate(probabilities, sizes[-1], timed=timed)
+            lane.allocate(probabilities, sizes[-1])
             lane.warm(sizes)
 
     def settle(self) -> None:
@@ -164,25 +163,21 @@ class Lane:
         self._log = log
         self._image = image
         self._stream: cuda.Stream | None = None
-        self._events: list[cuda.Event] = []
+        self._end: cuda.Event | None = None
         self._device: list[cuda.DeviceAllocation] = []
         self._host: list[NDArray[Any]] = []
-        self._timed = False
+        self._marks: list[cuda.Event] = []
 
-    def allocate(self, probabilities: Port, most: int, *, timed: bool) -> None:
+    def allocate(self, probabilities: Port, most: int) -> None:
         """Take the memory for `most` tiles and tell the execution context where it is.
 
         Raises:
             EngineError: memory is short, or another call failed.
         """
-        self._timed = timed
-        flags = cuda.event_flags.BLOCKING_SYNC
-        if not timed:
-            flags |= cuda.event_flags.DISABLE_TIMING
+        flags = cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
         with naming():
             self._stream = cuda.Stream()
-            while len(self._events) < (4 if timed else 1):
-                self._events.append(cuda.Event(flags))
+            self._end = cuda.Event(flags)
             self.tiles = self._page_locked((most, *self._image.row), np.uint8)
             self._rows = self._page_locked((most, *probabilities.row), np.float32)
             self._tiles_there = self._on_device(self.tiles.nbytes)
@@ -236,6 +231,7 @@ class Lane:
         """
         assert self._context is not None  # noqa: S101 - not closed
         assert self._stream is not None  # noqa: S101
+        assert self._end is not None  # noqa: S101
         with naming():
             self._mark(0)
             cuda.memcpy_htod_async(self._tiles_there, self.tiles[:count], self._stream)
@@ -245,34 +241,45 @@ class Lane:
             self._say("execute_async_v3", self._context.execute_async_v3(self._stream.handle))
             self._mark(2)
             cuda.memcpy_dtoh_async(self._rows[:count], self._rows_there, self._stream)
-            self._events[-1].record(self._stream)
+            self._mark(3)
+            self._end.record(self._stream)
 
     def _mark(self, which: int) -> None:
-        if self._timed:
-            self._events[which].record(self._stream)
+        if self._marks:
+            self._marks[which].record(self._stream)
 
     def done(self) -> bool:
         """Whether what was launched has come back. Raises EngineError where it failed."""
+        assert self._end is not None  # noqa: S101 - not closed
         with naming():
-            return bool(self._events[-1].query())
+            return bool(self._end.query())
 
     def wait(self) -> None:
         """Wait for it, without the interpreter lock. Raises EngineError where it failed."""
+        assert self._end is not None  # noqa: S101 - not closed
         with naming():
-            self._events[-1].synchronize()
+            self._end.synchronize()
 
     def rows(self, count: int) -> NDArray[np.float32]:
         """(count, classes) float32: a copy of what came back."""
         return self._rows[:count].copy()
 
-    def shares(self) -> Shares:
-        """Where the time of the last batch went; of a timed lane only."""
+    def timed(self, count: int, size: int) -> Shares:
+        """Run one batch by itself and tell where its time on the GPU went; for measurements.
+
+        Raises:
+            EngineError: which call failed, and why.
+        """
         with naming():
-            spans = [
-                float(end.time_since(start)) / 1e3
-                for start, end in zip(self._events, self._events[1:], strict=False)
-            ]
-        return Shares(*spans)
+            self._marks = [cuda.Event(cuda.event_flags.BLOCKING_SYNC) for _ in range(4)]
+        try:
+            self.launch(count, size)
+            self.wait()
+            with naming():
+                spans = [end.time_since(start) / 1e3 for start, end in pairwise(self._marks)]
+            return Shares(*spans)
+        finally:
+            self._marks = []
 
     def close(self) -> None:
         """Give the buffers back; nothing of the lane may be on the way. Idempotent."""
@@ -284,7 +291,7 @@ class Lane:
             with contextlib.suppress(EngineError), naming():
                 self._host.pop().base.free()  # type: ignore[union-attr]
         self.tiles = self._rows = np.empty(0)  # type: ignore[assignment] # their memory is gone
-        self._events.clear()
+        self._end = None
         self._stream = None
 
 

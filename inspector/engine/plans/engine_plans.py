@@ -203,16 +203,8 @@ class EnginePlans:
             ParityError: it does not reproduce them; it is refused from now on.
             EngineError: it cannot be loaded.
         """
-        spec = TensorRtSpec(
-            folder=self.manifest.folder,
-            precision=plan.key.precision,
-            max_batch=plan.key.batch.most,
-            plan=plan.path.absolute(),
-            plan_sha256=plan.sidecar.sha256,
-            device=self.device,
-        )
         try:
-            engine = open_engine(self.manifest, spec)
+            engine = open_engine(self.manifest, self.spec_of(plan))
         except ParityError as error:
             reason = str(error)
             self._note(lambda: self.store.refuse(plan, reason))
@@ -222,6 +214,17 @@ class EnginePlans:
         if self.writes:
             self.store.used(plan)
         return engine
+
+    def spec_of(self, plan: Plan) -> TensorRtSpec:
+        """What an engine process needs to run a plan."""
+        return TensorRtSpec(
+            folder=self.manifest.folder,
+            precision=plan.key.precision,
+            max_batch=plan.key.batch.most,
+            plan=plan.path.absolute(),
+            plan_sha256=plan.sidecar.sha256,
+            device=self.device,
+        )
 
     def plan_of(self, engine: Engine) -> Plan:
         """The plan that an engine which was opened here runs. Raises EngineError."""

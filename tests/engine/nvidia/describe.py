@@ -66,7 +66,7 @@ def _calls(name: str, value: Any) -> list[list[str]]:
 
 def _arguments(text: str) -> list[str]:
     """Of `self: a.B, name: str = x[1, 2]`, and of Boost's `(object)dest [, (object)src=None]`."""
-    if "(" in text.split(",")[0].split(":")[0]:
+    if "(" in text.split(",", maxsplit=1)[0].split(":", maxsplit=1)[0]:
         return re.findall(r"\(\w+\)(\w+)", text)
     depth, plain = 0, ""
     for char in text:

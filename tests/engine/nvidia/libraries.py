@@ -32,11 +32,17 @@ DRIVER = Path(__file__).with_name("driver.c")
 _LOCKS = {name: ROOT / f"requirements/nvidia-{name}.txt" for name in ("old", "10", "11", "source")}
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
 
-_BELOW_TENSORRT = (
-    "createInferBuilder_INTERNAL createInferRefitter_INTERNAL createInferRuntime_INTERNAL "
-    "createNvOnnxParserRefitter_INTERNAL createNvOnnxParser_INTERNAL getBuilderPluginRegistry "
-    "getNvOnnxParserVersion getPluginRegistry initLibNvInferPlugins"
-).split()
+_BELOW_TENSORRT = [
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getNvOnnxParserVersion",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+]
 _SHIM = "from {0} import *\nfrom {0} import __version__\n"
 """What NVIDIA's package `tensorrt` is, over the bindings."""
 

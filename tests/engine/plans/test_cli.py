@@ -172,3 +172,39 @@ def test_without_a_gpu_auto_derives_and_says_why_there_is_no_plan(command, engin
     assert status == 0
     assert "TensorRT cannot run here" in err
     assert not (tmp_path / "plans").exists()
+
+
+def test_the_gpu_bench_tells_speed_shares_and_the_ceiling(
+    simulate, command, station, tmp_path, monkeypatch
+):
+    monkeypatch.setenv(stand_in.REAL_RUNTIME, "1")
+    bench = ["engines", "bench", "tiny", "--runtime", "tensorrt", "--seconds", "0.05"]
+    bench += ["--batch", "1", "--batch", "3"]
+    status, _, err = command(*bench)
+    assert (status, "Give --station FILE or --plans FOLDER" in err) == (2, True)
+    status, _, err = command(*bench, "--station", station)
+    assert status == 1
+    assert "inspector engines build makes one" in err
+
+    assert command("engines", "build", "--runtime", "tensorrt", "--station", station)[0] == 0
+    status, out, err = command(*bench, "--station", station, "--json")
+    assert status == 0, err
+    told = json.loads(out)
+    assert (told["runtime"], told["platform"]["gpu"]) == ("tensorrt", "Simulated GPU")
+    assert [(row["precision"], row["batch"]) for row in told["speeds"]] == [
+        ("int8", 1),
+        ("int8", 3),
+    ]
+    for row in told["speeds"]:
+        assert row["tiles_per_s"] > 0
+        assert row["p50_ms"] <= row["p99_ms"]
+        assert row["of_ceiling"] == pytest.approx(
+            row["tiles_per_s"] / row["ceiling_tiles_per_s"], abs=0.01
+        )
+        assert row["copy_in"] + row["compute"] + row["copy_out"] == pytest.approx(1, abs=0.01)
+    status, out, _ = command(*bench, "--station", station)
+    assert status == 0
+    assert "tiny on TensorRT 10.15.1.29, Simulated GPU" in out
+    print(out)
+    assert "ceiling" in out
+    assert "…" not in out
