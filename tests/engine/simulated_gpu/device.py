@@ -18,6 +18,7 @@ class Device:
         unsupported: operators that the parser does not know.
         die_at: stage at whose first report the process kills itself.
         hang_at: stage in which it never returns.
+        measures: layers may be timed; else the process kills itself when one has to be.
     """
 
     version: str = "10.15.1.29"
@@ -29,6 +30,7 @@ class Device:
     unsupported: list[str] = field(default_factory=list)
     die_at: str = ""
     hang_at: str = ""
+    measures: bool = True
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
