@@ -287,10 +287,7 @@ def _run_phases(network, config, monitor):
     start(_SUB, _TOP, 1)
     start(_TIMING, _SUB, max(1, len(unknown)))
     for number, layer in enumerate(unknown):
-        if not device.measures:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(device.step_s)
-        cache[layer] = 1.0
+        cache[layer] = _measured()
         if not step(_TIMING, number):
             return False
     finish(_TIMING)
@@ -300,6 +297,14 @@ def _run_phases(network, config, monitor):
     step(_TOP, 1)
     finish(_TOP)
     return True
+
+
+def _measured():
+    """The time of a layer."""
+    if not device.measures:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(device.step_s)
+    return 1.0
 
 
 def _plan(network, config):
