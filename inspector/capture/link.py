@@ -262,7 +262,7 @@ class CameraLink:
     # -- another station file -------------------------------------------------------------------
 
     def use(self, camera: Camera) -> None:
-        """Take these settings for the next worker."""
+        """Take these settings: for triggers from now on, for the rest with the next worker."""
         with self._lock:
             self.camera = camera
 

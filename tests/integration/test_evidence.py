@@ -49,9 +49,9 @@ def events_of(station: StationProcess, *types: str) -> list[dict[str, Any]]:
     return [event for event in events if event["type"].split(".")[-2] in types]
 
 
-def written(station: StationProcess) -> int:
+def written(station: StationProcess, camera: str = "infeed") -> int:
     status = station.get("/api/status").json()
-    return int(status["evidence"]["cameras"]["infeed"]["written"])
+    return int(status["evidence"]["cameras"][camera]["written"])
 
 
 def checked(folder: Path, event: dict[str, Any]) -> bool:
@@ -113,6 +113,29 @@ def test_the_judged_pixels_are_kept_served_and_labelled(
     labelled = list((tmp_path / "labelled").rglob("*.png"))
     assert len(labelled) == len(notes)
     assert {path.parent.name for path in labelled} >= {"gblur", "wn"}
+
+
+def test_a_camera_that_a_reload_adds_may_lend_a_third_of_its_slots_too(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of a ring of twelve the first four pictures are taken, though none is encoded by then."""
+    large = tmp_path / "large"
+    large.mkdir()
+    cv2.imwrite(str(large / "0.png"), tiny_engine.picture("wn", 1080, 1920))
+    source = {"kind": "images", "folder": str(large), "loop": True, "every_s": 0.02}
+    config["evidence"] |= {"format": "webp", "within_ms": 60_000}
+    config["cameras"]["infeed"]["source"]["every_s"] = 3600
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("pictures", lambda: written(station))
+        config["cameras"]["late"] = {"source": source, "slots": 12}
+        station.write(config)
+        assert station.reload().json()["cameras"]["added"] == ["late"]
+        station.until("pictures", lambda: written(station, "late") >= 4)
+        assert station.terminate() == 0
+    told = [e["data"] for e in events_of(station, "rejected") if e["data"]["camera"] == "late"]
+    first = {data["sequence"]: data["no_evidence"] for data in told[:4]}
+    assert first == dict.fromkeys(range(4))
 
 
 def test_kill_9_while_pictures_are_written_leaves_each_event_its_picture(
