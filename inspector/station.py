@@ -267,9 +267,7 @@ class Station:
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
         self._triggers = triggers
-        lineup = Lineup(
-            self.config, capture, rulings, camera_events, self.metrics, self._evidence
-        )
+        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics, self._evidence)
         self._make_reloads(lineup)
         self.health.watch(
             [
