@@ -67,6 +67,8 @@ def checked(folder: Path, event: dict[str, Any]) -> bool:
 def test_the_judged_pixels_are_kept_served_and_labelled(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
+    """In the mode of a station's first weeks, whose uncertain frames are wanted most."""
+    config["mode"] = "observe"
     config["evidence"]["keep_uncertain"] = True
     with StationProcess(tmp_path, config) as station:
         station.wait_ready()
@@ -103,7 +105,8 @@ def test_the_judged_pixels_are_kept_served_and_labelled(
 
     # All events beside their pictures are one list for the training, the uncertain too.
     lines = tmp_path / "events.jsonl"
-    lines.write_text("".join(path.read_text() for path in folder.rglob("*.json")))
+    gather = f"find {folder} -name '*.json' -exec cat {{}} + > {lines}"
+    subprocess.run(gather, shell=True, check=True)
     command = ["--events", lines, "--folder", folder, "--out", tmp_path / "labelled"]
     done = subprocess.run(
         [sys.executable, "-m", "train", "evidence", *map(str, command)],
@@ -112,6 +115,9 @@ def test_the_judged_pixels_are_kept_served_and_labelled(
     assert done.returncode == 0, done.stderr
     labelled = list((tmp_path / "labelled").rglob("*.png"))
     assert len(labelled) == len(notes)
+    uncertain = originals["2.png"]
+    assert any(np.array_equal(cv2.imread(str(path)), uncertain) for path in labelled)
+    assert "uncertain" not in {e["data"].get("verdict") for e in events_of(station, "rejected")}
     assert {path.parent.name for path in labelled} >= {"gblur", "wn"}
 
 
