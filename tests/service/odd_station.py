@@ -20,7 +20,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "judge": (Judge, "_patience_s"),
     "capture": (Capture, "_spawn_due"),
     "outbox": (Writer, "_purge_sometimes"),
-    "load": (station, "load_engine"),
+    "load": (station, "load_asked"),
 }
 
 
