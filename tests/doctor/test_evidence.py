@@ -14,9 +14,7 @@ from inspector.doctor.finding import Grade
 from inspector.doctor.state import RunningStation
 from tests.evidence.making import Room
 from tests.rights import only_as_the_mode_says
-from tests.servers.disk import occupy, small_disk
-
-__all__ = ["small_disk"]
+from tests.servers.disk import occupy
 
 MB = 1_000_000
 

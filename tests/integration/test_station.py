@@ -17,13 +17,14 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.engine import tiny_engine
-from tests.integration.kafka_reading import read_with_kcat
+from tests.integration.kafka_reading import outbox_events, read_with_kcat
 from tests.integration.station_process import StationProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.servers.disk import RealDisk
     from tests.servers.kafka import Broker
 
 
@@ -96,6 +97,35 @@ def test_it_ends_in_time_though_neither_disk_nor_broker_take_anything(
             line for line in station.log() if line["message"] == "events were lost at the stop"
         )
         assert lost["events"] > 0
+
+
+def test_it_judges_on_while_its_disk_hangs_and_nothing_is_missing(
+    config: dict[str, Any], real_disk: RealDisk, tmp_path: Path
+) -> None:
+    config["state"] = str(real_disk.at / "state")
+    config["evidence"] = {"min_free_mb": 0, "per_minute": 6000}
+    config["events"] = {"publish_verdicts": True}
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+
+        def judged() -> int:
+            return int(station.camera("infeed")["counters"]["judged"])
+
+        def in_memory() -> int:
+            return int(station.get("/api/status").json()["outbox"]["in_memory"])
+
+        station.until("verdicts", lambda: judged() > 5)
+        with real_disk.hanging():
+            before = judged()
+            station.until("verdicts all the same", lambda: judged() > before + 50, 30)
+            station.until("events that wait", lambda: in_memory() > 50, 30)
+            assert station.get("/livez").status_code == 200
+            assert "inspector_outbox_events" in station.get("/metrics").text
+        station.until("an empty memory", lambda: in_memory() < 20)
+        assert station.terminate() == 0
+    told = [row["event"]["data"] for row in outbox_events(station.file)]
+    frames = [data["sequence"] for data in told if data.get("verdict")]
+    assert sorted(set(frames)) == list(range(max(frames) + 1))
 
 
 def _takes(file: Any, block: bytes) -> bool:
