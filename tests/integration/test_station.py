@@ -184,6 +184,21 @@ def test_a_state_folder_that_cannot_be_used_is_the_users_mistake(
         assert last.startswith(f"inspector: {said}")
 
 
+def test_a_second_station_on_the_state_folder_is_refused_and_the_first_goes_on(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with StationProcess(tmp_path, config) as first:
+        first.wait_ready()
+        with StationProcess(tmp_path, config) as second:
+            assert second.process.wait(60) == 2
+            said = second.log_path.read_text()
+        assert f"in use by process {first.process.pid}: a second station cannot" in said
+        assert "Traceback" not in said
+        judged = first.camera("infeed")["counters"]["judged"]
+        first.until("verdicts", lambda: first.camera("infeed")["counters"]["judged"] > judged)
+        assert first.terminate() == 0
+
+
 def test_secrets_are_nowhere(config: dict[str, Any], silent_broker: str, tmp_path: Path) -> None:
     """Not in the log, not in what is served, not in the arguments of any process."""
     secret = {name: f"hunter2-{name.lower()}" for name in ("CAM_P", "KAFKA_P", "KAFKA_U", "WEB_T")}
