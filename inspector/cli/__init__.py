@@ -43,7 +43,8 @@ _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
     "doctor": _Command(
-        "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
+        "Examine cameras, engine, broker, disks, service, clock and memory; say what to mend.",
+        "doctor",
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),

@@ -212,6 +212,40 @@ def _fact(station: StationProcess) -> dict[str, Any]:
     return dict(next(fact for fact in facts if fact["name"] == "evidence"))
 
 
+def test_a_disk_of_evidence_that_vanishes_stops_no_event_and_is_taken_again(
+    config: dict[str, Any], small_disk: Path, tmp_path: Path
+) -> None:
+    config["evidence"]["folder"] = str(small_disk / "evidence")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("pictures", lambda: written(station) > 5)
+        _run("mount", "--bind", small_disk, elsewhere)
+        _run("umount", "-l", small_disk)
+        station.until("word", lambda: not _fact(station)["ok"])
+        assert "No such file or directory" in _fact(station)["detail"]
+        assert station.get("/readyz").status_code == 200
+        judged = station.camera("infeed")["counters"]["judged"]
+        station.until("more", lambda: station.camera("infeed")["counters"]["judged"] > judged + 10)
+        assert list(small_disk.iterdir()) == [], "nothing is written beneath it"
+        _run("mount", "--bind", elsewhere, small_disk)
+        _run("umount", "-l", elsewhere)
+        station.until("well", lambda: _fact(station)["ok"])
+        before = written(station)
+        station.until("pictures again", lambda: written(station) > before)
+        assert station.terminate() == 0
+    told = [event["data"] for event in events_of(station, "rejected")]
+    assert [data["sequence"] for data in told] == sorted({data["sequence"] for data in told})
+    assert "unwritable" in {data["no_evidence"] for data in told}
+    for event in events_of(station, "rejected"):
+        checked(small_disk / "evidence", event)
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True)
+
+
 def test_a_folder_that_cannot_be_used_stops_no_event(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
