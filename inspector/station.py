@@ -21,8 +21,7 @@ from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
-from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
+from inspector.engine.load import load_asked, stages_of
 from inspector.errors import EngineError, TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
@@ -191,7 +190,7 @@ class Station:
         evidence = Evidence(
             self.folder / asked.folder,
             asked,
-            slots={name: camera.slots for name, camera in self.config.cameras.items()},
+            slots=self.config.slots(),
             stored=outbox.documents,
             on_seconds=lambda step, took: seconds.labels(step).observe(took),
         )
@@ -199,20 +198,10 @@ class Station:
         return evidence
 
     def _load_engines(self) -> Iterator[tuple[str, Engine]]:
-        asked = self.config.engine
-        for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-            if name is None:
-                continue
+        for stage, name in stages_of(self.config.engine):
             self.health.step = f"loading engine {name}"
             try:
-                engine = load_engine(
-                    find_engine(name, asked.folder),
-                    runtime=asked.runtime,
-                    precision=asked.precision,
-                    max_batch=asked.max_batch,
-                    threads=asked.threads,
-                    fallback=asked.fallback,
-                )
+                engine = load_asked(name, self.config.engine)
             except EngineError as error:
                 msg = f"the station cannot serve: {error}"
                 raise UserError(msg) from error
@@ -278,7 +267,7 @@ class Station:
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
         self._triggers = triggers
-        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
+        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics, self._evidence)
         self._make_reloads(lineup)
         self.health.watch(
             [
