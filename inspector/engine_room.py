@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 
 from inspector.choices import Choice, Choices
+from inspector.engine.load import stages_of
 from inspector.engine.manifest import find_engine
 from inspector.engine.occupying import open_occupant
 from inspector.engine.seat import Seat
@@ -113,10 +114,7 @@ class EngineRoom:
             NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
             UserError: an engine cannot serve.
         """
-        asked = self._config().engine
-        for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-            if name is None:
-                continue
+        for stage, name in stages_of(self._config().engine):
             on_step(f"loading engine {name}")
             try:
                 used, occupant, note = self._first(stage, name)
@@ -152,8 +150,8 @@ class EngineRoom:
                     f"{choice.name} was activated on {choice.at} and cannot judge: {error}; "
                     f"{name} judges, which the station file names"
                 )
-                return name, open_occupant(self._folder_of(name), self._config().engine), note
-        return name, open_occupant(self._folder_of(name), self._config().engine), None
+                return name, open_occupant(name, self._config().engine), note
+        return name, open_occupant(name, self._config().engine), None
 
     def activate(self, name: str, stage: str, origin: str) -> Activation:
         """Have another engine judge, from one batch to the next. Takes seconds; never raises.
@@ -191,7 +189,7 @@ class EngineRoom:
         if seat is None:
             return Activation("refused", f"this station has no {stage} engine to replace")
         try:
-            self._folder_of(name)
+            find_engine(name, self._config().engine.folder)
         except UserError as error:
             return Activation("unknown engine", str(error))
         occupant = self._open(name)
@@ -227,16 +225,12 @@ class EngineRoom:
 
     def _named(self, stage: str) -> str:
         """The engine that the station file names."""
-        asked = self._config().engine
-        return asked.screen if stage == "screen" else asked.confirm or ""
-
-    def _folder_of(self, name: str) -> Path:
-        return find_engine(name, self._config().engine.folder)
+        return dict(stages_of(self._config().engine))[stage]
 
     def _open(self, name: str) -> Occupant:
         """A warm engine that the policies can work with. Raises EngineError, UserError."""
         config = self._config()
-        occupant = open_occupant(self._folder_of(name), config.engine)
+        occupant = open_occupant(name, config.engine)
         try:
             _check_policies(config, occupant.engine)
         except BaseException:
