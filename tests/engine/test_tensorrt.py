@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -22,6 +22,9 @@ from tests.engine import tiny_engine
 from tests.engine.simulated_gpu import SITE
 from tests.engine.simulated_gpu.machine import Failure, machine
 from tests.engine.simulated_gpu.plan import make_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WAIT_S = 30
 MOST = 5

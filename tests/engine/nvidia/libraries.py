@@ -108,7 +108,7 @@ def environment(*parts: str, driver: str | None = None) -> dict[str, str]:
     elif "lean" not in parts:
         libraries.append(folder / "below")
     if driver is not None:
-        libraries.append(folder / "driver")
+        libraries.append(folder / ("driver-pycuda" if "pycuda" in parts else "driver"))
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith("CUDA")},
         "PYTHONPATH": os.pathsep.join(map(str, modules)),
@@ -211,7 +211,7 @@ def _driver() -> None:
     more = sorted(n for n in wanted if n.startswith("cu") and f" {n}(" not in source)
     more = [name for name in more if not name.startswith("cuda")]
     rest = "\n".join(f"int {name}(void) {{ return NO_DEVICE; }}" for name in more)
-    _compile(CACHE / "driver" / "libcuda.so.1", source + rest)
+    _compile(CACHE / "driver-pycuda" / "libcuda.so.1", source + rest)
 
 
 _WHOLE = "org.bytedeco:tensorrt:10.15-1.5.13:jar:linux-x86_64-redist"

@@ -64,12 +64,9 @@ def mentioned(path):
     """`tensorrt` and `pycuda.driver` names in a file, as long as they are written in one go."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        parts = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if isinstance(node, ast.Name) and node.id in IMPORTED_AS and parts:
-            found.add((IMPORTED_AS[node.id], ".".join(reversed(parts))))
+        dotted = re.fullmatch(r"(trt|cuda)\.([\w.]+)", ast.unparse(node))
+        if isinstance(node, ast.Attribute) and dotted:
+            found.add((IMPORTED_AS[dotted[1]], dotted[2]))
     return sorted(found)
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.nvidia import libraries
 from tests.engine.nvidia.test_conformity import ROOT, USERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(900)  # mypy reads all of the bindings, the first time
 _STUBGEN = "from mypy.stubgen import main; main()"

@@ -52,7 +52,7 @@ class Failure:
     kind: str
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A call that fails; the faces turn it into the exception or the result of their library."""
 
     def __init__(self, name: str, reason: str, kind: str) -> None:
@@ -141,7 +141,7 @@ class Machine:
     # --- calls ------------------------------------------------------------------------------------
 
     def call(self, name: str, *, needs_context: bool = True) -> None:
-        """One call of a library. Raises Refused where it fails."""
+        """One call of a library. Raises RefusedError where it fails."""
         with self._lock:
             number = len(self.calls)
             self.calls.append(name)
@@ -157,7 +157,7 @@ class Machine:
             self.run_some()
 
     def _refuse(self, name: str, kind: str) -> None:
-        raise Refused(name, REASONS[kind], kind)
+        raise RefusedError(name, REASONS[kind], kind)
 
     def check_thread(self, name: str) -> None:
         """The caller must be the one thread that has the context."""
@@ -168,7 +168,7 @@ class Machine:
     def wrong(self, what: str) -> None:
         """Something that a real GPU would answer with nonsense, sooner or later."""
         self.faults.append(what)
-        raise Refused(what, "misuse", "refused")
+        raise RefusedError(what, "misuse", "refused")
 
     def count(self, kind: str, by: int) -> None:
         """So many more of something that must be given back."""
@@ -258,7 +258,7 @@ class Machine:
                 return block.data[start : start + size], block.written[start : start + size]
         self.lost = True
         self.faults.append(f"device memory at {address:#x} is not there for {size} bytes")
-        raise Refused("work", REASONS["lost"], "lost")
+        raise RefusedError("work", REASONS["lost"], "lost")
 
     # --- streams ----------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ class Machine:
                     return False
                 self.done_work += 1
                 work.end()
-            except Refused:
+            except RefusedError:
                 self.lost = True
                 return False
             line.work.popleft()

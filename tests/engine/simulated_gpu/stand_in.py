@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from inspector.doctor import gpu
 from inspector.engine import best
 from inspector.engine.nvidia.report import Gpu, Library, NvidiaReport
 from inspector.engine.plans import building, engine_plans
@@ -38,7 +39,7 @@ def device() -> Device:
 def report(index: int = 0) -> NvidiaReport:
     """What the probe would find."""
     there = device()
-    gpu = Gpu(
+    card = Gpu(
         index=index,
         name=there.gpu,
         uuid="0" * 32,
@@ -48,7 +49,7 @@ def report(index: int = 0) -> NvidiaReport:
         driver=there.driver,
         cuda="13.0",
     )
-    return NvidiaReport(gpu, Library(there.version, 13), Library("2026.1", 13))
+    return NvidiaReport(card, Library(there.version, 13), Library("2026.1", 13))
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def changes():
     """What a simulated GPU puts where this process would look for a real one."""
     kept = building._KEPT_VARIABLES
     yield best, "ask_nvidia", report
+    yield gpu, "ask_nvidia", report
     yield building, "BUILDER", "tests.engine.simulated_gpu.builder_process"
     yield building, "_KEPT_VARIABLES", kept if VARIABLE in kept else (*kept, VARIABLE)
     yield engine_plans, "TensorRtSpec", _spec

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.engine.simulated_gpu.machine import Block, Refused, Work, machine
+from tests.engine.simulated_gpu.machine import Block, RefusedError, Work, machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ class event_flags(enum.IntFlag):  # noqa: N801 - PyCUDA's name
 def _failing() -> Iterator[None]:
     try:
         yield
-    except Refused as error:
+    except RefusedError as error:
         raise _ERRORS[error.kind](str(error)) from None
 
 

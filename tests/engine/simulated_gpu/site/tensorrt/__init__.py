@@ -26,7 +26,7 @@ from tests.engine.simulated_gpu.building import (
     OnnxParser,
     ParserError,
 )
-from tests.engine.simulated_gpu.machine import Line, Refused, Work, machine
+from tests.engine.simulated_gpu.machine import Line, RefusedError, Work, machine
 from tests.engine.simulated_gpu.plan import CAPABILITY, VERSION, open_plan
 
 __version__ = VERSION
@@ -87,12 +87,16 @@ class ILogger:
         raise NotImplementedError
 
 
+def _say(logger: ILogger, what: str) -> None:
+    logger.log(ILogger.Severity.ERROR, what)
+
+
 def _call(name: str, logger: ILogger) -> bool:
     """Whether a call went well; where not, the log says why, as TensorRT has it."""
     try:
         machine.call(name)
-    except Refused as error:
-        logger.log(ILogger.Severity.ERROR, f"{name}: Error Code 1: Cuda Runtime ({error.reason})")
+    except RefusedError as error:
+        _say(logger, f"{name}: Error Code 1: Cuda Runtime ({error.reason})")
         return False
     return True
 
@@ -110,11 +114,11 @@ class Runtime:
         try:
             facts, model = open_plan(serialized_engine)
         except ValueError as error:
-            self._logger.log(ILogger.Severity.ERROR, f"IRuntime::deserializeCudaEngine: {error}")
+            _say(self._logger, f"IRuntime::deserializeCudaEngine: {error}")
             return None
         if (facts["version"], facts["compute_capability"]) != (__version__, CAPABILITY):
-            self._logger.log(
-                ILogger.Severity.ERROR,
+            _say(
+                self._logger,
                 f"The engine plan file is not compatible with this version of TensorRT, "
                 f"expecting library version {__version__} got {facts['version']}",
             )
