@@ -41,7 +41,7 @@ class Choice:
 
 
 class Choices:
-    """The choices of one station, by stage. Thread-safe.
+    """The choices of one station, by stage. Thread-safe; reads its file once, when first asked.
 
     Args:
         folder: the state folder; made by whoever owns it.
@@ -50,21 +50,31 @@ class Choices:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._lock = threading.Lock()
+        self._known: dict[str, Choice] | None = None
 
     def get(self, stage: str, instead_of: str) -> Choice | None:
         """The choice that holds while the station file names `instead_of`, if there is one."""
         with self._lock:
-            choice = self._read().get(stage)
+            choice = self._all().get(stage)
         return choice if choice is not None and choice.instead_of == instead_of else None
 
     def put(self, stage: str, choice: Choice | None) -> None:
-        """Remember a choice, or that the station file holds. Raises OSError."""
+        """Remember a choice, or that the station file holds.
+
+        Raises:
+            OSError: the disk does not take it; it holds all the same, until the end of the process.
+        """
         with self._lock:
-            choices = self._read()
-            choices.pop(stage, None)
+            choices = {name: one for name, one in self._all().items() if name != stage}
             if choice is not None:
                 choices[stage] = choice
+            self._known = choices
             self._write({name: asdict(one) for name, one in choices.items()})
+
+    def _all(self) -> dict[str, Choice]:
+        if self._known is None:
+            self._known = self._read()
+        return self._known
 
     def _read(self) -> dict[str, Choice]:
         try:

@@ -17,6 +17,7 @@ import structlog
 
 from inspector.choices import Choice, Choices
 from inspector.engine.best import open_best
+from inspector.engine.load import stages_of
 from inspector.engine.manifest import find_engine
 from inspector.engine.plans.building import BuildStoppedError
 from inspector.engine.plans.store import Plans
@@ -123,10 +124,7 @@ class EngineRoom:
             NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
             UserError: an engine cannot serve.
         """
-        asked = self._config().engine
-        for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-            if name is None:
-                continue
+        for stage, name in stages_of(self._config().engine):
             on_step(f"loading engine {name}")
             try:
                 used, occupant, note = self._first(stage, name, on_step, stopped)
@@ -209,7 +207,7 @@ class EngineRoom:
         if seat is None:
             return Activation("refused", f"this station has no {stage} engine to replace")
         try:
-            self._folder_of(name)
+            find_engine(name, self._config().engine.folder)
         except UserError as error:
             return Activation("unknown engine", str(error))
         occupant = self._open(name)
@@ -247,27 +245,26 @@ class EngineRoom:
 
     def _named(self, stage: str) -> str:
         """The engine that the station file names."""
-        asked = self._config().engine
-        return asked.screen if stage == "screen" else asked.confirm or ""
-
-    def _folder_of(self, name: str) -> Path:
-        return find_engine(name, self._config().engine.folder)
+        return dict(stages_of(self._config().engine))[stage]
 
     def _best(
-        self, name: str, on_step: Callable[[str], None], stopped: Callable[[], bool]
+        self, name: str, on_step: Callable[[str], None] | None, stopped: Callable[[], bool]
     ) -> Occupant:
+        """The best that there is for an engine; `on_step`: a build may be waited for."""
         asked = self._config().engine
         plans = Plans(self._folder / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
 
         def on_stage(key: PlanKey, said: Stage) -> None:
-            on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
+            if on_step is not None:
+                on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
 
-        return open_best(self._folder_of(name), asked, plans, on_stage=on_stage, stopped=stopped)
+        wait = None if on_step is None else on_stage
+        return open_best(name, asked, plans, on_stage=wait, stopped=stopped)
 
     def _open(
         self,
         name: str,
-        on_step: Callable[[str], None] = lambda _: None,
+        on_step: Callable[[str], None] | None = None,
         stopped: Callable[[], bool] = bool,
     ) -> Occupant:
         """A warm engine that the policies can work with. Raises EngineError, UserError."""

@@ -37,5 +37,7 @@ def test_a_damaged_file_is_no_choice_and_is_replaced_by_the_next(tmp_path, conte
 
 
 def test_a_folder_that_takes_no_file_is_told(tmp_path):
+    choices = Choices(tmp_path / "none")
     with pytest.raises(OSError, match="No such file or directory"):
-        Choices(tmp_path / "none").put("screen", CHOICE)
+        choices.put("screen", CHOICE)
+    assert choices.get("screen", "first") == CHOICE, "it judges, and can be rolled back"

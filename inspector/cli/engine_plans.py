@@ -49,20 +49,20 @@ class Place:
     """The plans of a station, or of a folder.
 
     Attributes:
-        engines: engine folders, by what the user asked for.
+        engines: their names, by what the user asked for.
         asked: how they are to run.
     """
 
     store: Plans
-    engines: tuple[Path, ...]
+    engines: tuple[str, ...]
     asked: EngineSection
 
     def plans(self) -> Iterator[EnginePlans]:
         """The plans of each engine on this box. Raises EngineError where TensorRT cannot run."""
         from inspector.engine.best import plans_here
 
-        for folder in self.engines:
-            yield plans_here(folder, self.asked, self.store)
+        for name in self.engines:
+            yield plans_here(name, self.asked, self.store)
 
 
 def asked_of(station: Path | None, plans: Path | None) -> tuple[EngineSection, Plans | None]:
@@ -99,6 +99,7 @@ def place_of(
     device: int | None,
 ) -> Place | None:
     """The plans that the user means; None where no place is named. Raises UserError."""
+    from inspector.engine.load import stages_of
     from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
 
     asked, store = asked_of(station, plans)
@@ -107,17 +108,19 @@ def place_of(
     if name is not None:
         names = [name]
     elif station is not None:
-        names = [one for one in (asked.screen, asked.confirm) if one is not None]
+        names = [one for _, one in stages_of(asked)]
     else:
         names = engine_names(engines or shipped_engines_folder())
     wanted = {
         "precision": None if precision == "auto" else precision,
         "max_batch": max_batch,
         "device": device,
+        "folder": engines,
     }
     changed = {key: value for key, value in wanted.items() if value is not None}
-    folders = [find_engine(one, engines or asked.folder) for one in names]
-    return Place(store, tuple(folders), asked.model_copy(update=changed))
+    for one in names:
+        find_engine(one, engines or asked.folder)
+    return Place(store, tuple(names), asked.model_copy(update=changed))
 
 
 def build_plans(place: Place, *, again: bool) -> list[dict[str, Any]]:

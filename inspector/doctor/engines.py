@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inspector.doctor.finding import Finding, Grade
 from inspector.engine.bench import tiles_per_s
 from inspector.engine.best import open_now
-from inspector.engine.manifest import find_engine
+from inspector.engine.load import stages_of
 from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
@@ -27,16 +27,15 @@ def check_engines(asked: EngineSection, store: Plans) -> Iterator[Finding]:
     Args:
         store: the station's plans.
     """
-    for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-        if name is not None:
-            yield _check(stage, name, asked, store)
+    for stage, name in stages_of(asked):
+        yield _check(stage, name, asked, store)
 
 
 def _check(stage: str, name: str, asked: EngineSection, store: Plans) -> Finding:
     what = f"{stage} {name}"
     expected = "its golden tiles, in the runtime and precision asked for"
     try:
-        engine = open_now(find_engine(name, asked.folder), asked, store)
+        engine = open_now(name, asked, store)
     except UserError as error:
         remedy = "correct engine in the station file"
         return Finding("engine", what, Grade.MISTAKE, str(error), expected, remedy)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from inspector.doctor.finding import Finding, Grade
 from inspector.engine.best import plans_here
-from inspector.engine.manifest import find_engine
+from inspector.engine.load import stages_of
 from inspector.engine.plans.overview import overview
 from inspector.errors import EngineError, UserError
 
@@ -42,11 +42,7 @@ def check_plans(asked: EngineSection, store: Plans) -> Iterator[Finding]:
     if asked.runtime == "openvino":
         return
     try:
-        engines = [
-            plans_here(find_engine(name, asked.folder), asked, store)
-            for name in (asked.screen, asked.confirm)
-            if name is not None
-        ]
+        engines = [plans_here(name, asked, store) for _, name in stages_of(asked)]
     except (EngineError, UserError):
         return  # told under gpu and engine
     expected = f"a plan for this box in {store.folder}"

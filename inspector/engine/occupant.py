@@ -50,7 +50,9 @@ class Occupant:
         """The standby as it serves: marked as degraded, with the reason."""
         if self.standby is None:
             return None
-        return replace(self.standby, degraded=f"{why}; {self.standby.info.runtime} stands in")
+        info, instead = self.engine.info, self.standby.info.runtime
+        said = f"{info.name} on {info.runtime}: {why}; {instead} stands in"
+        return replace(self.standby, degraded=said)
 
 
 Word = Literal["activated", "rolled back", "lost", "restored", "upgraded"]

@@ -5,33 +5,27 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inspector.engine.load import load_engine
+from inspector.engine.load import load_asked
 from inspector.engine.occupant import Occupant
 from inspector.engine.process.opening import open_engine
 from inspector.engine.process.spec import OpenVinoSpec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from inspector.config.station import Engine as EngineSection
 
 
-def open_occupant(folder: Path, asked: EngineSection) -> Occupant:
-    """Make the engine in a folder ready to serve on the processor; takes seconds.
+def open_occupant(name: str, asked: EngineSection) -> Occupant:
+    """Make an engine ready to serve on the processor; takes seconds.
 
     Raises:
+        UserError: there is no engine of that name.
         EngineError: as `load_engine`.
     """
-    engine = load_engine(
-        folder,
-        precision=asked.precision,
-        max_batch=asked.max_batch,
-        threads=asked.threads,
-    )
+    engine = load_asked(name, asked)
     if not asked.own_process:
         return Occupant(engine)
-    info = engine.info
-    spec = OpenVinoSpec(folder, info.precision, engine.runtime.max_batch, asked.threads)  # type: ignore[arg-type]
+    folder, precision = engine.manifest.folder, engine.parity.precision
+    spec = OpenVinoSpec(folder, precision, engine.runtime.max_batch, asked.threads)
     revive = partial(open_engine, engine.manifest, spec)
     try:
         fresh = revive()

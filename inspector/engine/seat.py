@@ -9,6 +9,7 @@ verdict, from the engine that judged it, with that engine's own labels and thres
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,9 @@ _log = structlog.get_logger("inspector.engine")
 
 MOST_FAILURES = 3
 """Batches in a row that may fail before the engine counts as failed; a lost one fails at once."""
+
+PROVEN_S = 600.0
+"""An engine that served so long after its activation is not rolled back if it has a standby."""
 
 LEAVE_S, END_S = 10.0, 1.0
 """Longest wait for the last batches of an engine that leaves, and at the end of the station."""
@@ -72,6 +76,7 @@ class Seat:
         self._failed: str | None = None  # why the occupant's own engine does not judge
         self._occupant = occupant if isinstance(occupant, Occupant) else Occupant(occupant)
         self._before: Occupant | None = None
+        self._activated_s = 0.0
         self._serving = self._occupant.engine
         self._again = ThreadPoolExecutor(1, thread_name_prefix=f"seat-{stage}")
         self._recovery = Recovery(stage, patience or Patience(), self._accept)
@@ -132,7 +137,8 @@ class Seat:
                 one (a standby) stays.
             why: for the change that is told.
             word: for the same.
-            keep: keep the present one for `roll_back`, if its engine works.
+            keep: make the present one, if it works, the one that `roll_back` goes back to; else
+                that stays who it is.
 
         Raises:
             EngineError: the seat is closed; the occupant stays the caller's.
@@ -142,7 +148,9 @@ class Seat:
                 msg = f"{self._stage}: the station stops, no other engine is taken"
                 raise EngineError(msg)
             left, served = [self._occupant, self._before], self._serving
-            self._before = self._occupant if keep and self._failed is None else None
+            if keep:
+                self._before = self._occupant if self._failed is None else None
+                self._activated_s = time.monotonic()
             self._seat(occupant)
             change = self._change(word, why, served, asked=True)
         self._on_change(change)
@@ -249,11 +257,13 @@ class Seat:
             if not ours or self._failed is not None or self._closed:
                 return
             left, served = self._occupant, self._serving
-            if self._before is not None:
+            comes_back = left.standby is not None or left.revive is not None
+            proven = comes_back and time.monotonic() - self._activated_s >= PROVEN_S
+            if self._before is not None and not proven:
                 before, self._before = self._before, None
                 self._seat(before)
                 change = self._change("rolled back", why, served)
-            elif left.standby is None and left.revive is None:
+            elif not comes_back:
                 return  # nothing is there to judge in its place, and it may get well by itself
             else:
                 self._failed = why

@@ -179,7 +179,7 @@ def test_a_lost_engine_s_frames_are_judged_by_the_standby_and_a_fresh_one_takes_
     assert {v.cause for v in verdicts} == {None}
     assert {v.label for v in verdicts} == {"gblur"}
     assert all(v.engine == replace(standby.runtime.info, degraded=True) for v in verdicts)
-    assert b.seat.engine.degraded == "it was killed by signal 9; fake stands in"
+    assert b.seat.engine.degraded == "first on fake: it was killed by signal 9; fake stands in"
     gate.set()
     until(lambda: b.seat.engine is fresh)
     b.put(1)
@@ -302,6 +302,36 @@ def test_an_activated_engine_that_goes_wrong_makes_room_for_the_one_before(bench
     assert b.words() == ["activated", "rolled back"]
     assert [change.asked for change in b.changes] == [True, False]
     assert b.seat.before is None
+
+
+@pytest.mark.parametrize("standby", [True, False])
+def test_an_engine_that_has_proved_itself_is_lost_and_not_rolled_back(
+    bench, fake, monkeypatch, standby
+):
+    """Where nothing could stand in for it, the one before is still better than none."""
+    monkeypatch.setattr("inspector.engine.seat.PROVEN_S", 0.0)
+    first, second = fake(), fake("second", home=1)
+    b = bench(Occupant(first))
+    stand_in = fake("standby", home=1) if standby else None
+    b.seat.replace(Occupant(second, stand_in), "asked", word="activated", keep=True)
+    second.runtime.lose()
+    b.put(1)
+    (verdict,) = b.wait(1)
+    assert verdict.engine.name == ("standby" if standby else "first")
+    assert b.words() == ["activated", "lost" if standby else "rolled back"]
+    assert (b.seat.before is first) is standby
+
+
+def test_an_upgrade_keeps_the_way_back(bench, fake):
+    first, second, third = fake(), fake("second"), fake("third")
+    b = bench(Occupant(first))
+    b.seat.replace(Occupant(second), "asked", word="activated", keep=True)
+    b.seat.replace(Occupant(third, standby=second), "its plan is ready", word="activated")
+    assert b.seat.before is first
+    b.seat.roll_back("asked")
+    assert b.seat.engine is first
+    assert second.runtime._closed
+    assert third.runtime._closed
 
 
 def test_rolling_back_by_command(bench, fake):

@@ -14,8 +14,7 @@ import pytest
 
 from tests.engine import tiny_engine
 from tests.engine.simulated_gpu import program, stand_in
-from tests.engine.simulated_gpu.builder_process import VARIABLE
-from tests.engine.simulated_gpu.building import Device
+from tests.engine.simulated_gpu.device import VARIABLE, Device
 from tests.integration.station_process import StationProcess
 from tests.integration.test_engines import engine_processes, post
 
@@ -253,8 +252,36 @@ def test_without_a_fallback_and_without_a_plan_it_ends_with_status_3(
         assert running.process.wait(60) == 3
         said = running.log_path.read_text()
         assert "the GPU's memory is full" in said
-        assert "no other runtime is allowed" in said
+        assert "mend that, or allow openvino under engine.fallback" in said
         assert "Traceback" not in said
+
+
+def test_told_to_stop_while_it_waits_for_its_plan_it_ends_at_once(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["engine"]["fallback"] = "none"
+    with station(tmp_path, config, hang_at="Timing graph nodes") as running:
+        lock = running.state / "plans" / "builder.lock"
+        running.until("builder", lambda: lock.exists() and lock.read_text())
+        assert running.terminate() == 0
+        assert running.log()[-1]["message"] == "stopped before it was ready"
+
+
+def test_without_a_fallback_an_engine_without_a_plan_is_not_activated(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    tiny_engine.make(tmp_path / "engines", "other")
+    config["engine"]["fallback"] = "none"
+    with station(tmp_path, config) as running:
+        running.wait_ready()
+        answer = post(running, "/api/engines/other/activate")
+        assert answer.status_code == 422
+        said = answer.json()["detail"]
+        assert said == (
+            "no plan of other yet; run inspector engines build other first, for this station"
+        )
+        assert (engine(running)["name"], engine(running)["runtime"]) == ("tiny", "tensorrt")
+        assert running.terminate() == 0
 
 
 def test_two_stations_share_one_folder_and_one_build(

@@ -150,7 +150,7 @@ class _Logger(trt.ILogger):  # type: ignore[misc] # the bindings ship no types
 
     def log(self, severity: Any, msg: str) -> None:
         """Called by TensorRT, from any of its threads."""
-        if severity in {trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR}:
+        if severity in {trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR}:
             self._errors.append(" ".join(msg.split()))
 
     def why(self) -> str:

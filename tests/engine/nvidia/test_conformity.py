@@ -24,6 +24,13 @@ ROOT = Path(__file__).parents[3]
 KEPT = Path(__file__).with_name("pycuda-2026.1.json")
 """What `describe` says of the real PyCUDA, which takes minutes to compile."""
 IMPORTED_AS = {"trt": "tensorrt", "cuda": "pycuda.driver"}
+BUILDING = {
+    "Builder", "BuilderFlag", "IBuilderConfig", "IHostMemory", "INetworkDefinition",
+    "IOptimizationProfile", "IProgressMonitor", "ITensor", "ITimingCache", "MemoryPoolType",
+    "NetworkDefinitionCreationFlag", "OnnxParser", "ParserError",
+}  # fmt: skip
+BY_NAME = {"NetworkDefinitionCreationFlag.STRONGLY_TYPED"}
+"""Values that differ between 10 and 11; our code takes them by name."""
 USERS = [
     path
     for path in sorted((ROOT / "inspector").rglob("*.py"))
@@ -96,6 +103,8 @@ def test_every_name_that_we_mention_is_there(path, which):
 @pytest.mark.parametrize("which", ["10", "11", "lean", "pycuda"])
 def test_the_simulated_gpu_has_nothing_that_the_real_libraries_lack(which):
     faked = simulated("pycuda.driver" if which == "pycuda" else "tensorrt")["names"]
+    if which == "lean":  # it runs plans and builds none
+        faked = {name: faked[name] for name in faked if name.split(".")[0] not in BUILDING}
     assert len(faked) > 20
     faults = [fault for name in faked for fault in differences(name, faked[name], real(which))]
     assert faults == []
@@ -107,9 +116,10 @@ def differences(name, ours, library):
     if theirs is None:
         yield f"{name} is not there"
     elif ours["kind"] == "enumeration":
+        found = theirs.get("values", {})
         for key, value in ours["values"].items():
-            if theirs.get("values", {}).get(key) != value:
-                yield f"{name}.{key} is {theirs.get('values', {}).get(key)}, not {value}"
+            if found.get(key) != value and not (key in found and f"{name}.{key}" in BY_NAME):
+                yield f"{name}.{key} is {found.get(key)}, not {value}"
     elif ours["kind"] == "class":
         if "Exception" in ours["bases"] and ours["bases"] != theirs["bases"]:
             yield f"{name} derives from {theirs['bases']}"

@@ -1,10 +1,10 @@
-"""The building half of a simulated TensorRT: behaviour where the real one has it, and no more.
+"""The building half of the simulated TensorRT: behaviour where the real one has it, and no more.
 
 It reads the ONNX file with onnx, refuses what the real parser would refuse, reports its phases from
 threads of its own, measures its "layers" once and then takes them from the timing cache, and runs
 out of memory where the device is said to be full. What is used in another way than the real library
 allows is a `MisuseError`, not a shrug. Its plan is a header and the ONNX file, so that the runtime
-half can run it (`opened`).
+half can run it (`plan.open_plan`).
 """
 
 from __future__ import annotations
@@ -16,64 +16,22 @@ import os
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass, field
 
 import onnx
+import tensorrt
 
-MAGIC = b"simulated plan\n"
+from tests.engine.simulated_gpu.device import Device
+from tests.engine.simulated_gpu.plan import MAGIC
+
+_KINDS = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.UINT8: "UINT8"}
 
 
 class MisuseError(BaseException):
     """The library was called in a way that the real one does not allow."""
 
 
-@dataclass
-class Device:
-    """The simulated machine.
-
-    Attributes:
-        free_mb: GPU memory that a build may take.
-        step_s: time of one timed layer.
-        unsupported: operators that the parser does not know.
-        die_at: stage at whose first report the process kills itself.
-        hang_at: stage in which it never returns.
-    """
-
-    version: str = "10.15.1.29"
-    gpu: str = "Simulated GPU"
-    compute_capability: str = "8.7"
-    driver: str = "580.65.06"
-    free_mb: int = 8192
-    step_s: float = 0.0
-    unsupported: list[str] = field(default_factory=list)
-    die_at: str = ""
-    hang_at: str = ""
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-
 device = Device()
 """The one that the process has."""
-
-
-class Severity(enum.IntEnum):
-    INTERNAL_ERROR = 0
-    ERROR = 1
-    WARNING = 2
-    INFO = 3
-    VERBOSE = 4
-
-
-class ILogger:
-    Severity = Severity
-    INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
-
-    def __init__(self):
-        self._made = True
-
-    def log(self, severity, msg):
-        raise NotImplementedError
 
 
 class IProgressMonitor:
@@ -91,7 +49,6 @@ class IProgressMonitor:
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
-    EXPLICIT_BATCH = 0
     STRONGLY_TYPED = 1
 
 
@@ -100,23 +57,7 @@ class MemoryPoolType(enum.IntEnum):
 
 
 class BuilderFlag(enum.IntEnum):
-    TF32 = 7
-
-
-class DataType(enum.Enum):
-    FLOAT = "float32"
-    UINT8 = "uint8"
-    HALF = "float16"
-    INT8 = "int8"
-
-
-float32, uint8 = DataType.FLOAT, DataType.UINT8
-_KINDS = {
-    onnx.TensorProto.FLOAT: DataType.FLOAT,
-    onnx.TensorProto.UINT8: DataType.UINT8,
-    onnx.TensorProto.FLOAT16: DataType.HALF,
-    onnx.TensorProto.INT8: DataType.INT8,
-}
+    TF32 = 6
 
 
 class IHostMemory:
@@ -133,15 +74,15 @@ class IHostMemory:
 class ITensor:
     def __init__(self, value):
         self.name = value.name
-        self.dtype = _KINDS[value.type.tensor_type.elem_type]
+        self.dtype = tensorrt.DataType[_KINDS[value.type.tensor_type.elem_type]]
         dims = value.type.tensor_type.shape.dim
         self.shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in dims)
 
 
 class INetworkDefinition:
     def __init__(self, flags):
-        self.flags = flags
-        self.model = None
+        self._flags = flags
+        self._model = None
 
     @property
     def num_inputs(self):
@@ -159,7 +100,7 @@ class INetworkDefinition:
 
     @property
     def _graph(self):
-        return self.model.graph
+        return self._model.graph
 
 
 class ParserError:
@@ -178,7 +119,7 @@ class ParserError:
 
 class OnnxParser:
     def __init__(self, network, logger):
-        if not isinstance(network, INetworkDefinition) or not isinstance(logger, ILogger):
+        if not isinstance(network, INetworkDefinition) or not logger._made:
             raise MisuseError("OnnxParser(network, logger)")
         self._network, self._logger = network, logger
         self._errors = []
@@ -201,26 +142,26 @@ class OnnxParser:
                 self._errors.append(ParserError(node, f"No importer registered for {node.op_type}"))
         if self._errors:
             return False
-        self._network.model = parsed
+        self._network._model = parsed
         return True
 
 
 class IOptimizationProfile:
     def __init__(self):
-        self.shapes = {}
+        self._shapes = {}
 
     def set_shape(self, input, min, opt, max):  # noqa: A002 - the library's own names
         if not all(a <= b <= c for a, b, c in zip(min, opt, max, strict=True)):
             raise ValueError("invalid profile")
-        self.shapes[input] = (tuple(min), tuple(opt), tuple(max))
+        self._shapes[input] = (tuple(min), tuple(opt), tuple(max))
 
 
 class ITimingCache:
     def __init__(self, measured):
-        self.measured = dict(measured)
+        self._measured = dict(measured)
 
     def serialize(self):
-        of = {"version": device.version, "gpu": device.gpu, "measured": self.measured}
+        of = {"version": device.version, "gpu": device.gpu, "measured": self._measured}
         return IHostMemory(json.dumps(of).encode())
 
 
@@ -228,35 +169,35 @@ class IBuilderConfig:
     def __init__(self):
         self.builder_optimization_level = 3
         self.progress_monitor = None
-        self.profiles = []
-        self.flags = {BuilderFlag.TF32}
-        self.workspace = device.free_mb << 20
+        self._profiles = []
+        self._flags = {BuilderFlag.TF32}
+        self._workspace = device.free_mb << 20
         self._cache = ITimingCache({})
 
     def set_memory_pool_limit(self, pool, pool_size):
         if pool is not MemoryPoolType.WORKSPACE:
             raise MisuseError(f"memory pool {pool}")
-        self.workspace = pool_size
+        self._workspace = pool_size
 
     def clear_flag(self, flag):
-        self.flags.discard(BuilderFlag(flag))
+        self._flags.discard(BuilderFlag(flag))
 
     def add_optimization_profile(self, profile):
-        self.profiles.append(profile)
-        return len(self.profiles) - 1
+        self._profiles.append(profile)
+        return len(self._profiles) - 1
 
     def create_timing_cache(self, serialized_timing_cache):
         content = bytes(serialized_timing_cache)
         cache = ITimingCache({})
-        cache.foreign = False
+        cache._foreign = False
         if content:
             of = json.loads(content)
-            cache.measured = of["measured"]
-            cache.foreign = (of["version"], of["gpu"]) != (device.version, device.gpu)
+            cache._measured = of["measured"]
+            cache._foreign = (of["version"], of["gpu"]) != (device.version, device.gpu)
         return cache
 
     def set_timing_cache(self, cache, ignore_mismatch):
-        if cache.foreign and not ignore_mismatch:
+        if cache._foreign and not ignore_mismatch:
             return False
         self._cache = cache
         return True
@@ -284,26 +225,30 @@ class Builder:
         return IOptimizationProfile()
 
     def build_serialized_network(self, network, config):
-        if network.model is None:
+        if network._model is None:
             raise MisuseError("the network is empty")
         monitor = config.progress_monitor
         if monitor is not None and not getattr(monitor, "_made", False):
             raise MisuseError("the monitor's __init__ was not called")
-        for value in network.model.graph.input:
-            if not config.profiles or value.name not in config.profiles[0].shapes:
+        for value in network._model.graph.input:
+            if not config._profiles or value.name not in config._profiles[0]._shapes:
                 said = f"no optimization profile for {value.name}"
-                self._logger.log(Severity.ERROR, said)
+                _error(self._logger, said)
                 return None
-        most = config.profiles[0].shapes[network.model.graph.input[0].name][2]
-        needed_mb = (config.workspace >> 20) // 16 + most[0] * most[1] * most[2] * 12 // 2**20
+        most = config._profiles[0]._shapes[network._model.graph.input[0].name][2]
+        needed_mb = (config._workspace >> 20) // 16 + most[0] * most[1] * most[2] * 12 // 2**20
         if needed_mb > device.free_mb:
             said = f"Error Code 2: OutOfMemory (Requested size was {needed_mb << 20} bytes.)"
-            self._logger.log(Severity.ERROR, said)
+            _error(self._logger, said)
             return None
         if not _in_another_thread(lambda: _run_phases(network, config, monitor)):
-            self._logger.log(Severity.ERROR, "the build was cancelled")
+            _error(self._logger, "the build was cancelled")
             return None
         return IHostMemory(_plan(network, config))
+
+
+def _error(logger, said):
+    logger.log(tensorrt.ILogger.Severity.ERROR, said)
 
 
 def _in_another_thread(call):
@@ -319,8 +264,8 @@ _TOP, _SUB, _TIMING = "Building Engine", "Building engine from subgraph", "Timin
 
 
 def _run_phases(network, config, monitor):
-    layers = [f"{n.op_type}:{n.output[0]}" for n in network.model.graph.node]
-    cache = config.get_timing_cache().measured
+    layers = [f"{n.op_type}:{n.output[0]}" for n in network._model.graph.node]
+    cache = config.get_timing_cache()._measured
     unknown = [layer for layer in layers if layer not in cache]
 
     def start(name, parent, steps):
@@ -342,8 +287,7 @@ def _run_phases(network, config, monitor):
     start(_SUB, _TOP, 1)
     start(_TIMING, _SUB, max(1, len(unknown)))
     for number, layer in enumerate(unknown):
-        time.sleep(device.step_s)
-        cache[layer] = 1.0
+        cache[layer] = _measured()
         if not step(_TIMING, number):
             return False
     finish(_TIMING)
@@ -355,8 +299,16 @@ def _run_phases(network, config, monitor):
     return True
 
 
+def _measured():
+    """The time of a layer."""
+    if not device.measures:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(device.step_s)
+    return 1.0
+
+
 def _plan(network, config):
-    least, best, most = config.profiles[0].shapes[network.model.graph.input[0].name]
+    least, best, most = config._profiles[0]._shapes[network._model.graph.input[0].name]
     header = {
         "version": device.version,
         "compute_capability": device.compute_capability,
@@ -364,19 +316,8 @@ def _plan(network, config):
         "best": best,
         "most": most,
         "level": config.builder_optimization_level,
-        "tf32": BuilderFlag.TF32 in config.flags,
+        "tf32": BuilderFlag.TF32 in config._flags,
     }
-    model = network.model.SerializeToString()
+    model = network._model.SerializeToString()
     body = json.dumps(header).encode() + b"\n" + model
     return MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
-
-
-def opened(plan):
-    """The header and the ONNX file of a plan; dies as the real one may where it is damaged."""
-    if not plan.startswith(MAGIC):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    digest, _, body = plan[len(MAGIC) :].partition(b"\n")
-    if hashlib.sha256(body).hexdigest().encode() != digest:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    header, _, model = body.partition(b"\n")
-    return json.loads(header), model

@@ -9,8 +9,7 @@ import pytest
 def simulate(monkeypatch):
     """This process has a simulated GPU, from now on one with the attributes of `Device` given."""
     from tests.engine.simulated_gpu import stand_in
-    from tests.engine.simulated_gpu.builder_process import VARIABLE
-    from tests.engine.simulated_gpu.building import Device
+    from tests.engine.simulated_gpu.device import VARIABLE, Device
 
     for module, name, value in stand_in.changes():
         monkeypatch.setattr(module, name, value)

@@ -21,8 +21,8 @@ from inspector.engine.plans import building, engine_plans
 from inspector.engine.plans.files import read_plan
 from inspector.engine.process.spec import TensorRtSpec
 from tests.engine.simulated_gpu import SITE
-from tests.engine.simulated_gpu.builder_process import VARIABLE
-from tests.engine.simulated_gpu.building import Device, opened
+from tests.engine.simulated_gpu.device import VARIABLE, Device
+from tests.engine.simulated_gpu.plan import open_plan
 
 REAL_RUNTIME = "SIMULATED_GPU_RUNS_THE_PLAN"
 """A variable that is set where our TensorRT runtime is to run the plan on the simulated GPU, and
@@ -68,7 +68,7 @@ class StandInSpec:
         from inspector.engine.manifest import read_manifest
         from inspector.engine.openvino import OpenVinoRuntime
 
-        header, model = opened(read_plan(self.plan, self.plan_sha256))
+        header, model = open_plan(read_plan(self.plan, self.plan_sha256))
         assert header["most"][0] == self.max_batch
         manifest = read_manifest(self.folder)
         assert model, "the plan holds its network"

@@ -1,4 +1,4 @@
-"""What `inspector` uses of `tensorrt` to run a plan, over the simulated GPU.
+"""What `inspector` uses of `tensorrt` to build and to run a plan, over the simulated GPU.
 
 Held against the real bindings of TensorRT 10 and 11.
 """
@@ -11,15 +11,43 @@ from typing import Any
 
 import onnx as _onnx
 
+from tests.engine.simulated_gpu.building import (
+    Builder,
+    BuilderFlag,
+    IBuilderConfig,
+    IHostMemory,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IProgressMonitor,
+    ITensor,
+    ITimingCache,
+    MemoryPoolType,
+    NetworkDefinitionCreationFlag,
+    OnnxParser,
+    ParserError,
+)
 from tests.engine.simulated_gpu.machine import Line, RefusedError, Work, machine
 from tests.engine.simulated_gpu.plan import CAPABILITY, VERSION, open_plan
 
 __version__ = VERSION
 __all__ = [
+    "Builder",
+    "BuilderFlag",
     "DataType",
+    "IBuilderConfig",
     "ICudaEngine",
     "IExecutionContext",
+    "IHostMemory",
     "ILogger",
+    "INetworkDefinition",
+    "IOptimizationProfile",
+    "IProgressMonitor",
+    "ITensor",
+    "ITimingCache",
+    "MemoryPoolType",
+    "NetworkDefinitionCreationFlag",
+    "OnnxParser",
+    "ParserError",
     "Runtime",
     "TensorIOMode",
     "float32",
