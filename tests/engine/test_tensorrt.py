@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +18,6 @@ from inspector.engine.tiling import Tile
 from inspector.errors import EngineError, EngineLostError
 from inspector.slots import Ring
 from tests.engine import tiny_engine
-from tests.engine.simulated_gpu import SITE
 from tests.engine.simulated_gpu.machine import Failure, machine
 from tests.engine.simulated_gpu.plan import make_plan
 
@@ -32,16 +30,7 @@ BATCHES = [(1, "wn"), (5, "jpeg"), (3, "gblur"), (2, "refimgs"), (4, "jp2k"), (1
 """Tiles and label of one batch after another: every size, and sizes between sizes."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _simulated_libraries():
-    """`tensorrt` and `pycuda` are the simulated ones, in this module alone."""
-    sys.path.insert(0, str(SITE))
-    yield
-    sys.path.remove(str(SITE))
-    for name in list(sys.modules):
-        own = name.split(".")[0] in {"tensorrt", "pycuda"}
-        if own or name == "inspector.engine.nvidia.device":
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("simulated_libraries")
 
 
 @pytest.fixture(scope="module")
