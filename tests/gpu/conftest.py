@@ -12,7 +12,6 @@ from inspector.engine.nvidia.report import ask_nvidia
 from inspector.engine.plans.engine_plans import EnginePlans, platform_of
 from inspector.engine.plans.store import Plans
 
-PRECISIONS = ("fp32", "fp16", "int8")
 MOST = 16
 BUILD_S = 3600
 """A cold build of the larger network takes many minutes on a small GPU."""
