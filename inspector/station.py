@@ -21,8 +21,8 @@ from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
-from inspector.engine.load import load_asked, stages_of
-from inspector.errors import EngineError, TriggerError, UserError
+from inspector.engine_room import Activation, EngineRoom
+from inspector.errors import TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
-    from inspector.engine.load import Engine
     from inspector.events.documents import Event
     from inspector.evidence.store import Picture
     from inspector.frame import Frame, Trigger
@@ -95,10 +94,10 @@ class Station:
         self._publisher: Publisher | None = None
         self._evidence: Evidence | None = None
         self._rulings: Rulings | None = None
-        self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
         self._capture: Capture | None = None
         self._journal = Journal(self.folder)
+        self._engines = EngineRoom(lambda: self.config, self.folder, self._journal)
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
         self._stopping = threading.Event()
@@ -160,8 +159,7 @@ class Station:
                 on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
-        for stage, engine in self._load_engines():
-            self._engines[stage] = engine
+        for _ in self._engines.load(partial(setattr, self.health, "step")):
             if self._stop_asked():
                 return False
         self._connect(outbox)
@@ -196,26 +194,6 @@ class Station:
         )
         evidence.start()
         return evidence
-
-    def _load_engines(self) -> Iterator[tuple[str, Engine]]:
-        for stage, name in stages_of(self.config.engine):
-            self.health.step = f"loading engine {name}"
-            try:
-                engine = load_asked(name, self.config.engine)
-            except EngineError as error:
-                msg = f"the station cannot serve: {error}"
-                raise UserError(msg) from error
-            info = engine.info
-            _log.info(
-                "engine ready",
-                stage=stage,
-                engine=f"{info.name} {info.version}",
-                runtime=info.runtime,
-                precision=info.precision,
-            )
-            if engine.degraded:
-                _log.warning("engine degraded", stage=stage, reason=engine.degraded)
-            yield stage, engine
 
     def _connect(self, outbox: Outbox) -> None:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
@@ -258,8 +236,8 @@ class Station:
         triggers = Triggers(capture, self.config.mode, self.metrics)
         judge = Judge(
             capture,
-            self._engines["screen"],
-            self._engines.get("confirm"),
+            self._engines.screen,
+            self._engines.confirm,
             max_batch=asked.max_batch,
             max_delay_s=asked.max_delay_ms / 1e3,
             confirm_within_s=asked.confirm_within_ms / 1e3,
@@ -312,6 +290,26 @@ class Station:
         _log.warning("reload: not now", origin=origin, reason=why)
         return Outcome("not now", why)
 
+    def activate(self, engine: str, stage: str, origin: str) -> Activation:
+        """Have another engine judge, while the station runs. Any thread; never raises.
+
+        Args:
+            engine: name of an engine folder.
+            stage: `screen` or `confirm`.
+            origin: who asks, for journal and log.
+        """
+        return self._not_now() or self._engines.activate(engine, stage, origin)
+
+    def roll_back(self, stage: str, origin: str) -> Activation:
+        """Have the engine judge that did before the last activation. Any thread; never raises."""
+        return self._not_now() or self._engines.roll_back(stage, origin)
+
+    def _not_now(self) -> Activation | None:
+        if self.health.phase is Phase.SERVING:
+            return None
+        why = f"the station is {self.health.phase}: {self.health.step}"
+        return Activation("not now", why)
+
     def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest changes made to the station, newest first. Raises OSError."""
         return self._journal.newest(limit)
@@ -329,8 +327,7 @@ class Station:
         self._stopping.set()
         self._stop_judging(left)
         self._flush(left)
-        for engine in self._engines.values():
-            engine.close()
+        self._engines.close()
         self._web.stop()
 
     def _flush(self, left: Callable[[float], float]) -> None:
@@ -364,10 +361,6 @@ class Station:
 
     def status(self) -> dict[str, Any]:
         """Everything there is to know of the station now, as JSON-able data without secrets."""
-        engines = {
-            stage: asdict(engine.info) | {"reason": engine.degraded}
-            for stage, engine in self._engines.items()
-        }
         cameras = self._capture.status() if self._capture is not None else {}
         return {
             "station": self.config.station,
@@ -375,7 +368,7 @@ class Station:
             "mode": self.config.mode,
             "phase": self.health.phase.value,
             "step": self.health.step,
-            "engines": engines,
+            "engines": self._engines.status(),
             "cameras": {
                 name: _plain(camera) | self._quality(name) for name, camera in cameras.items()
             },
@@ -433,10 +426,7 @@ class Station:
         fault = self._rulings.engine_fault if self._rulings is not None else None
         if fault is not None:
             yield Fact("judging", ok=False, detail=fault, gates=True)
-        for stage, engine in self._engines.items():
-            info = engine.info
-            detail = f"{info.name} {info.version}, {info.runtime} {info.precision}"
-            yield Fact(f"engine {stage}", engine.degraded is None, engine.degraded or detail)
+        yield from self._engines.facts()
         if self._publisher is None:
             yield Fact("broker", ok=True, detail="off: events stay in the outbox")
         else:
@@ -468,7 +458,6 @@ class Station:
     def _heartbeat(self, outbox: Outbox) -> Event:
         report = self.health.ready()
         cameras = self._capture.status() if self._capture is not None else {}
-        screen = self._engines.get("screen")
         return self._documents.station_status(
             version=__version__,
             started_utc_ns=self._started_utc_ns,
@@ -479,7 +468,7 @@ class Station:
                 name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
                 for name, camera in cameras.items()
             },
-            engine=screen.info if screen is not None else None,
+            engine=self._engines.judging,
             outbox=outbox.stats().to_json(),
         )
 
