@@ -27,6 +27,7 @@ def context(cuda):
     context.push()
     yield context
     machine.lost = False
+    machine.lines.clear()
     cuda.Context.pop()
     context.detach()
 
