@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -22,11 +21,12 @@ from inspector.line.registers import (
     StationBlock,
     Status,
 )
-
 from tests.servers.rtsp_faults import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pymodbus.constants import ExcCodes
 
 SIZE = 400
 WITHIN_S = 20.0
@@ -202,7 +202,7 @@ class PlcServer:
     async def _request(
         self, address: int, count: int, held: list[int], new: list[int] | list[bool] | None
     ) -> ExcCodes | None:
-        while self.silent:
+        while self.silent:  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.01)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
