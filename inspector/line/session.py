@@ -241,11 +241,11 @@ class Session:
 
     def _turn(self) -> None:
         self._turned_ns = now = self._clock_ns()
-        self._gate()
         self._work()
         if now - self._heard_ns >= self._line.modbus.poll_ms * 1e6:
             self._hear()
         else:
+            self._gate()
             for handshake in self._handshakes.values():
                 handshake.turn(now)
         self._write()
@@ -279,6 +279,7 @@ class Session:
         if plc.heartbeat != before.heartbeat:
             self._plc_changed_ns = now
         self._mind_plc(now)
+        self._gate()
         for name, handshake in self._handshakes.items():
             handshake.hear(controls[name], since_ns, now)
             if plc.reset and not before.reset:

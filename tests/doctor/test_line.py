@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pymodbus.constants import ExcCodes
 
 from inspector.config.station import Station
-from inspector.doctor.finding import Finding
 from inspector.doctor.line import check_line
 from inspector.doctor.state import RunningStation
 from tests.servers.plc import PlcServer
+
+if TYPE_CHECKING:
+    from inspector.doctor.finding import Finding
 
 
 @pytest.fixture

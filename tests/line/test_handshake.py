@@ -81,6 +81,14 @@ def test_a_verdict_that_is_overtaken_by_its_deadline_on_the_way_is_not_told(worl
     assert world.handshake.output(world.now)[0].result is Result.NO_RESULT
 
 
+def test_no_result_is_the_same_however_long_it_takes_to_write(world: World) -> None:
+    part = world.trigger(7)
+    world.now = part.deadline_ns
+    world.handshake.turn(world.now)
+    first = world.handshake.output(world.now)
+    assert world.handshake.output(world.now + 50 * MS) == first
+
+
 def test_an_answer_that_stands_does_not_change_when_its_deadline_passes(world: World) -> None:
     world.resolve(world.trigger(7), REJECT)
     world.pass_ms(450)
