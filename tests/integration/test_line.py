@@ -113,6 +113,11 @@ def test_each_trigger_of_the_plc_gets_the_verdict_on_its_part(
         assert "inspector_line_up 1.0" in metrics
         assert "inspector_line_safe 0.0" in metrics
 
+        station.write(config | {"line": config["line"] | {"fail_safe": "stop"}})
+        answer = station.reload().json()
+        assert answer["outcome"] == "restart needed"
+        assert [fault["key"] for fault in answer["faults"]] == ["line.fail_safe"]
+
         plc.until_ready(BAD)
         writes = len(plc.writes)
         assert station.terminate() == 0
