@@ -141,7 +141,7 @@ class _StatusCollector:
         yield from _broker_metrics(status["broker"])
         if status["outbox"] is not None:
             yield from _events_metrics(status["outbox"])
-        if status["line"] is not None:
+        if status.get("line") is not None:
             yield from _line_metrics(status["line"])
         evidence = status.get("evidence")
         free = GaugeMetricFamily(
