@@ -92,6 +92,7 @@ class SmallStation:
                             "unjudgeable": 2,
                             "no_result": 1,
                             "late": 1,
+                            "gave_way": 2,
                         }
                     }
                 },
@@ -197,6 +198,7 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     signals = {s.labels["result"]: s.value for s in families["inspector_signals"].samples}
     assert signals == {"accept": 5, "reject": 4, "uncertain": 3, "unjudgeable": 2, "no_result": 1}
     assert families["inspector_signals_late"].samples[0].labels == {"camera": "infeed"}
+    assert families["inspector_signals_gave_way"].samples[0].value == 2
     assert families["inspector_line_up"].samples[0].value == 1
     assert families["inspector_line_safe"].samples[0].value == 2
     figures = {
