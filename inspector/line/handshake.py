@@ -370,7 +370,8 @@ class Handshake:
                 self.acknowledged_ms = took_ms
             done = Done(end, self.answer, self._timed_out, took_ms)
             self._shown, self._raised_ns = None, 0
-            self._events += self.faults.end("no_acknowledge", now)
+            if end != "abandoned":  # what nobody acknowledged is not mended by our leaving
+                self._events += self.faults.end("no_acknowledge", now)
         else:
             finding = part.finding or NO_RESULT
             answer = Answer(part.sequence or 0, finding.result, finding.label, finding.confidence)
