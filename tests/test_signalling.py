@@ -60,7 +60,7 @@ class Side:
                 "station": STATION,
                 "cameras": {"infeed": {"source": {"kind": "pattern"}}},
                 "line": {
-                    "modbus": {"host": "127.0.0.1", "port": plc.port},
+                    "modbus": {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 10_000},
                     "acknowledge_ms": 100,
                     "cameras": {"infeed": {"deadline_ms": 20_000, **camera}},
                 },

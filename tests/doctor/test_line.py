@@ -24,13 +24,13 @@ def plc():
 
 
 def examined(plc: PlcServer, running: RunningStation | None = None, **line: Any):
-    modbus = {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 300} | line.pop("modbus", {})
+    modbus = {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 10_000} | line.pop("modbus", {})
     station = Station.model_validate(
         {
             "version": 1,
             "station": "s",
             "cameras": {name: {"source": {"kind": "pattern"}} for name in "abcd"},
-            "line": {"modbus": modbus, "heartbeat_ms": 40, **line},
+            "line": {"modbus": modbus, "heartbeat_ms": 400, **line},
         }
     )
     assert station.line is not None
@@ -68,7 +68,7 @@ def test_where_nothing_listens(plc):
 
 def test_where_nobody_answers(plc):
     plc.silent = True
-    findings = examined(plc)
+    findings = examined(plc, modbus={"timeout_ms": 300})
     assert told(findings) == [("connection", "good"), ("connection", "mend")]
     assert "within 300 ms" in findings[1].found
     plc.silent = False

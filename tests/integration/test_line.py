@@ -47,7 +47,7 @@ def config(tmp_path: Path, plc: PlcServer) -> dict[str, Any]:
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
         },
         "line": {
-            "modbus": {"host": "127.0.0.1", "port": plc.port},
+            "modbus": {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 10_000},
             "acknowledge_ms": 1000,
             "cameras": {
                 name: {"trigger": "plc", "deadline_ms": 10_000} for name in ("bad", "good", "away")

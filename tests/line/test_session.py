@@ -362,7 +362,7 @@ def test_more_than_the_session_can_be_told_is_an_alarm(
     heard = Heard()
     line = Line.model_validate(
         {
-            "modbus": {"host": "127.0.0.1", "port": plc.port},
+            "modbus": {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 10_000},
             "cameras": {"a": {"trigger": "frames", "queue": 100, "deadline_ms": 20_000}},
         }
     )
