@@ -29,6 +29,17 @@ class EngineError(InspectorError):
     """An engine folder, a runtime or an inference failed."""
 
 
+class EngineLostError(EngineError):
+    """A runtime that will judge nothing any more: its process or its device is gone.
+
+    What was in flight fails with it, and so does whatever is submitted from then on.
+    """
+
+
+class NoRuntimeError(EngineError):
+    """The runtime asked for cannot be had, and no other is allowed: exit status 3."""
+
+
 class LineError(InspectorError):
     """The PLC cannot be reached, or does not answer as the register map wants it.
 

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from inspector.observe.health import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from inspector.capture.supervisor import Capture
-    from inspector.engine.load import Engine
     from inspector.events.outbox import Outbox
     from inspector.events.publisher import Publisher
     from inspector.evidence.store import Evidence
@@ -36,15 +35,11 @@ def of_evidence(evidence: Evidence | None) -> Iterator[Fact]:
         yield Fact("evidence", kept.fault is None, detail)
 
 
-def of_engines(engines: Mapping[str, Engine], rulings: Rulings | None) -> Iterator[Fact]:
-    """Whether frames are judged, and by what was asked for."""
+def of_judging(rulings: Rulings | None) -> Iterator[Fact]:
+    """Why frames are not judged, if they are not."""
     fault = rulings.engine_fault if rulings is not None else None
     if fault is not None:
         yield Fact("judging", ok=False, detail=fault, gates=True)
-    for stage, engine in engines.items():
-        info = engine.info
-        detail = f"{info.name} {info.version}, {info.runtime} {info.precision}"
-        yield Fact(f"engine {stage}", engine.degraded is None, engine.degraded or detail)
 
 
 def of_broker(publisher: Publisher | None) -> Iterator[Fact]:

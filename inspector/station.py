@@ -21,6 +21,7 @@ from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
+from inspector.engine_room import Activation, EngineRoom
 from inspector.errors import TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
@@ -29,7 +30,6 @@ from inspector.evidence.store import Evidence
 from inspector.journal import Journal
 from inspector.line.session import Standing
 from inspector.lineup import Lineup
-from inspector.loading import load_engines
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
-    from inspector.engine.load import Engine
     from inspector.events.documents import Event
     from inspector.evidence.store import Picture
     from inspector.frame import Frame, Trigger
@@ -97,10 +96,10 @@ class Station:
         self._publisher: Publisher | None = None
         self._evidence: Evidence | None = None
         self._rulings: Rulings | None = None
-        self._engines: dict[str, Engine] = {}
         self._judge: Judge | None = None
         self._capture: Capture | None = None
         self._journal = Journal(self.folder)
+        self._engines = EngineRoom(lambda: self.config, self.folder, self._journal)
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
         self._line: Signalling | None = None
@@ -163,12 +162,7 @@ class Station:
                 on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
-
-        def on_step(step: str) -> None:
-            self.health.step = step
-
-        for stage, engine in load_engines(config.engine, on_step):
-            self._engines[stage] = engine
+        for _ in self._engines.load(partial(setattr, self.health, "step")):
             if self._stop_asked():
                 return False
         self._connect(outbox)
@@ -250,8 +244,8 @@ class Station:
         line = self._line = self._signal_line(outbox, triggers)
         judge = Judge(
             capture,
-            self._engines["screen"],
-            self._engines.get("confirm"),
+            self._engines.screen,
+            self._engines.confirm,
             max_batch=asked.max_batch,
             max_delay_s=asked.max_delay_ms / 1e3,
             confirm_within_s=asked.confirm_within_ms / 1e3,
@@ -289,8 +283,7 @@ class Station:
             return None
 
         def standing() -> Standing:
-            degraded = any(engine.degraded for engine in self._engines.values())
-            return Standing(self.health.phase is Phase.SERVING, degraded)
+            return Standing(self.health.phase is Phase.SERVING, self._engines.degraded)
 
         return Signalling(
             self.config, asked, self._documents, outbox, self.metrics, triggers, standing
@@ -326,6 +319,26 @@ class Station:
         _log.warning("reload: not now", origin=origin, reason=why)
         return Outcome("not now", why)
 
+    def activate(self, engine: str, stage: str, origin: str) -> Activation:
+        """Have another engine judge, while the station runs. Any thread; never raises.
+
+        Args:
+            engine: name of an engine folder.
+            stage: `screen` or `confirm`.
+            origin: who asks, for journal and log.
+        """
+        return self._not_now() or self._engines.activate(engine, stage, origin)
+
+    def roll_back(self, stage: str, origin: str) -> Activation:
+        """Have the engine judge that did before the last activation. Any thread; never raises."""
+        return self._not_now() or self._engines.roll_back(stage, origin)
+
+    def _not_now(self) -> Activation | None:
+        if self.health.phase is Phase.SERVING:
+            return None
+        why = f"the station is {self.health.phase}: {self.health.step}"
+        return Activation("not now", why)
+
     def journal(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest changes made to the station, newest first. Raises OSError."""
         return self._journal.newest(limit)
@@ -343,8 +356,7 @@ class Station:
         self._stopping.set()
         self._stop_judging(left)
         self._flush(left)
-        for engine in self._engines.values():
-            engine.close()
+        self._engines.close()
         self._web.stop()
 
     def _flush(self, left: Callable[[float], float]) -> None:
@@ -380,10 +392,6 @@ class Station:
 
     def status(self) -> dict[str, Any]:
         """Everything there is to know of the station now, as JSON-able data without secrets."""
-        engines = {
-            stage: asdict(engine.info) | {"reason": engine.degraded}
-            for stage, engine in self._engines.items()
-        }
         cameras = self._capture.status() if self._capture is not None else {}
         return {
             "station": self.config.station,
@@ -391,7 +399,7 @@ class Station:
             "mode": self.config.mode,
             "phase": self.health.phase.value,
             "step": self.health.step,
-            "engines": engines,
+            "engines": self._engines.status(),
             "cameras": {
                 name: _plain(camera) | self._quality(name) for name, camera in cameras.items()
             },
@@ -440,7 +448,8 @@ class Station:
             yield Fact("mode", ok=True, detail=OBSERVING)
         yield from facts.of_outbox(outbox)
         yield from facts.of_evidence(self._evidence)
-        yield from facts.of_engines(self._engines, self._rulings)
+        yield from facts.of_judging(self._rulings)
+        yield from self._engines.facts()
         yield from facts.of_broker(self._publisher)
         if self._line is not None:
             yield self._line.fact()
@@ -465,7 +474,6 @@ class Station:
     def _heartbeat(self, outbox: Outbox) -> Event:
         report = self.health.ready()
         cameras = self._capture.status() if self._capture is not None else {}
-        screen = self._engines.get("screen")
         return self._documents.station_status(
             version=__version__,
             started_utc_ns=self._started_utc_ns,
@@ -476,7 +484,7 @@ class Station:
                 name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
                 for name, camera in cameras.items()
             },
-            engine=screen.info if screen is not None else None,
+            engine=self._engines.judging,
             outbox=outbox.stats().to_json(),
         )
 

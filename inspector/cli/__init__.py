@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from inspector import __version__
-from inspector.errors import InspectorError, UserError
+from inspector.errors import InspectorError, NoRuntimeError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,8 @@ EXIT_FAULT = 1
 """Something in the work failed: a picture, an engine, the broker."""
 EXIT_USER = 2
 """The user's mistake: a file, an option, a name."""
+EXIT_NO_RUNTIME = 3
+"""The runtime asked for cannot be had, and the station file allows no other."""
 EXIT_BUG = 70
 """Our mistake: an exception nobody foresaw; its trace is on stderr."""
 EXIT_INTERRUPTED = 130
@@ -47,7 +49,7 @@ _COMMANDS = {
         "doctor",
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
-    "engines": _Command("List, build, verify and measure the engines.", "app"),
+    "engines": _Command("List, build, verify, measure and activate the engines.", "app"),
     "bench": _Command(
         "Measure speed, freshness and memory of the station on this machine, against its bounds.",
         "bench",
@@ -139,7 +141,7 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     except InspectorError as error:
         print(f"inspector: {error}", file=sys.stderr)
         _tell_service_manager(error)
-        return EXIT_USER if isinstance(error, UserError) else EXIT_FAULT
+        return _status_of_error(error)
     except BrokenPipeError:
         return _pipe_gone()
     except KeyboardInterrupt:
@@ -148,6 +150,12 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         _print_trace()
         return EXIT_BUG
     return _flushed(0)
+
+
+def _status_of_error(error: InspectorError) -> int:
+    if isinstance(error, NoRuntimeError):
+        return EXIT_NO_RUNTIME
+    return EXIT_USER if isinstance(error, UserError) else EXIT_FAULT
 
 
 def _tell_service_manager(error: InspectorError) -> None:

@@ -1,4 +1,4 @@
-"""`inspector engines`: what engines there are, whether they compute right, and how fast."""
+"""`inspector engines`: what there are, whether they compute right, how fast; and which judges."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from inspector.cli.activation import activate, rollback
 from inspector.engine.load import PrecisionChoice, RuntimeChoice
 from inspector.errors import EngineError
 
@@ -44,7 +45,11 @@ def engine_faults() -> Iterator[None]:
 
 @app.callback()
 def engines() -> None:
-    """List, build, verify and measure the engines."""
+    """List, build, verify, measure and activate the engines."""
+
+
+app.command()(activate)
+app.command()(rollback)
 
 
 @app.command("list")

@@ -41,6 +41,8 @@ class Engine(Section):
     """Without the confirming engine's answer in this time the screen's verdict stands."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads of the openvino runtime; all of them if absent."""
+    own_process: bool = False
+    """Run openvino in a process of its own, so that a crash in it does not end the station."""
 
 
 class Policy(Section):

@@ -67,7 +67,6 @@ class Batcher:
     """Takes frames from the feed and makes batches of them. Used by one thread.
 
     Args:
-        most: frames a batch.
         max_delay_s: longest wait for more frames after the first.
         clock: monotonic seconds.
     """
@@ -76,28 +75,26 @@ class Batcher:
         self,
         feed: FrameFeed,
         *,
-        most: int,
         max_delay_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feed = feed
-        self._most = most
         self._max_delay_s = max_delay_s
         self._clock = clock
         self._arrivals = Arrivals()
 
-    def next(self, wait_s: float) -> list[Frame]:
-        """The next batch, in the order taken; empty if nothing came within `wait_s`."""
+    def next(self, wait_s: float, most: int) -> list[Frame]:
+        """Up to `most` frames in the order taken; empty if nothing came within `wait_s`."""
         if not self._feed.wait(wait_s):
             return []
-        frames = self._take(self._most)
+        frames = self._take(most)
         deadline = self._clock() + self._max_delay_s
-        while 0 < len(frames) < self._most:
+        while 0 < len(frames) < most:
             left = deadline - self._clock()
             if left <= 0 or not self._arrivals.expected(deadline, {f.camera for f in frames}):
                 break
             if self._feed.wait(left):
-                frames += self._take(self._most - len(frames))
+                frames += self._take(most - len(frames))
         return frames
 
     def _take(self, most: int) -> list[Frame]:

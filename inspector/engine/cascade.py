@@ -14,16 +14,20 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from inspector.engine.jobs import Job, submit_jobs
+from inspector.engine.jobs import Job, frames_a_batch
 from inspector.engine.tile_ring import TileRing
-from inspector.engine.tiling import Tile, TooSmallError, cut
+from inspector.engine.tiling import TooSmallError, cut
 from inspector.engine.verdicts import judged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from inspector.engine.load import Engine
     from inspector.engine.ordering import Entry
+    from inspector.engine.runtime import TileRef
+    from inspector.engine.seat import Seat
+    from inspector.engine.tiling import Tile
+    from inspector.frame import Frame
     from inspector.verdict import Verdict
 
 _NS = 1_000_000_000
@@ -39,16 +43,37 @@ class _Asked:
 
     entry: Entry
     screened: Verdict
-    tiles: tuple[Tile, ...]
     deadline_ns: int | None
     done: bool = False
+
+
+class _Copies:
+    """Tiles of the frames that are with the engine, so that those may leave meanwhile."""
+
+    def __init__(self, frames: int, count: int, size: int) -> None:
+        self.shape = frames, count, size
+        self.frames = frames
+        self.ring = TileRing("confirm", slots=1, tiles=frames * count, size=size)
+
+    def keep(self, number: int, frame: Frame, tiles: Sequence[Tile]) -> tuple[TileRef, ...]:
+        """Copy the tiles of the `number`th frame of a batch, and say where they lie."""
+        frames, count, _ = self.shape
+        first, end = number * count, (number + 1) * count
+        cut(frame.picture(), tiles, self.ring.column(0, frames * count)[first:end])
+        return self.ring.refs(0, frames * count)[first:end]
+
+    def again(self, engine: Engine, job: Job) -> Sequence[TileRef] | None:
+        """The same copies for another engine, where it looks at the same tiles. Any thread."""
+        sampling = engine.manifest.sampling
+        same = (sampling.count, sampling.tile) == self.shape[1:]
+        return job.tiles if same else None
 
 
 class Cascade:
     """Asks the confirming engine. All methods belong to the judge's thread.
 
     Args:
-        batch: frames that go to the engine at once.
+        max_batch: most tiles that go to the engine at once; it may take fewer.
         post: runs a function on the judge's thread; callable from any thread.
         resolve: receives each asked frame's verdict, exactly once, on the judge's thread.
         clock_ns: monotonic nanoseconds.
@@ -56,25 +81,21 @@ class Cascade:
 
     def __init__(
         self,
-        engine: Engine,
+        seat: Seat,
         *,
         within_s: float,
-        batch: int,
+        max_batch: int,
         post: Callable[[Callable[[], None]], None],
         resolve: Callable[[Entry, Verdict], None],
         clock_ns: Callable[[], int],
     ) -> None:
-        self._engine = engine
+        self._seat = seat
         self._within_s = within_s
-        self._batch = batch
+        self._max_batch = max_batch
         self._post = post
         self._resolve = resolve
         self._clock_ns = clock_ns
-        sampling = engine.manifest.sampling
-        self._copies = TileRing(
-            "confirm", slots=1, tiles=batch * sampling.count, size=sampling.tile
-        )
-        engine.runtime.map_ring(self._copies.ring)
+        self._copies: _Copies | None = None
         self._waiting: dict[str, deque[_Asked]] = {}
         self._submitted: list[_Asked] = []
         self._unanswered = 0
@@ -82,20 +103,13 @@ class Cascade:
     def ask(self, entry: Entry, screened: Verdict) -> None:
         """Have a frame judged again; `screened` stands if no answer comes in time."""
         frame = entry.frame
-        try:
-            tiles = self._engine.manifest.sampling.tiles(frame)
-        except TooSmallError as error:
-            self._stands(
-                _Asked(entry, screened, (), None), f"{self._name} cannot judge it: {error}"
-            )
-            return
         deadline = None if frame.fifo else self._clock_ns() + round(self._within_s * _NS)
         queue = self._waiting.setdefault(frame.camera, deque())
         if not frame.fifo:
             for older in [asked for asked in queue if not asked.entry.frame.triggers]:
                 queue.remove(older)
                 self._stands(older, "a newer frame of this camera took its place")
-        queue.append(_Asked(entry, screened, tiles, deadline))
+        queue.append(_Asked(entry, screened, deadline))
         self.turn()
 
     def turn(self) -> None:
@@ -106,7 +120,7 @@ class Cascade:
             if asked.deadline_ns is not None and asked.deadline_ns <= now:
                 self._stands(asked, late)
         self._forget_done()
-        if not self._unanswered and self._waiting:
+        while not self._unanswered and self._waiting:
             self._submit()
 
     def give_up(self, camera: str | None = None) -> None:
@@ -124,13 +138,14 @@ class Cascade:
         return min((a.deadline_ns for a in self._all() if a.deadline_ns), default=None)
 
     def close(self) -> None:
-        """Give the copies' memory back. The engine stays the caller's."""
-        self._engine.runtime.unmap_ring(self._copies.ring.key)
-        self._copies.close()
+        """Give the copies' memory back. The seat stays the caller's."""
+        if self._copies is not None:
+            self._seat.unmap_ring(self._copies.ring.ring.key)
+            self._copies.ring.close()
 
     @property
     def _name(self) -> str:
-        return self._engine.info.name
+        return self._seat.engine.info.name
 
     def _stands(self, asked: _Asked, why: str) -> None:
         if asked.done:
@@ -146,9 +161,9 @@ class Cascade:
             if not self._waiting[camera]:
                 del self._waiting[camera]
 
-    def _next(self) -> Iterable[_Asked]:
-        """Up to a batch of waiting frames, the cameras in turn."""
-        for _ in range(self._batch):
+    def _next(self, most: int) -> Iterable[_Asked]:
+        """Up to `most` waiting frames, the cameras in turn."""
+        for _ in range(most):
             if not self._waiting:
                 return
             camera = next(iter(self._waiting))
@@ -158,24 +173,40 @@ class Cascade:
                 self._waiting[camera] = queue
 
     def _submit(self) -> None:
-        asked = list(self._next())
-        count = self._engine.manifest.sampling.count
-        column = self._copies.column(0, len(asked) * count)
-        refs = self._copies.refs(0, len(asked) * count)
-        jobs = {}
-        for i, one in enumerate(asked):
-            cut(one.entry.frame.picture(), one.tiles, column[i * count : (i + 1) * count])
+        turn = self._seat.turn()
+        engine = turn.engine
+        copies = self._copies_for(engine)
+        jobs: list[Job] = []
+        by_entry: dict[Entry, _Asked] = {}
+        for asked in self._next(copies.frames):
+            try:
+                tiles = engine.manifest.sampling.tiles(asked.entry.frame)
+            except TooSmallError as error:
+                self._stands(asked, f"{engine.info.name} cannot judge it: {error}")
+                continue
+            refs = copies.keep(len(jobs), asked.entry.frame, tiles)
             now = self._clock_ns()
-            jobs[Job(one.entry, refs[i * count : (i + 1) * count], submitted_ns=now)] = one
-            if one.deadline_ns is None:
-                one.deadline_ns = self._clock_ns() + round(self._within_s * _NS)
-        self._submitted += asked
-        self._unanswered += len(asked)
+            jobs.append(Job(asked.entry, engine, refs, submitted_ns=now))
+            by_entry[asked.entry] = asked
+            if asked.deadline_ns is None:
+                asked.deadline_ns = now + round(self._within_s * _NS)
+        self._submitted += by_entry.values()
+        self._unanswered += len(jobs)
 
         def answered(job: Job) -> None:
-            self._post(lambda: self._answered(job, jobs[job]))
+            self._post(lambda: self._answered(job, by_entry[job.entry]))
 
-        submit_jobs(self._engine.runtime, list(jobs), len(self._engine.manifest.classes), answered)
+        turn.submit(jobs, answered, again=copies.again)
+
+    def _copies_for(self, engine: Engine) -> _Copies:
+        """Room for a batch of this engine's tiles; made anew where another engine judges now."""
+        frames, sampling = frames_a_batch(engine, self._max_batch), engine.manifest.sampling
+        shape = frames, sampling.count, sampling.tile
+        if self._copies is None or self._copies.shape != shape:
+            self.close()
+            self._copies = _Copies(*shape)
+            self._seat.map_ring(self._copies.ring.ring)
+        return self._copies
 
     def _answered(self, job: Job, asked: _Asked) -> None:
         self._unanswered -= 1
@@ -183,7 +214,7 @@ class Cascade:
             self._stands(asked, str(job.error))
         elif not asked.done:
             asked.done = True
-            verdict = judged(self._engine, job)
+            verdict = judged(job)
             screened = asked.screened
             said = screened.engine.name if screened.engine else "the screen"
             reasons = (*verdict.reasons, *(f"{said}: {reason}" for reason in screened.reasons))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from inspector.engine.load import Engine
     from inspector.engine.ordering import Entry
     from inspector.engine.runtime import Runtime, TileRef
 
@@ -29,14 +30,18 @@ class Job:
 
     Attributes:
         entry: the frame.
+        engine: the one that the tiles are for, and that the answer is from.
         tiles: what to judge, at least one.
         rows: (tiles, C) float32 once answered; garbage after an error.
         error: why there is no answer, or None.
         submitted_ns, answered_ns: monotonic times of handing over and of the last answer.
     """
 
-    def __init__(self, entry: Entry, tiles: Sequence[TileRef], *, submitted_ns: int) -> None:
+    def __init__(
+        self, entry: Entry, engine: Engine, tiles: Sequence[TileRef], *, submitted_ns: int
+    ) -> None:
         self.entry = entry
+        self.engine = engine
         self.tiles = tiles
         self.rows: NDArray[np.float32] = np.empty((0, 0), np.float32)
         self.error: Exception | None = None
@@ -161,3 +166,8 @@ def _answer(
         row += piece.count
         if piece.job.take(piece.start, own, error, piece.count):
             on_done(piece.job)
+
+
+def frames_a_batch(engine: Engine, max_batch: int) -> int:
+    """How many frames fit into one batch; one, in several batches, where none does."""
+    return max(min(max_batch, engine.runtime.max_batch) // engine.manifest.sampling.count, 1)

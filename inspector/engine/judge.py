@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from inspector.engine.batcher import Batcher
 from inspector.engine.cascade import Cascade
-from inspector.engine.jobs import Job, submit_jobs
+from inspector.engine.jobs import Job, frames_a_batch
 from inspector.engine.ordering import Entry, Ordering
 from inspector.engine.pace import Pace
 from inspector.engine.runtime import TileRef
+from inspector.engine.seat import Seat
 from inspector.engine.tiling import TooSmallError
 from inspector.engine.verdicts import judged, unjudgeable
 from inspector.verdict import Cause, Outcome
@@ -44,7 +45,7 @@ _SPARE_SLOTS = 2
 class Judge:
     """Judges frames with a screen, and with a confirming engine what the screen does not accept.
 
-    The engines stay the caller's: `stop` does not close them.
+    The seats (or engines, where none is ever replaced) stay the caller's: `stop` closes none.
 
     Args:
         max_batch: most tiles judged at once; a runtime may take fewer.
@@ -58,18 +59,18 @@ class Judge:
     def __init__(
         self,
         feed: FrameFeed,
-        screen: Engine,
-        confirm: Engine | None,
+        screen: Seat | Engine,
+        confirm: Seat | Engine | None,
         *,
         max_batch: int,
         max_delay_s: float,
         confirm_within_s: float,
         on_verdict: Callable[[Frame, Verdict], None],
     ) -> None:
-        self._screen = screen
+        self._screen = screen if isinstance(screen, Seat) else Seat(screen)
+        self._max_batch = max_batch
         self._on_verdict = on_verdict
-        frames = _frames_a_batch(screen, max_batch)
-        self._batcher = Batcher(feed, most=frames, max_delay_s=max_delay_s)
+        self._batcher = Batcher(feed, max_delay_s=max_delay_s)
         self._mailbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._permits = threading.Semaphore(_BATCHES_IN_FLIGHT)
         self._answered = threading.Condition()  # guards the pace; told of every answered batch
@@ -79,9 +80,9 @@ class Judge:
         self._cascade: Cascade | None = None
         if confirm is not None:
             self._cascade = Cascade(
-                confirm,
+                confirm if isinstance(confirm, Seat) else Seat(confirm, "confirm"),
                 within_s=confirm_within_s,
-                batch=_frames_a_batch(confirm, max_batch),
+                max_batch=max_batch,
                 post=self._mailbox.put,
                 resolve=self._resolve,
                 clock_ns=time.monotonic_ns,
@@ -120,11 +121,11 @@ class Judge:
 
         The confirming engine reads copies and needs no ring but the cascade's own.
         """
-        self._screen.runtime.map_ring(ring)
+        self._screen.map_ring(ring)
 
     def unmap_ring(self, key: str) -> None:
         """A ring that gives no frames any more. Any thread."""
-        self._screen.runtime.unmap_ring(key)
+        self._screen.unmap_ring(key)
 
     def progress_ns(self) -> int:
         """Monotonic time of the last progress, for the watchdog. Any thread.
@@ -144,7 +145,7 @@ class Judge:
             self._intake_turn_ns = time.monotonic_ns()
             if not self._permits.acquire(timeout=_TURN_S):
                 continue
-            frames = self._batcher.next(_TURN_S) if self._is_time() else []
+            frames = self._next_frames() if self._is_time() else []
             if not frames:
                 self._permits.release()
                 continue
@@ -160,14 +161,18 @@ class Judge:
                 self._answered.wait(min(left_s, until_s - now_s))
         return True
 
+    def _next_frames(self) -> list[Frame]:
+        return self._batcher.next(_TURN_S, frames_a_batch(self._screen.engine, self._max_batch))
+
     def _hand_over(self, frames: Sequence[Frame]) -> None:
         now = time.monotonic_ns()
         batch = _Batch(now)
+        turn = self._screen.turn()
         for frame in frames:
             entry = Entry(frame)
-            tiles = self._tiles(frame, now)
+            tiles = _tiles(turn.engine, frame, now)
             if isinstance(tiles, tuple):
-                batch.jobs.append(Job(entry, tiles, submitted_ns=now))
+                batch.jobs.append(Job(entry, turn.engine, tiles, submitted_ns=now))
                 batch.entries.append((entry, None))
             else:
                 batch.entries.append((entry, tiles))
@@ -176,26 +181,11 @@ class Judge:
         with self._answered:
             self._pace.submitted(time.monotonic(), batch.tiles)
         self._mailbox.put(lambda: self._taken(batch))
-        submit_jobs(
-            self._screen.runtime,
+        turn.submit(
             batch.jobs,
-            len(self._screen.manifest.classes),
             lambda job: self._mailbox.put(lambda: self._screened(batch, job)),
+            again=_tiles_again,
         )
-
-    def _tiles(self, frame: Frame, now: int) -> tuple[TileRef, ...] | Verdict:
-        """Where the frame's tiles lie, or why it cannot be judged."""
-        if frame.damage is not None or frame.ring is None:
-            return unjudgeable(*_damage(frame), now_ns=now)
-        ring = frame.ring
-        try:
-            tiles = self._screen.manifest.sampling.tiles(frame)
-        except TooSmallError as error:
-            return unjudgeable(Cause.TOO_SMALL, str(error), now_ns=now)
-        except ValueError as error:
-            info = self._screen.info
-            return unjudgeable(Cause.ENGINE_ERROR, str(error), now_ns=now, engine=info)
-        return tuple(TileRef(ring.key, frame.slot, frame.height, frame.width, t) for t in tiles)
 
     # The judge's thread.
 
@@ -235,7 +225,7 @@ class Judge:
             now = time.monotonic_ns()
             self._resolve(
                 entry,
-                unjudgeable(Cause.ENGINE_ERROR, why, now_ns=now, engine=self._screen.info),
+                unjudgeable(Cause.ENGINE_ERROR, why, now_ns=now, engine=self._screen.engine.info),
             )
 
     def _taken(self, batch: _Batch) -> None:
@@ -267,12 +257,12 @@ class Judge:
                     Cause.ENGINE_ERROR,
                     str(job.error),
                     now_ns=job.answered_ns,
-                    engine=self._screen.info,
+                    engine=job.engine.info,
                     submitted_ns=job.submitted_ns,
                 ),
             )
             return
-        verdict = judged(self._screen, job)
+        verdict = judged(job)
         if self._cascade and verdict.outcome is not Outcome.ACCEPTED:
             self._cascade.ask(entry, verdict)
         else:
@@ -311,6 +301,21 @@ def _damage(frame: Frame) -> tuple[Cause, str]:
     return Cause.DECODE, damage
 
 
-def _frames_a_batch(engine: Engine, max_batch: int) -> int:
-    """How many frames fit into one batch; one, in several batches, where none does."""
-    return max(min(max_batch, engine.runtime.max_batch) // engine.manifest.sampling.count, 1)
+def _tiles(engine: Engine, frame: Frame, now: int) -> tuple[TileRef, ...] | Verdict:
+    """Where the frame's tiles lie, or why it cannot be judged."""
+    if frame.damage is not None or frame.ring is None:
+        return unjudgeable(*_damage(frame), now_ns=now)
+    ring = frame.ring
+    try:
+        tiles = engine.manifest.sampling.tiles(frame)
+    except TooSmallError as error:
+        return unjudgeable(Cause.TOO_SMALL, str(error), now_ns=now)
+    except ValueError as error:
+        return unjudgeable(Cause.ENGINE_ERROR, str(error), now_ns=now, engine=engine.info)
+    return tuple(TileRef(ring.key, frame.slot, frame.height, frame.width, t) for t in tiles)
+
+
+def _tiles_again(engine: Engine, job: Job) -> tuple[TileRef, ...] | None:
+    """The tiles of a job's frame, whose slot is held until its verdict, for another engine."""
+    tiles = _tiles(engine, job.entry.frame, time.monotonic_ns())
+    return tiles if isinstance(tiles, tuple) else None

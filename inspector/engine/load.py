@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, find_engine, read_manifest
-from inspector.errors import EngineError
+from inspector.errors import EngineError, NoRuntimeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +54,7 @@ class Engine:
     @property
     def info(self) -> EngineInfo:
         """Which engine, runtime and precision serve now."""
-        return self.runtime.info
+        return replace(self.runtime.info, degraded=self.degraded is not None)
 
     def close(self) -> None:
         """Give the runtime's resources back. Idempotent."""
@@ -112,8 +112,9 @@ def load_engine(
         fallback: what to do where the runtime asked for is not to be had.
 
     Raises:
-        EngineError: a file is missing or another one, the runtime cannot be had, or the golden
-            tiles are not reproduced: by which tile, which label, how far.
+        NoRuntimeError: the runtime asked for cannot be had, and `fallback` is none.
+        EngineError: a file is missing or another one, or the golden tiles are not reproduced: by
+            which tile, which label, how far.
     """
     manifest = read_manifest(folder)
     manifest.check_files()
@@ -124,9 +125,7 @@ def load_engine(
     def compiled(name: Precision) -> OpenVinoRuntime:
         from inspector.engine.openvino import OpenVinoRuntime
 
-        return OpenVinoRuntime(
-            manifest, name, max_batch=batch, threads=threads, degraded=degraded is not None
-        )
+        return OpenVinoRuntime(manifest, name, max_batch=batch, threads=threads)
 
     names = available_precisions(manifest) if precision == "auto" else (precision,)
     choice, passed_over = _choose(manifest, golden, names, compiled)
@@ -147,11 +146,11 @@ def refuse_missing_runtime(manifest: Manifest, runtime: RuntimeChoice) -> None:
     """Raise where a runtime is asked for that cannot be had.
 
     Raises:
-        EngineError: says why, and what to set instead.
+        NoRuntimeError: says why, and what to set instead.
     """
     if runtime == "tensorrt":
         msg = f"engine {manifest.name}: {_NO_TENSORRT}; set the runtime to openvino or auto"
-        raise EngineError(msg)
+        raise NoRuntimeError(msg)
 
 
 def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
@@ -225,13 +224,13 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
 def _tried(manifest: Manifest, golden: Golden, runtime: OpenVinoRuntime) -> _Candidate:
     try:
         parity = check_parity(manifest, golden, runtime)
-        return _Candidate(runtime, parity, _tile_seconds(runtime, golden))
+        return _Candidate(runtime, parity, tile_seconds(runtime, golden))
     except BaseException:
         runtime.close()
         raise
 
 
-def _tile_seconds(runtime: Runtime, golden: Golden) -> float:
+def tile_seconds(runtime: Runtime, golden: Golden) -> float:
     """Seconds a tile in batches as they will be served, the best of a few.
 
     It is the warm-up too: what the runtime prepares at the first batch of a size is ready then.

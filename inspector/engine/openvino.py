@@ -80,7 +80,6 @@ class OpenVinoRuntime:
     Args:
         max_batch: most tiles of one `submit`.
         threads: processor threads; all that this process may use if None.
-        degraded: for `info`: another runtime than the one asked for.
 
     Raises:
         EngineError: the processor lacks the precision, the file is missing, damaged or refused by
@@ -94,7 +93,6 @@ class OpenVinoRuntime:
         *,
         max_batch: int,
         threads: int | None = None,
-        degraded: bool = False,
     ) -> None:
         if precision not in precisions_of_processor():
             msg = (
@@ -108,7 +106,6 @@ class OpenVinoRuntime:
             sha256=manifest.file_of(precision).sha256,
             runtime="openvino",
             precision=precision,
-            degraded=degraded,
         )
         self._max_batch = max_batch
         self._rings: dict[str, Ring] = {}

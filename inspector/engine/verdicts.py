@@ -9,12 +9,12 @@ from inspector.verdict import Cause, Outcome, Verdict, outcome_of
 
 if TYPE_CHECKING:
     from inspector.engine.jobs import Job
-    from inspector.engine.load import Engine
     from inspector.verdict import EngineInfo
 
 
-def judged(engine: Engine, job: Job) -> Verdict:
-    """The verdict of one engine on a frame whose tiles it has answered (`job.error` is None)."""
+def judged(job: Job) -> Verdict:
+    """The verdict on a frame whose tiles were answered (`job.error` is None), by who answered."""
+    engine = job.engine
     manifest = engine.manifest
     joined = join(job.rows, manifest.sampling.join, manifest.acceptable_columns)
     probabilities = [float(p) for p in joined]

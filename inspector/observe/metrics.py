@@ -191,10 +191,17 @@ def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
     degraded = GaugeMetricFamily(
         "inspector_degraded", "1 while another runtime serves than was asked for"
     )
+    changes = CounterMetricFamily(
+        "inspector_engine_changes_total",
+        "Changes of the engine that judges: activated, rolled back, lost, restored",
+        labels=["stage", "change"],
+    )
     for stage, engine in engines.items():
         info.add_metric([stage, *(str(engine[key]) for key in labels[1:])], 1.0)
+        for word, count in engine["changes"].items():
+            changes.add_metric([stage, word], count)
     degraded.add_metric([], float(any(engine["degraded"] for engine in engines.values())))
-    yield from (info, degraded)
+    yield from (info, degraded, changes)
 
 
 def _broker_metrics(broker: Mapping[str, Any]) -> Iterator[Metric]:

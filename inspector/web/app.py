@@ -1,8 +1,8 @@
 """The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
 
-Triggers and `POST /api/reload` do something, all else only reads. On any address but loopback every
-path except the probes asks for the token, as a bearer token (programs) or as the password of HTTP
-basic authentication with any user name (browsers).
+Triggers, `POST /api/reload` and the routes of engines do something, all else only reads. On any
+address but loopback every path except the probes asks for the token, as a bearer token (programs)
+or as the password of HTTP basic authentication with any user name (browsers).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspector.errors import TriggerError
 from inspector.observe.metrics import CONTENT_TYPE
+from inspector.web.engines import Engines, add_engines
 from inspector.web.evidence import add_evidence
 from inspector.web.foreign import refuse_foreign_pages
 
@@ -67,7 +68,7 @@ class ReloadOutcome(Protocol):
         """All of it, as JSON-able data without secrets."""
 
 
-class Served(Protocol):
+class Served(Engines, Protocol):
     """What the interface needs of the station. All methods may be called from any thread."""
 
     health: Health
@@ -130,6 +131,7 @@ def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
     _add_probes(app, station)
     _add_api(app, station)
     _add_reload(app, station)
+    add_engines(app, station)
     add_evidence(app, station.evidence)
     _add_page(app)
     return app

@@ -176,7 +176,7 @@ class FakeFeed:
                     return None
                 side = side or self._side
                 slot = self._free[camera].popleft()
-                ring.picture(slot, side, side)[:] = (self._classes.index(label), percent, 0)
+                self.paint(ring.picture(slot, side, side), label, percent)
                 frame = replace(frame, ring=ring, slot=slot, height=side, width=side)
             ready = self._ready[camera]
             if not fifo:
@@ -187,6 +187,10 @@ class FakeFeed:
             ready.append(frame)
             self._changed.notify_all()
             return sequence
+
+    def paint(self, picture, label, percent):
+        """What the fake runtime takes for that label."""
+        picture[:] = (self._classes.index(label), percent, 0)
 
     def wait(self, timeout_s):
         with self._changed:

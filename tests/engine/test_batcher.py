@@ -31,10 +31,10 @@ class ScriptedFeed:
 
 
 def batches(feed, count, *, most=4, max_delay_s=0.005):
-    batcher = Batcher(feed, most=most, max_delay_s=max_delay_s, clock=feed.clock)
+    batcher = Batcher(feed, max_delay_s=max_delay_s, clock=feed.clock)
     came = []
     for _ in range(count):
-        frames = batcher.next(1.0)
+        frames = batcher.next(1.0, most)
         came.append((round(feed.now, 4), "".join(f.camera for f in frames)))
     return came
 

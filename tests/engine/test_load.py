@@ -28,7 +28,7 @@ def test_the_engine_says_what_serves(engines):
 
 def test_auto_takes_the_fastest_that_was_measured(engines, monkeypatch):
     times = {"int8": 3.0, "bf16": 2.0, "fp16": 1.0, "fp32": 1.0}
-    monkeypatch.setattr(load, "_tile_seconds", lambda runtime, _: times[runtime.info.precision])
+    monkeypatch.setattr(load, "tile_seconds", lambda runtime, _: times[runtime.info.precision])
     engine = load_engine(engines / "tiny", threads=1)
     engine.close()
     expected = "bf16" if "bf16" in precisions_of_processor() else "int8"

@@ -13,6 +13,8 @@ import pytest
 from inspector.engine.golden import TOLERANCE, compare, judge_tiles, read_golden
 from inspector.engine.manifest import read_manifest
 from inspector.engine.openvino import OpenVinoRuntime, precisions_of_processor
+from inspector.engine.process.client import EngineProcess
+from inspector.engine.process.spec import OpenVinoSpec
 from inspector.engine.runtime import TileRef
 from inspector.engine.tiling import Tile
 from inspector.errors import EngineError
@@ -29,7 +31,12 @@ def openvino(precision):
     return make
 
 
+def in_its_own_process(manifest, max_batch):
+    return EngineProcess(OpenVinoSpec(manifest.folder, "fp32", max_batch, threads=1))
+
+
 RUNTIMES = {f"openvino-{p}": openvino(p) for p in precisions_of_processor()}
+RUNTIMES["process-openvino-fp32"] = in_its_own_process
 
 
 @pytest.fixture(params=RUNTIMES)

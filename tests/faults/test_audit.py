@@ -22,6 +22,12 @@ from inspector.capture.supervisor import Capture
 from inspector.config.cameras import Camera
 from inspector.config.secrets import Secrets
 from inspector.engine.judge import Judge
+from inspector.engine.load import load_engine
+from inspector.engine.occupant import Occupant
+from inspector.engine.process.opening import open_engine
+from inspector.engine.process.spec import OpenVinoSpec
+from inspector.engine.recovery import Patience
+from inspector.engine.seat import Seat
 from inspector.errors import EngineError
 from inspector.ruling import result_of
 from tests.engine import tiny_engine
@@ -54,7 +60,7 @@ class Runtime(FakeRuntime):
 class Line:
     """Capture and judge, wired as the station wires them, and every verdict that came."""
 
-    def __init__(self, cameras: dict, home) -> None:
+    def __init__(self, cameras: dict, home, screen: Seat | None = None) -> None:
         self.verdicts: dict[str, list[tuple[int, int]]] = {name: [] for name in cameras}
         self.results: Counter[tuple[str, str]] = Counter()
         self.screen, self.confirm = Runtime("screen", 0.1), Runtime("confirm", 0.2)
@@ -70,7 +76,7 @@ class Line:
         )
         self.judge = Judge(
             self.capture,
-            engine_of(home, self.screen),
+            screen or engine_of(home, self.screen),
             engine_of(home, self.confirm),
             max_batch=4,
             max_delay_s=0.005,
@@ -234,3 +240,48 @@ def test_the_books_balance_while_cameras_come_change_and_go(line):
     assert {epoch for epoch, _ in line.verdicts["a"]} == {0}
     assert line.capture.status()["a"].restarts == {}
     assert line.capture.status()["a"].counters.dropped["worker_lost"] == 0
+
+
+@pytest.mark.parametrize("standby", [True, False])
+def test_the_books_balance_while_engine_processes_die_and_hang(tmp_path, standby):
+    """With a standby every frame is judged; without one some are not, and are counted."""
+    home = tiny_engine.make(tmp_path, "tiny")
+    inside = load_engine(home, precision="fp32", threads=1)
+    spec = OpenVinoSpec(home, "fp32", 4, threads=1)
+
+    def revive():
+        return open_engine(inside.manifest, spec)
+
+    words = []
+    seat = Seat(
+        Occupant(revive(), inside if standby else None, revive),
+        on_change=lambda change: words.append(change.word),
+        patience=Patience(first_s=0.05, most_s=0.1),
+    )
+    line = Line({"a": {"source": LIVE}, "b": {"source": LIVE, "slots": 3}}, home, seat)
+    line.judge.start()
+    line.capture.start()
+    try:
+        for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGKILL):
+            count = {name: len(line.verdicts[name]) for name in ("a", "b")}
+            line.until(
+                lambda c=count: all(len(line.verdicts[n]) >= c[n] + 3 for n in c), "verdicts"
+            )
+            told = len(words)
+            os.kill(seat.occupant.engine.runtime.pid, number)
+            line.until(lambda t=told: words[t:] == ["lost", "restored"], "a fresh process")
+        line.close()
+        line.check()
+    finally:
+        line.close()
+        seat.close()
+        inside.close()
+    for name, status in line.capture.status().items():
+        books = status.counters
+        assert books.in_flight == 0, name
+        assert line.verdicts[name] == sorted(set(line.verdicts[name])), "once each, in order"
+        assert books.judged == line.results[name, "judged"]
+        assert books.dropped["engine_error"] == line.results[name, "engine_error"]
+        assert status.restarts == {}
+    failed = sum(count for (_, result), count in line.results.items() if result == "engine_error")
+    assert (failed == 0) is standby

@@ -11,11 +11,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
+from inspector.engine_room import Activation
 from inspector.errors import TriggerError, UserError, WebError
 from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Word
+from inspector.verdict import EngineInfo
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
@@ -43,6 +45,8 @@ class SmallStation:
         self.metrics = Metrics(self.status)
         self.outcome = Outcome("unchanged", "nothing changed")
         self.reloads: list[str] = []
+        self.activation = Activation("refused", "it lies")
+        self.engines: list[tuple[str, str, str]] = []
         self.journal_fault: OSError | None = None
         self.asked: list[tuple[str, str | None]] = []
         self.refuse: Literal["too_many", "not_serving"] | None = None
@@ -67,6 +71,7 @@ class SmallStation:
                     "runtime": "openvino",
                     "precision": "int8",
                     "degraded": False,
+                    "changes": {"activated": 2, "lost": 1},
                 }
             },
             "outbox": {
@@ -127,6 +132,14 @@ class SmallStation:
     def reload(self, origin: str) -> Outcome:
         self.reloads.append(origin)
         return self.outcome
+
+    def activate(self, engine: str, stage: str, origin: str) -> Activation:
+        self.engines.append((engine, stage, origin))
+        return self.activation
+
+    def roll_back(self, stage: str, origin: str) -> Activation:
+        self.engines.append(("before", stage, origin))
+        return self.activation
 
     def journal(self, limit: int) -> list[dict[str, Any]]:
         if self.journal_fault:
@@ -450,3 +463,35 @@ def test_an_address_that_may_come_with_the_network_is_nobodys_mistake(
     server = WebServer(make_app(station, host="192.0.2.1", token="t"), host="192.0.2.1", port=0)
     with pytest.raises(WebError, match=r"192\.0\.2\.1:0: this machine does not have that address"):
         server.start()
+
+
+@pytest.mark.parametrize("path", ["/api/engines/second/activate", "/api/engines/rollback"])
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [("activated", 200), ("rolled back", 200), ("refused", 422), ("unknown engine", 404),
+     ("not now", 503)],
+)  # fmt: skip
+def test_an_activation_answers_with_its_outcome(
+    station: SmallStation, page: httpx.Client, path: str, word: Any, status: int
+) -> None:
+    info = EngineInfo("second", "1", "0" * 64, "openvino", "int8")
+    station.activation = Activation(word, "said", None, info if status == 200 else None)
+    answer = page.post(path, headers=JSON)
+    assert answer.status_code == status
+    assert (answer.json()["outcome"], answer.json()["detail"]) == (word, "said")
+    assert page.post(path, json={"stage": "confirm"}).status_code == status
+    name = "before" if "rollback" in path else "second"
+    assert station.engines == [(name, s, "HTTP 127.0.0.1") for s in ("screen", "confirm")]
+
+
+@pytest.mark.parametrize("path", ["/api/engines/second/activate", "/api/engines/rollback"])
+def test_an_activation_is_guarded_as_a_reload_is(
+    station: SmallStation, page: httpx.Client, guarded: httpx.Client, path: str
+) -> None:
+    assert page.post(path).status_code == 415
+    assert page.post(path, headers=JSON | {"origin": "http://elsewhere"}).status_code == 403
+    assert page.post(path, json={"stage": "third"}).status_code == 422
+    assert page.post(path, json={"engine": "third"}).status_code == 422
+    assert page.get(path).status_code in {404, 405}
+    assert guarded.post(path, headers=JSON).status_code == 401
+    assert station.engines == []

@@ -1,0 +1,39 @@
+"""From the station file's engine section and an engine folder to who takes a seat."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inspector.engine.load import load_asked
+from inspector.engine.occupant import Occupant
+from inspector.engine.process.opening import open_engine
+from inspector.engine.process.spec import OpenVinoSpec
+
+if TYPE_CHECKING:
+    from inspector.config.station import Engine as EngineSection
+
+
+def open_occupant(name: str, asked: EngineSection) -> Occupant:
+    """Make an engine ready to serve as the station file wants it; takes seconds.
+
+    Raises:
+        UserError: there is no engine of that name.
+        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
+        EngineError: as `load_engine`.
+    """
+    engine = load_asked(name, asked)
+    if not asked.own_process:
+        return Occupant(engine)
+    folder, precision = engine.manifest.folder, engine.parity.precision
+    spec = OpenVinoSpec(folder, precision, engine.runtime.max_batch, asked.threads)
+    revive = partial(open_engine, engine.manifest, spec)
+    try:
+        fresh = revive()
+    except BaseException:
+        engine.close()
+        raise
+    if asked.fallback == "none":
+        engine.close()
+        return Occupant(fresh, revive=revive)
+    return Occupant(fresh, standby=engine, revive=revive)
