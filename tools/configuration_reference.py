@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
+from inspector.config.shape import is_mapping
 from inspector.config.station import Station
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _section(model: type[BaseModel], at: str, title: str) -> Iterator[str]:
         models = list(_models(field.annotation))
         cells = (f"`{name}`", _kind(field), _unit(name), _default(field), _meaning(field))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-        named = _is_mapping(field.annotation)
+        named = is_mapping(field.annotation)
         inner += [(each, f"{at}{name}." + ("NAME." if named else "")) for each in models]
     yield ""
     for each, place in inner:
@@ -159,10 +160,6 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _is_mapping(annotation: Any) -> bool:
-    return get_origin(annotation) is dict
 
 
 def page_with(text: str) -> str:

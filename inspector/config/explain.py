@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
 from inspector.config.events import SERVER_PATTERN, TOPIC_PATTERN
 from inspector.config.faults import Fault, KeyPath
+from inspector.config.line import HOST_PATTERN
 from inspector.config.shape import is_mapping, models_in
 from inspector.config.station import Station
 
@@ -25,6 +26,7 @@ _PATTERNS = {
     NAME_PATTERN: "a name of small letters, digits and hyphens, at most 63, such as infeed-2",
     SECRET_NAME_PATTERN: "the NAME of a secret, such as CAM_PASSWORD, never the secret itself",
     SERVER_PATTERN: "HOST:PORT, such as broker1:9093",
+    HOST_PATTERN: "a host name or address, such as 10.0.0.5",
     TOPIC_PATTERN: "a topic name of letters, digits, dots, underscores and hyphens",
 }
 _TYPES = {
