@@ -57,13 +57,14 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, tally in summary["cameras"].items():
         answers = ", ".join(f"{count} {word}" for word, count in tally["answers"].items())
-        lines += [
-            f"camera {name}: {tally['parts'] or tally['acted']} parts; answers: {answers or 'none'}",
+        count = tally["parts"] or tally["acted"]
+        lines.append(f"camera {name}: {count} parts; answers: {answers or 'none'}")
+        lines.append(
             f"  ejected {tally['ejected']}, passed {tally['passed']}; missing {tally['missing']},"
             f" wrong {tally['wrong']}, too late {tally['late']} (rejects {tally['late_rejects']}),"
             f" repeats dropped {tally['repeats']}, spoilt by faults {tally['spoilt']},"
-            f" not asked {tally['not_asked']}",
-        ]
+            f" not asked {tally['not_asked']}"
+        )
         times = tally["answered_ms"]
         if times["p50"] is not None:
             shares = ", ".join(f"{share} {ms:.1f} ms" for share, ms in times.items())
