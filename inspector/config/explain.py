@@ -139,7 +139,7 @@ def _fault(
         problem = f"missing; expected {about}" if about else "missing"
         return Fault(key, problem, line, column, expected=about)
     if error["type"] == "union_tag_not_found":
-        expected = f"one of {', '.join(_kinds_at(error['loc']))}"
+        expected = f"one of {', '.join(_kinds_at(error['loc'], root))}"
         return Fault((*key, "kind"), f"missing; expected {expected}", line, column, None, expected)
     if error["type"] == "union_tag_invalid":
         key = (*key, "kind")
