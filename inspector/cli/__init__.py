@@ -50,6 +50,7 @@ _COMMANDS = {
         "bench",
     ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
+    "line": _Command("Signal the rejects of stations, read from Kafka, to a PLC.", "line"),
     "plc-simulator": _Command(
         "Play the PLC of a line, to try the handshake with, and to make faults.", "plc_simulator"
     ),

@@ -192,9 +192,7 @@ class Lane:
         }
         known = answer.result is not Result.NONE and (not answer.label or answer.label in LABELS)
         if not self.announces:
-            self.tally.acted += known
-            self.tally.wrong += not known
-            self._tell("acted" if known else "wrong_answer", **details)
+            self._act(answer, details, known=known)
             return
         part = self._asked
         if part is None:
@@ -214,6 +212,17 @@ class Lane:
             self._tell("answer", waited_ms=round(waited_ms, 2), **details)
         else:
             self._late(answer, details)
+
+    def _act(self, answer: Answer, details: dict[str, object], *, known: bool) -> None:
+        """Do as a part that was not announced wants it."""
+        if not known:
+            self.tally.wrong += 1
+            self._tell("wrong_answer", **details)
+        elif answer.result is Result.NO_RESULT:
+            self._late(answer, details)
+        else:
+            self.tally.acted += 1
+            self._tell("acted", **details)
 
     def _stray(self, answer: Answer, details: dict[str, object]) -> None:
         """An answer to a part that was given up, or to none."""
