@@ -54,7 +54,10 @@ _COMMANDS = {
     "plc-simulator": _Command(
         "Play the PLC of a line, to try the handshake with, and to make faults.", "plc_simulator"
     ),
-    "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
+    "schema": _Command(
+        "Print the JSON Schema of station files, of events, or of files of `inspector line`.",
+        "schema",
+    ),
 }
 
 

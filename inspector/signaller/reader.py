@@ -108,6 +108,7 @@ class Reader:
     ) -> None:
         self._config = config
         self._secrets = secrets
+        self._topic = config.consume.topic
         self._open_handled = open_handled
         self._desk = desk
         self._tally = tally
@@ -221,7 +222,7 @@ class Reader:
                 metadata_max_age_ms=30_000,
                 **client_options(kafka, self._secrets, context, name),
             )
-            self._consumer.subscribe([consume.topic], listener=_Listener(self._gone))
+            self._consumer.subscribe([self._topic], listener=_Listener(self._gone))
         finally:
             self._outside = False
         self._looked_s = time.monotonic()
@@ -441,20 +442,33 @@ class Reader:
             self._paused = False
 
     def _look(self, *, came: bool) -> None:
-        """Look whether the broker is there: the library only waits for it."""
+        """Ask the broker from time to time whether it is there, and we still a member.
+
+        The library does not say so by itself: it waits for the broker, and a member whose name
+        another has taken over goes on with what it holds.
+        """
         now_s = time.monotonic()
         if came:
             self._looked_s = now_s
             self._tell_broker(None)
-        elif now_s - self._looked_s > LOOK_S and not (self._under_way or self.waiting):
+        elif now_s - self._looked_s > LOOK_S:
             self._looked_s = now_s
+            kafka = self._config.kafka
+            parts = sorted(self._consumer.assignment())[:1]
+            for part in parts:
+                self._track(part)
+            if parts and self._commit(parts):
+                self._tell_broker(None)
+                return
             self._outside = True
             try:
-                kafka = self._config.kafka
                 trouble = probe(kafka.bootstrap_servers, tls_context(kafka, self._secrets))
+                reason = None if trouble is None else trouble.reason
+                if reason is None and not self._consumer.partitions_for_topic(self._topic):
+                    reason = f"topic {self._topic} is not there; a station makes it, or you do"
             finally:
                 self._outside = False
-            self._tell_broker(None if trouble is None else trouble.reason)
+            self._tell_broker(reason)
 
     def _tell_broker(self, trouble: str | None) -> None:
         now = (trouble is None, trouble or f"reading as {self._config.member}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from inspector.config.line import Line, Modbus
-from inspector.config.load import load_station
+from inspector.config.load import is_signaller_file, load_signaller, load_station
 from inspector.errors import UserError
 from inspector.line.registers import Layout
 
@@ -36,7 +36,7 @@ def played(file: Path | None, cameras: Sequence[str], *, announces: bool | None)
     """The PLC of a file.
 
     Args:
-        file: a station file with a section `line`; None: the default registers.
+        file: a station file with a section `line`, or a signaller's file; None: the default registers.
         cameras: their names, where there is no file.
         announces: whether parts are announced; None: as the file says.
 
@@ -47,6 +47,9 @@ def played(file: Path | None, cameras: Sequence[str], *, announces: bool | None)
     if file is None:
         line = Line(modbus=Modbus(host="localhost", port=DEFAULT_PORT))
         names: Sequence[str] = tuple(dict.fromkeys(cameras))
+    elif is_signaller_file(file):
+        signaller = load_signaller(file)
+        line, names = signaller.line.as_line(), tuple(signaller.line.cameras)
     else:
         station = load_station(file)
         if station.line is None:
