@@ -27,6 +27,10 @@ test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP se
 test-slow: $(STAMPS)/test ## run the long tests: soaks, the bundle on a box without network
 	$(BIN)/pytest -m slow $(ARGS)
 
+.PHONY: line-soak
+line-soak: $(STAMPS)/test ## signal 10,000 parts at 20 a second to the PLC simulator, none without its answer
+	$(BIN)/pytest -n 0 -s -m slow tests/line/test_soak.py $(ARGS)
+
 .PHONY: lint
 lint: $(STAMPS)/dev ## check style
 	$(BIN)/ruff check

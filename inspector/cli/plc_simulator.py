@@ -66,6 +66,9 @@ def plc_simulator(
     ] = None,
     first_part: Annotated[int, typer.Option(min=1, max=2**32 - 1, help="Its number.")] = 1,
     travel_ms: Annotated[float, typer.Option(min=1, help="From camera to ejector.")] = 800.0,
+    indexed: Annotated[
+        bool, typer.Option("--indexed", help="The belt waits while the station is not ready.")
+    ] = False,
     heartbeat_within_ms: Annotated[
         float, typer.Option(min=10, help="The station is gone when its heartbeat stands so long.")
     ] = 1000.0,
@@ -83,7 +86,7 @@ def plc_simulator(
         ),
     ] = None,
     fault_ms: Annotated[
-        float, typer.Option(min=1, help="How long silent and exception last.")
+        float, typer.Option(min=1, help="How long faults of the connection last.")
     ] = 2000.0,
     late_ack_ms: Annotated[
         float, typer.Option(min=1, help="How late late-ack acknowledges.")
@@ -114,10 +117,12 @@ def plc_simulator(
         parts=parts,
         first_part=first_part,
         travel_s=travel_ms / 1000,
+        indexed=indexed,
         heartbeat_within_s=heartbeat_within_ms / 1000,
         when_lost=when_lost,
         reset_after_s=reset_after_ms / 1000 or None,
         late_ack_s=late_ack_ms / 1000,
+        fault_s=fault_ms / 1000,
     )
     console = Console(highlight=False)
     live = console.is_terminal and not as_json
@@ -138,7 +143,6 @@ def plc_simulator(
         host=host,
         port=plc.port if port is None else port,
         unit=plc.unit,
-        fault_s=fault_ms / 1000,
         record=record,
         on_happening=None if live else show,
     )

@@ -25,7 +25,7 @@ class Kind(StrEnum):
     LATE_ACK = "late-ack"
     """It is acknowledged after a while."""
     DROP_CONNECTION = "drop-connection"
-    """The PLC breaks the connection off."""
+    """The PLC breaks the connection off, and each new one for a while."""
     SILENT = "silent"
     """The PLC keeps the connection and answers nothing for a while."""
     EXCEPTION = "exception"

@@ -94,6 +94,11 @@ class Lane:
         return Step.ASKED if self._asked is not None else Step.WAITING
 
     @property
+    def held_up(self) -> bool:
+        """Whether a part is before the camera and cannot be announced yet."""
+        return self._present is not None
+
+    @property
     def asked(self) -> int | None:
         """Number of the part that is announced."""
         return None if self._asked is None else self._asked.number
@@ -113,10 +118,8 @@ class Lane:
             What the PLC says.
         """
         self._acknowledging(now_s, status, answer)
-        if not heard and self._asked is not None:
-            if self._asked.fate is Fate.ASKED:
-                self._drop(self._asked, Fate.GIVEN_UP, "the station has gone")
-            self._asked = None
+        if not heard:
+            self._give_up("the station has gone")
         if mode is not Mode.RUN and self._present is not None:
             self._pass_by(self._present, mode)
             self._present = None
@@ -141,8 +144,7 @@ class Lane:
         if not status.valid:
             if self._held and not self._acknowledge:
                 self._tell("valid_withdrawn", part=self.asked)
-                if self._asked is not None:
-                    self._drop(self._asked, Fate.GIVEN_UP, "its answer was never read")
+                self._give_up("its answer was never read")
             if self._acknowledge:
                 self._tell("acknowledge_lowered", sequence=self._acknowledged)
             self._acknowledge = self._held = False
@@ -280,6 +282,12 @@ class Lane:
             self.tally.ejected += out
             self.tally.passed += not out
             self._tell("ejected" if out else "passed", part=part.number, why=part.fate.value)
+
+    def _give_up(self, why: str) -> None:
+        """Wait no longer for the answer to the part that was announced."""
+        if self._asked is not None and self._asked.fate is Fate.ASKED:
+            self._drop(self._asked, Fate.GIVEN_UP, why)
+        self._asked = None
 
     def _drop(self, part: Part, fate: Fate, why: str) -> None:
         part.fate = fate

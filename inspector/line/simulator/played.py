@@ -36,7 +36,7 @@ def played(file: Path | None, cameras: Sequence[str], *, announces: bool | None)
     """The PLC of a file.
 
     Args:
-        file: a station file with a section `line`, or a signaller's file; None: the default registers.
+        file: a station file with a section `line`, or a signaller's; None: the default registers.
         cameras: their names, where there is no file.
         announces: whether parts are announced; None: as the file says.
 

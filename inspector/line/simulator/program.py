@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 RESET_PULSE_S = 0.2
 """Long enough to be seen by a station that polls, short enough not to be a state."""
+SETTLED_BEATS = 2
+"""Beats of the station after a fault that show it connected again."""
 HEARTBEAT_S = 0.1
 """Pace of the PLC's own heartbeat."""
 
@@ -33,20 +35,24 @@ class Settings:
         per_s: parts a second before each camera.
         parts: how many; None: without end. Where they are not announced: answers acted on.
         travel_s: from camera to ejector, while the belt runs.
+        indexed: the belt stands while a part before the camera waits for `ready`; else it moves on.
         heartbeat_within_s: the station is taken for gone when its heartbeat stood for so long.
         when_lost: what is done then.
         reset_after_s: how long the station may order `safe` before reset is pressed; None: never.
         late_ack_s: how long the fault `late-ack` holds an acknowledgement back.
+        fault_s: how long the faults of the connection last.
     """
 
     per_s: float = 5.0
     parts: int | None = None
     first_part: int = 1
     travel_s: float = 0.5
+    indexed: bool = False
     heartbeat_within_s: float = 1.0
     when_lost: Literal["reject", "stop"] = "stop"
     reset_after_s: float | None = 2.0
     late_ack_s: float = 1.0
+    fault_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,9 @@ class Program:
         self.why = "no heartbeat was heard yet"
         self._now_s = 0.0
         self._last_s: float | None = None
-        self._heartbeat = 0
+        self._heartbeat = self._beats = 0
+        self._disturbed: tuple[float, int] | None = None
+        """A fault on purpose: when it is over, and beats heard by then. None: all is settled."""
         self._beat_s: float | None = None
         self._own_heartbeat = 0
         self._own_beat_s = float("-inf")
@@ -144,9 +152,10 @@ class Program:
         self._now_s = self._last_s = now_s
         heard = self._hear(station)
         self._decide(station, heard=heard)
+        self._settle(cameras)
         told = {}
         for name, lane in self.lanes.items():
-            if self.mode is not Mode.STOP:
+            if self.mode is not Mode.STOP and not (self._settings.indexed and lane.held_up):
                 lane.belt.run(passed_s)
             told[name] = lane.scan(now_s, self.mode, *cameras[name], heard=heard)
         if now_s - self._own_beat_s >= HEARTBEAT_S:
@@ -154,9 +163,9 @@ class Program:
         running = self.mode is not Mode.STOP
         block = PlcBlock(self._own_heartbeat, running, now_s < self._reset_until_s)
         happenings, self._happenings = self._happenings, []
-        if any(each.what == "fault" for each in happenings):
-            for lane in self.lanes.values():
-                lane.spoil()
+        for each in happenings:
+            if each.what == "fault":
+                self._disturb(str(each.details["kind"]))
         return Told(block, told, happenings)
 
     @property
@@ -185,10 +194,35 @@ class Program:
         """Whether the station is there and serves."""
         if station.heartbeat != self._heartbeat:
             self._heartbeat, self._beat_s = station.heartbeat, self._now_s
+            self._beats += 1
         alive = self._beat_s is not None and (
             self._now_s - self._beat_s <= self._settings.heartbeat_within_s
         )
         return alive and station.serving
+
+    def _disturb(self, kind: str) -> None:
+        """A fault is made: what becomes of the parts until all is settled is not the station's."""
+        lasts_s = 0.0 if kind in {Kind.NO_ACK, Kind.LATE_ACK} else self._settings.fault_s
+        self._disturbed = self._now_s + lasts_s, self._beats
+        for lane in self.lanes.values():
+            lane.spoil()
+
+    def _settle(self, cameras: Mapping[str, tuple[Status, Answer]]) -> None:
+        if self._disturbed is None:
+            return
+        for lane in self.lanes.values():
+            lane.spoil()
+        over_s, beats = self._disturbed
+        if self._now_s < over_s:
+            self._disturbed = over_s, self._beats
+        elif self.mode is Mode.RUN and self._beats >= beats + SETTLED_BEATS:
+            idle = all(lane.step is Step.WAITING for lane in self.lanes.values())
+            ready = all(
+                cameras[name][0].ready for name, lane in self.lanes.items() if lane.announces
+            )
+            if idle and ready:
+                self._disturbed = None
+                self._teller(None)("settled")
 
     def _decide(self, station: StationBlock, *, heard: bool) -> None:
         lost = Mode(self._settings.when_lost)

@@ -87,6 +87,7 @@ class PlcServer:
         self._on_connection = on_connection
         self._on_foreign_write = on_foreign_write
         self._server: ModbusTcpServer | None = None
+        self._dropping_until_s = 0.0
         self._silent_until_s = 0.0
         self._failing_until_s = 0.0
 
@@ -121,13 +122,19 @@ class PlcServer:
         if self._server is not None:
             await self._server.shutdown()  # type: ignore[no-untyped-call]
 
-    def drop_connections(self) -> None:
-        """Break off what is open; whoever comes again is let in."""
-        if self._server is not None:
-            for connection in tuple(self._server.active_connections.values()):
-                transport: Any = connection.transport
-                if transport is not None:
-                    transport.abort()
+    def drop_connections(self, seconds: float) -> None:
+        """Break off what is open, and whoever comes for so long."""
+        self._dropping_until_s = time.monotonic() + seconds
+        self.turn()
+
+    def turn(self) -> None:
+        """To be called often: new connections fall while they are to."""
+        if self._server is None or time.monotonic() > self._dropping_until_s:
+            return
+        for connection in tuple(self._server.active_connections.values()):
+            transport: Any = connection.transport
+            if transport is not None:
+                transport.abort()
 
     def be_silent(self, seconds: float) -> None:
         """Take requests and answer none."""

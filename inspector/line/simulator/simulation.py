@@ -59,7 +59,6 @@ class PlcSimulator:
         plan: faults to be made on purpose.
         unannounced: cameras whose parts the program does not announce.
         host, port, unit: as `PlcServer`.
-        fault_s: how long `silent` and `exception` last.
         record: file for the transitions.
         on_happening: called with each, in the simulator's thread.
     """
@@ -74,7 +73,6 @@ class PlcSimulator:
         host: str = "127.0.0.1",
         port: int = 0,
         unit: int = 1,
-        fault_s: float = 2.0,
         record: Path | None = None,
         on_happening: Callable[[Happening], None] | None = None,
     ) -> None:
@@ -83,7 +81,7 @@ class PlcSimulator:
         )
         self.host, self.port = host, port
         self._plan = plan
-        self._fault_s = fault_s
+        self._fault_s = settings.fault_s
         self._on_happening = on_happening
         self._begun_utc, self._begun_s = datetime.now(UTC), time.monotonic()
         self._record = Record(record, self._begun_utc)
@@ -104,6 +102,7 @@ class PlcSimulator:
         self._lock = threading.Lock()
         self._begun = threading.Event()
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="plc", daemon=True)
 
@@ -137,9 +136,11 @@ class PlcSimulator:
             self._thread.join()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Until all parts have left, or the thread has ended; False when that takes longer."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Until all parts have left, or the PLC has ended; False when that takes longer.
+
+        It goes on until `stop` even so, as PLCs do.
+        """
+        return self._ended.wait(timeout_s)
 
     def make(self, kind: Kind) -> None:
         """Make a fault: those of the connection at once, those of an answer at the next one."""
@@ -192,6 +193,7 @@ class PlcSimulator:
                 raise
         finally:
             self._begun.set()
+            self._ended.set()
             self._record.end(self.summary())
 
     async def _serve(self) -> None:
@@ -200,12 +202,15 @@ class PlcSimulator:
         self._begun.set()
         try:
             last_s = self._now_s()
-            while not (self._stopping.is_set() or self.program.ended):
+            while not self._stopping.is_set():
                 now_s = self._now_s()
                 if now_s - last_s > SLOW_SCAN_S:
                     self._note(Happening(now_s, "slow_scan", details={"took_s": now_s - last_s}))
                 last_s = now_s
                 self._scan(now_s)
+                self._server.turn()
+                if self.program.ended:
+                    self._ended.set()
                 await asyncio.sleep(SCAN_S)
         finally:
             self._note(Happening(self._now_s(), "stopped"))
@@ -232,7 +237,7 @@ class PlcSimulator:
 
     def _break(self, kind: Kind) -> None:
         if kind is Kind.DROP_CONNECTION:
-            self._server.drop_connections()
+            self._server.drop_connections(self._fault_s)
         elif kind is Kind.SILENT:
             self._server.be_silent(self._fault_s)
         elif kind is Kind.EXCEPTION:

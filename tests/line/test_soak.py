@@ -1,0 +1,64 @@
+"""10,000 parts at 20 parts a second and camera: none without its own answer, in time.
+
+`make line-soak`; INSPECTOR_TEST_PARTS=600 is a short one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.line.lineside import Judging, agrees
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTS = int(os.environ.get("INSPECTOR_TEST_PARTS", "10000"))
+PER_S = 20
+CAMERAS = ("infeed", "outfeed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(PARTS / PER_S + 300)
+def test_no_part_of_ten_thousand_goes_without_its_answer(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    words = ["plc-simulator", "--port=0", f"--parts={PARTS}", f"--rate={PER_S}", "--seed=1"]
+    cameras = [f"--camera={camera}" for camera in CAMERAS]
+    with (tmp_path / "said").open("w+") as said:
+        plc = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "inspector.cli",
+                *words,
+                *cameras,
+                f"--record={record}",
+                "--json",
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert plc.stdout is not None
+        port = json.loads(plc.stdout.readline())["port"]
+        with Judging(port, CAMERAS) as station:
+            for line in plc.stdout:
+                said.write(line)
+            assert plc.wait(60) == 0
+    lines = [json.loads(line) for line in record.read_text().splitlines()]
+    summary = lines[-1]
+    signal_ms = sorted(1000 * each for each in station.happened.signal_s)
+    p99 = signal_ms[int(0.99 * len(signal_ms))]
+    print(json.dumps(summary))
+    print(f"verdict to valid: median {statistics.median(signal_ms):.1f} ms, p99 {p99:.1f} ms")
+    assert summary["well"], summary
+    answers = [line for line in lines if line["what"] == "answer"]
+    assert len(answers) == PARTS * len(CAMERAS)
+    assert all(agrees(answer) for answer in answers)
+    assert not station.happened.faults[:-1]  # the PLC leaves first, at the end
