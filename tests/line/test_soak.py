@@ -28,19 +28,11 @@ CAMERAS = ("infeed", "outfeed")
 @pytest.mark.timeout(PARTS / PER_S + 300)
 def test_no_part_of_ten_thousand_goes_without_its_answer(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
-    words = ["plc-simulator", "--port=0", f"--parts={PARTS}", f"--rate={PER_S}", "--seed=1"]
-    cameras = [f"--camera={camera}" for camera in CAMERAS]
+    words = ["plc-simulator", "--json", "--port=0", f"--parts={PARTS}", f"--rate={PER_S}"]
+    words += [f"--record={record}", *(f"--camera={camera}" for camera in CAMERAS)]
     with (tmp_path / "said").open("w+") as said:
         plc = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "inspector.cli",
-                *words,
-                *cameras,
-                f"--record={record}",
-                "--json",
-            ],
+            [sys.executable, "-m", "inspector.cli", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,

@@ -96,7 +96,10 @@ def test_a_fault_ends_in_the_safe_state_and_an_event_and_then_it_goes_on(
         restored = [str(each) for each in station.happened.restored]
         assert sorted(restored) == sorted(str(each) for each in station.happened.faults)
     assert plc.summary()["faults_made"] == {fault.value: 1}
-    assert all(agrees(answer) for answer in answers(happened))
+    for answer in answers(
+        happened
+    ):  # around a lost connection it may be none, but never a wrong one
+        assert agrees(answer) or answer["result"] == "no_result"
     assert plc.summary()["well"], plc.summary()
 
 

@@ -143,6 +143,11 @@ class Belt:
         """Let it run for so long."""
         self.ran_s += seconds
 
+    @property
+    def until_next_s(self) -> float:
+        """How long it has to run until the next part is before the camera; 0 where one is due."""
+        return max((self._come + 1) / self._per_s - self.ran_s, 0.0)
+
     def arriving(self) -> Iterator[Part]:
         """Parts that have come before the camera since the last call."""
         while not self._all_came and (self._come + 1) / self._per_s <= self.ran_s:

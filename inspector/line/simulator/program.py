@@ -23,6 +23,7 @@ RESET_PULSE_S = 0.2
 """Long enough to be seen by a station that polls, short enough not to be a state."""
 SETTLED_BEATS = 2
 """Beats of the station after a fault that show it connected again."""
+ONE_STEP_S = 1e-6
 HEARTBEAT_S = 0.1
 """Pace of the PLC's own heartbeat."""
 
@@ -155,8 +156,8 @@ class Program:
         self._settle(cameras)
         told = {}
         for name, lane in self.lanes.items():
-            if self.mode is not Mode.STOP and not (self._settings.indexed and lane.held_up):
-                lane.belt.run(passed_s)
+            if self.mode is not Mode.STOP:
+                self._run_belt(lane, passed_s)
             told[name] = lane.scan(now_s, self.mode, *cameras[name], heard=heard)
         if now_s - self._own_beat_s >= HEARTBEAT_S:
             self._own_heartbeat, self._own_beat_s = next_count(self._own_heartbeat), now_s
@@ -189,6 +190,13 @@ class Program:
         if not any(tally.answers for tally in tallies):
             return True, "no part was answered, and none had to be"
         return True, "well: each part got its own answer, in time"
+
+    def _run_belt(self, lane: Lane, seconds: float) -> None:
+        if not self._settings.indexed:
+            lane.belt.run(seconds)
+        elif not lane.held_up:
+            # No further than to the next part, or two would come with a scan that was late.
+            lane.belt.run(min(seconds, lane.belt.until_next_s + ONE_STEP_S))
 
     def _hear(self, station: StationBlock) -> bool:
         """Whether the station is there and serves."""
