@@ -16,30 +16,31 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from inspector import __version__
+from inspector import __version__, facts
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
-from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
-from inspector.errors import EngineError, TriggerError, UserError
+from inspector.errors import TriggerError, UserError
 from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
 from inspector.evidence.store import Evidence
 from inspector.journal import Journal
+from inspector.line.session import Standing
 from inspector.lineup import Lineup
+from inspector.loading import load_engines
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.signalling import Signalling
 from inspector.triggers import Triggers
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -102,6 +103,7 @@ class Station:
         self._journal = Journal(self.folder)
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
+        self._line: Signalling | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -161,7 +163,11 @@ class Station:
                 on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
-        for stage, engine in self._load_engines():
+
+        def on_step(step: str) -> None:
+            self.health.step = step
+
+        for stage, engine in load_engines(config.engine, on_step):
             self._engines[stage] = engine
             if self._stop_asked():
                 return False
@@ -198,36 +204,6 @@ class Station:
         evidence.start()
         return evidence
 
-    def _load_engines(self) -> Iterator[tuple[str, Engine]]:
-        asked = self.config.engine
-        for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-            if name is None:
-                continue
-            self.health.step = f"loading engine {name}"
-            try:
-                engine = load_engine(
-                    find_engine(name, asked.folder),
-                    runtime=asked.runtime,
-                    precision=asked.precision,
-                    max_batch=asked.max_batch,
-                    threads=asked.threads,
-                    fallback=asked.fallback,
-                )
-            except EngineError as error:
-                msg = f"the station cannot serve: {error}"
-                raise UserError(msg) from error
-            info = engine.info
-            _log.info(
-                "engine ready",
-                stage=stage,
-                engine=f"{info.name} {info.version}",
-                runtime=info.runtime,
-                precision=info.precision,
-            )
-            if engine.degraded:
-                _log.warning("engine degraded", stage=stage, reason=engine.degraded)
-            yield stage, engine
-
     def _connect(self, outbox: Outbox) -> None:
         """Capture feeds judge, judge feeds rulings; each end knows only its neighbour's door."""
         asked = self.config.engine
@@ -240,9 +216,13 @@ class Station:
             try:
                 rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
-                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
+                reject = rulings.rejects(frame, verdict)
+                triggers.answer(frame, verdict, reject=reject)
+                self._judged(frame, verdict, reject=reject, late=late)
 
         def on_change(status: CameraStatus) -> None:
+            if line is not None:
+                line.camera(status.name, status.state)
             # The service manager ends the workers with us: that is no camera that was lost.
             if not (self._stop_asked() or self._stopping.is_set()):
                 camera_events.change(status)
@@ -267,6 +247,7 @@ class Station:
             on_missed=on_missed,
         )
         triggers = Triggers(capture, self.config.mode, self.metrics)
+        line = self._line = self._signal_line(outbox, triggers)
         judge = Judge(
             capture,
             self._engines["screen"],
@@ -286,12 +267,34 @@ class Station:
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
                 Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
+                *([Loop("line", line.signals.progress_ns, LOOP_LIMIT_S)] if line else []),
             ],
             lambda: self._facts(outbox, capture),
         )
         triggers.start()
+        if line is not None:
+            line.start()
         judge.start()
         capture.start()
+
+    def _judged(
+        self, frame: Frame, verdict: Verdict, *, reject: bool, late: Collection[str]
+    ) -> None:
+        if self._line is not None:
+            self._line.judged(frame, verdict, reject=reject, late=late)
+
+    def _signal_line(self, outbox: Outbox, triggers: Triggers) -> Signalling | None:
+        asked = self.config.line
+        if asked is None:
+            return None
+
+        def standing() -> Standing:
+            degraded = any(engine.degraded for engine in self._engines.values())
+            return Standing(self.health.phase is Phase.SERVING, degraded)
+
+        return Signalling(
+            self.config, asked, self._documents, outbox, self.metrics, triggers, standing
+        )
 
     def _make_reloads(self, lineup: Lineup) -> None:
         if self._file is None:
@@ -363,6 +366,8 @@ class Station:
             self._judge.stop(left(4.5))
         if self._triggers is not None:
             self._triggers.close()
+        if self._line is not None:
+            self._line.stop(min(1.0, left(4.5)))
         if self._evidence is not None:
             self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
         if self._capture is not None:
@@ -392,6 +397,7 @@ class Station:
             },
             "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "line": self._line.status() if self._line is not None else None,
             "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
@@ -411,7 +417,9 @@ class Station:
             raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
         if self._triggers is None or self.health.phase is not Phase.SERVING:
             raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
-        return self._triggers.ask(camera, part_id)
+        if self._line is None:
+            return self._triggers.ask(camera, part_id)
+        return self._line.ask(camera, part_id)
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
@@ -430,37 +438,15 @@ class Station:
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
         if self.config.mode == "observe":
             yield Fact("mode", ok=True, detail=OBSERVING)
-        stats = outbox.stats()
-        yield Fact(
-            "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
-        )
-        if stats.parked:
-            parked = f"{stats.parked} refused by the broker for good: inspector events parked"
-            yield Fact("parked events", ok=False, detail=parked)
-        if self._evidence is not None:
-            kept = self._evidence.stats()
-            detail = kept.fault or f"{kept.files} pictures, {kept.bytes // 1_000_000} MB"
-            yield Fact("evidence", kept.fault is None, detail)
-        fault = self._rulings.engine_fault if self._rulings is not None else None
-        if fault is not None:
-            yield Fact("judging", ok=False, detail=fault, gates=True)
-        for stage, engine in self._engines.items():
-            info = engine.info
-            detail = f"{info.name} {info.version}, {info.runtime} {info.precision}"
-            yield Fact(f"engine {stage}", engine.degraded is None, engine.degraded or detail)
-        if self._publisher is None:
-            yield Fact("broker", ok=True, detail="off: events stay in the outbox")
-        else:
-            broker = self._publisher.status()
-            yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
-            for topic, reason in broker.blocked.items():
-                yield Fact(f"topic {topic}", ok=False, detail=reason)
+        yield from facts.of_outbox(outbox)
+        yield from facts.of_evidence(self._evidence)
+        yield from facts.of_engines(self._engines, self._rulings)
+        yield from facts.of_broker(self._publisher)
+        if self._line is not None:
+            yield self._line.fact()
         if self._reloads is not None:
             yield from self._reloads.facts()
-        for name, camera in capture.status().items():
-            up = camera.state in {"running", "ended"}
-            detail = ": ".join(part for part in (camera.state, camera.detail) if part)
-            yield Fact(f"camera {name}", up, detail)
+        yield from facts.of_cameras(capture)
 
     def _serve(self, phase: Phase, step: str) -> None:
         self.health.phase, self.health.step = phase, step

@@ -130,6 +130,7 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     kafka = station.events.kafka
     target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
     console.print(f"events    {target}")
+    console.print(f"line      {_line(station)}")
     console.print(f"evidence  {_evidence(station)}")
     console.print(f"web       http://{station.web.listen}/")
     secrets = names_of(file.document.value)
@@ -147,6 +148,19 @@ def _evidence(station: Station) -> str:
         f"{kept.folder}{'' if kept.folder.is_absolute() else ' in the state folder'}, "
         f"{kept.format}, {kept.keep_days:g} days, {kept.max_mb} MB at most"
     )
+
+
+def _line(station: Station) -> str:
+    line = station.line
+    if line is None:
+        return "none: no PLC is told"
+    at = line.modbus
+    places = line.places(station.cameras)
+    parts = ", ".join(
+        f"{name} at {places[name]} ({camera.trigger}, {camera.deadline_ms:g} ms)"
+        for name, camera in line.signalled(station.cameras).items()
+    )
+    return f"{at.host}:{at.port} unit {at.unit}: {parts}"
 
 
 def _address(source: Any) -> str:

@@ -1,7 +1,7 @@
 """The checks of a station: one list, for `inspector doctor` and `inspector check --probe`.
 
-Nothing here changes anything: no folder is made, nothing is written to a topic, and a station that
-runs on the same state folder does not notice.
+Nothing here changes anything: no folder is made, nothing is written to a topic, the PLC gets back
+what its registers held, and a station that runs on the same state folder does not notice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from inspector.doctor import box, broker, cameras, engines, files
+from inspector.doctor import box, broker, cameras, engines, files, line
 from inspector.doctor.capacity import capacity
 from inspector.doctor.finding import Finding, Grade
 from inspector.doctor.state import RunningStation, check_state
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENGINE_WITHIN_S = 120.0
 BROKER_WITHIN_S = 60.0
+LINE_WITHIN_S = 90.0
 BOX_WITHIN_S = 30.0
 
 
@@ -74,6 +75,7 @@ def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> li
                 partial(cameras.check_cameras, station, secrets, running, seconds=seconds),
             ),
             *checks_of_broker(station, secrets),
+            *checks_of_line(station, running),
             Check("state", "", BOX_WITHIN_S, partial(check_state, station, running)),
             Check("page", "", BOX_WITHIN_S, partial(box.check_page, station, running)),
             Check("memory", "", BOX_WITHIN_S, partial(box.check_memory, station)),
@@ -91,6 +93,14 @@ def checks_of_broker(station: Station, secrets: Secrets) -> list[Check]:
     """Of a station that has a broker; else that it has none."""
     run = partial(broker.check_broker, station.events, secrets)
     return [Check("broker", "", BROKER_WITHIN_S, run)]
+
+
+def checks_of_line(station: Station, running: RunningStation | None) -> list[Check]:
+    """Of a station that has a PLC; else none."""
+    if station.line is None:
+        return []
+    run = partial(line.check_line, station, station.line, running)
+    return [Check("line", "", LINE_WITHIN_S, run)]
 
 
 def checks_of_box() -> list[Check]:

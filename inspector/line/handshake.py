@@ -214,7 +214,8 @@ class Handshake:
         the two writes.
         """
         part = self._shown
-        if part is not None and not self._raised_ns and self._over(part, now):
+        told = self.answer.result is Result.NO_RESULT  # and goes on telling the same
+        if part is not None and not self._raised_ns and not told and self._over(part, now):
             self._say(part, NO_RESULT, now)
         return self.answer, Status(
             ready=self._ready,

@@ -144,7 +144,12 @@ class Restored:
     after_s: float
 
 
-Event = Triggered | Raised | Ended | Faulted | Restored
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The PLC hears the station."""
+
+
+Event = Connected | Triggered | Raised | Ended | Faulted | Restored
 
 
 @dataclass(slots=True)

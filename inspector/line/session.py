@@ -30,7 +30,7 @@ import structlog
 from inspector.config.line import PLC_REGISTERS, STATION_REGISTERS
 from inspector.errors import LineError
 from inspector.line.modbus import Plc
-from inspector.line.parts import Faults
+from inspector.line.parts import Connected, Faults
 from inspector.line.registers import (
     ANSWER_REGISTERS,
     CONTROL_REGISTERS,
@@ -56,6 +56,8 @@ IDLE_POLL_S = 0.05
 """Between two readings while nothing is awaited of the PLC but a reset."""
 RETRY_S = (0.2, 5.0)
 """Pause before the next connection: the first, and the longest; each is twice the one before."""
+LAST_WORDS_S = 2.0
+"""Longest wait for the thread's end, beyond what was asked for."""
 SAY_AGAIN_S = 600.0
 """A reason that goes on is logged again after so long."""
 
@@ -154,7 +156,7 @@ class Session:
         self._wake.set()
         if self._thread.ident is not None:
             # The last words, and an attempt to connect that hangs, may take a timeout more.
-            self._thread.join(within_s + 2 * self._line.modbus.timeout_ms / 1e3)
+            self._thread.join(within_s + min(2 * self._line.modbus.timeout_ms / 1e3, LAST_WORDS_S))
 
     def post(self, job: Callable[[], None]) -> None:
         """Have something done by the session's thread, soon. Takes microseconds."""
@@ -234,15 +236,16 @@ class Session:
                 self._on_event(None, event)
         self._write()
         self._enter("connected", None)
+        self._on_event(None, Connected())
         self._tell()
 
     def _turn(self) -> None:
         self._turned_ns = now = self._clock_ns()
-        self._gate()
         self._work()
         if now - self._heard_ns >= self._line.modbus.poll_ms * 1e6:
             self._hear()
         else:
+            self._gate()
             for handshake in self._handshakes.values():
                 handshake.turn(now)
         self._write()
@@ -276,6 +279,7 @@ class Session:
         if plc.heartbeat != before.heartbeat:
             self._plc_changed_ns = now
         self._mind_plc(now)
+        self._gate()
         for name, handshake in self._handshakes.items():
             handshake.hear(controls[name], since_ns, now)
             if plc.reset and not before.reset:

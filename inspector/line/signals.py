@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 
 from inspector.line.handshake import Handshake, Rules
-from inspector.line.parts import Ended, Faulted, Part, Raised, Restored, Triggered
+from inspector.line.parts import Connected, Ended, Faulted, Part, Raised, Restored, Triggered
 from inspector.line.registers import LABELS, Answer, Layout, Result
 from inspector.line.session import Session, Standing
 
@@ -28,6 +28,9 @@ _log = structlog.get_logger("inspector.line")
 
 class Listener(Protocol):
     """Who is told what happens on the line, by the session's thread; each must return at once."""
+
+    def connected(self) -> None:
+        """The PLC hears us, for the first time or again."""
 
     def triggered(self, camera: str, part: Part) -> None:
         """The PLC announced a part: `Signals.resolve` it."""
@@ -208,6 +211,8 @@ class Signals:
             case Restored(cause, after_s):
                 _log.info("line restored", camera=camera, cause=cause, after_s=round(after_s, 3))
                 self._listener.restored(camera, cause, after_s)
+            case Connected():
+                self._listener.connected()
             case Triggered(part) if camera is not None:
                 self._listener.triggered(camera, part)
             case Raised(answer, after_s) if camera is not None:

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -22,11 +21,12 @@ from inspector.line.registers import (
     StationBlock,
     Status,
 )
-
 from tests.servers.rtsp_faults import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pymodbus.constants import ExcCodes
 
 SIZE = 400
 WITHIN_S = 20.0
@@ -52,7 +52,7 @@ class PlcServer:
         connections: how many were made.
         silent: takes requests and gives no answer.
         delay_s: pause before each answer.
-        refuses: an exception instead of each answer.
+        refuses, refuses_writes: an exception instead of each answer, or of those to writes.
         hangs_up_at: closes the connection when this register is written, before the answer; once.
     """
 
@@ -63,6 +63,7 @@ class PlcServer:
         self.silent = False
         self.delay_s = 0.0
         self.refuses: ExcCodes | None = None
+        self.refuses_writes: ExcCodes | None = None
         self.hangs_up_at: int | None = None
         self.port = free_port()
         self._thread: threading.Thread | None = None
@@ -202,7 +203,7 @@ class PlcServer:
     async def _request(
         self, address: int, count: int, held: list[int], new: list[int] | list[bool] | None
     ) -> ExcCodes | None:
-        while self.silent:
+        while self.silent:  # noqa: ASYNC110 - set from another thread
             await asyncio.sleep(0.01)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
@@ -211,6 +212,8 @@ class PlcServer:
         if new is None:
             held[:] = self.registers
             return None
+        if self.refuses_writes is not None:
+            return self.refuses_writes
         hangs_up = self.hangs_up_at is not None and (
             address <= self.hangs_up_at < address + len(new)
         )
