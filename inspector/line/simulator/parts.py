@@ -145,7 +145,9 @@ class Belt:
 
     @property
     def until_next_s(self) -> float:
-        """How long it has to run until the next part is before the camera; 0 where one is due."""
+        """How long it has to run until the next part is before the camera; infinite without one."""
+        if self._all_came:
+            return math.inf
         return max((self._come + 1) / self._per_s - self.ran_s, 0.0)
 
     def arriving(self) -> Iterator[Part]:
