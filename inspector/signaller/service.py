@@ -142,6 +142,9 @@ class Service:
 
     # --- what the line tells ---------------------------------------------------------------------
 
+    def connected(self) -> None:
+        """The PLC hears us; what waits goes at the reader's next turn."""
+
     def triggered(self, camera: str, part: Part) -> None:
         """The PLC announces nothing here."""
 

@@ -47,6 +47,7 @@ class Happened:
     faults: list[tuple[str | None, Cause]] = field(default_factory=list)
     restored: list[tuple[str | None, Cause]] = field(default_factory=list)
     signal_s: list[float] = field(default_factory=list)
+    connections: int = 0
 
 
 class Judging:
@@ -97,6 +98,9 @@ class Judging:
             self._over = True
             self._asked.notify()
         self._thread.join()
+
+    def connected(self) -> None:
+        self.happened.connections += 1
 
     def triggered(self, camera: str, part: Part) -> None:
         with self._asked:
