@@ -30,7 +30,7 @@ class Consume(Section):
     """Name of this process in the group (`group.instance.id`), which stays over restarts; the
     signaller's name if absent. A second process under the same name ends the first; one under
     another name stands by."""
-    session_timeout_s: Annotated[float, Field(ge=1, le=1800)] = 10.0
+    session_timeout_s: Annotated[float, Field(ge=6, le=1800)] = 10.0
     """Gone for so long, this process hands over to the one that stands by."""
     remember: Annotated[int, Field(ge=1000, le=10_000_000)] = 100_000
     """Ids of handled events that are kept, over restarts too, so that repeats are dropped."""
