@@ -94,7 +94,8 @@ class Signalling:
         self._metrics = metrics
         self._triggers = triggers
         self._running: set[str] = set()
-        self._counted = dict.fromkeys(line.signalled(station.cameras), 0)
+        self._cameras = line.signalled(station.cameras)
+        self._counted = dict.fromkeys(self._cameras, 0)
         self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
         self._told = _told_before(outbox)  # faults that were told; an earlier life's with None
         self.signals = Signals(
@@ -134,7 +135,7 @@ class Signalling:
         name, kind = frame.camera, self.signals.trigger_of(frame.camera)
         if kind == "frames":
             number = 0
-            if self._line.signalled({name: None})[name].count_parts:
+            if self._cameras[name].count_parts:
                 number = self._counted[name] = self._counted[name] % 0xFFFF_FFFF + 1
             p = verdict.probabilities.get(verdict.label or "")
             finding = finding_of(verdict.outcome, verdict.label, p, reject=reject)

@@ -27,7 +27,8 @@ What the PLC sees when something fails, and why that is safe:
     connection lost, station   the heartbeat stands still; what is in the registers is old, and a
       killed                   PLC that minds the heartbeat does not act on it
     connection is back         the answer that stood is shown again under its number, unless it was
-                               acknowledged meanwhile; if its deadline is over, `no result`
+                               acknowledged meanwhile; if its deadline is over, `no result`. The
+                               PLC acknowledges it again, and acts on a number once
     parts come faster than     accepted ones give way; without any, `fault` and `safe`
       acknowledgements
 """
@@ -369,7 +370,8 @@ class Handshake:
                 self.acknowledged_ms = took_ms
             done = Done(end, self.answer, self._timed_out, took_ms)
             self._shown, self._raised_ns = None, 0
-            self._events += self.faults.end("no_acknowledge", now)
+            if end != "abandoned":  # what nobody acknowledged is not mended by our leaving
+                self._events += self.faults.end("no_acknowledge", now)
         else:
             finding = part.finding or NO_RESULT
             answer = Answer(part.sequence or 0, finding.result, finding.label, finding.confidence)

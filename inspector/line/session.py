@@ -32,6 +32,7 @@ from inspector.errors import LineError
 from inspector.line.modbus import Plc
 from inspector.line.parts import Connected, Faults
 from inspector.line.registers import (
+    ANSWER_AT,
     ANSWER_REGISTERS,
     CONTROL_REGISTERS,
     Answer,
@@ -123,16 +124,16 @@ class Session:
         self.safe = Safe.NORMAL
         self.faults = Faults()
         self._plc = Plc(line.modbus, self._meanwhile)
-        self._spans = spans_of(
-            [
-                (layout.plc, PLC_REGISTERS),
-                *((layout.control(name), CONTROL_REGISTERS) for name in layout.cameras),
-            ]
+        controls = [(layout.control(name), CONTROL_REGISTERS) for name in layout.cameras]
+        self._theirs = spans_of([(layout.plc, PLC_REGISTERS), *controls])
+        self._ours = spans_of(
+            (layout.status(name), ANSWER_AT + ANSWER_REGISTERS) for name in layout.cameras
         )
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stop_at_ns: int | None = None
         self._said: tuple[str, float] = ("", 0.0)
+        self._warn_again = 0.0
         self._written = {name: _Written() for name in handshakes}
         self._block: StationBlock | None = None
         self._plc_block = PlcBlock()
@@ -258,14 +259,18 @@ class Session:
             self._wake.wait(max(0.0, next_ns - self._clock_ns()) / 1e9)
         self._wake.clear()
 
-    def _hear_all(self) -> tuple[PlcBlock, dict[str, Control]]:
-        held = {at: self._plc.read(at, count) for at, count in self._spans}
+    def _read(self, spans: Iterable[tuple[int, int]]) -> Callable[[int, int], list[int]]:
+        """Read spans; gives what takes a block out of them, by first register and length."""
+        held = {at: self._plc.read(at, count) for at, count in spans}
 
         def part(address: int, count: int) -> list[int]:
             at = max(at for at in held if at <= address)
             return held[at][address - at : address - at + count]
 
-        layout = self._layout
+        return part
+
+    def _hear_all(self) -> tuple[PlcBlock, dict[str, Control]]:
+        part, layout = self._read(self._theirs), self._layout
         controls = {
             name: Control.decode(part(layout.control(name), CONTROL_REGISTERS), layout.word_order)
             for name in layout.cameras
@@ -352,11 +357,43 @@ class Session:
             safe=self.safe,
             cameras=len(self._handshakes),
         )
+        if due and self._block is not None and serving is None:
+            self._read_back()
         if block != self._block:
             self._plc.write(self._layout.station, block.encode())
             self._block, self.heartbeat = block, block.heartbeat
             if due:
                 self._beat_ns = now
+
+    def _read_back(self) -> None:
+        """With each heartbeat: do the cameras' registers hold what was written?
+
+        A PLC may lose them and keep the connection (its program was loaded anew), or its program
+        may write to them by mistake. They are written anew, as at the beginning of a session.
+        """
+        part, layout = self._read(self._ours), self._layout
+        for name, written in self._written.items():
+            if written.answer is None or written.status is None:
+                continue
+            expected = [*written.status.encode(), *written.answer.encode(layout.word_order)]
+            found = part(layout.status(name), len(expected))
+            if found != expected:
+                self._warn_of_change(name, expected, found)
+                self._written[name] = _Written()
+
+    def _warn_of_change(self, name: str, expected: list[int], found: list[int]) -> None:
+        now = time.monotonic()
+        if now < self._warn_again:
+            return
+        self._warn_again = now + SAY_AGAIN_S
+        _log.warning(
+            "the PLC holds other registers than were written; they are written anew",
+            camera=name,
+            address=self._layout.status(name),
+            written=expected,
+            found=found,
+            remedy="look whether its program, or another station, writes to them",
+        )
 
     def _write_camera(self, name: str, handshake: Handshake) -> None:
         """Bring a camera's registers up to what the handshake wants.
@@ -408,6 +445,7 @@ class Session:
             handshake.lose()
         for event in self.faults.begin(error.cause, str(error), now):
             self._on_event(None, event)
+            self._said = (str(error), time.monotonic())  # the fault is in the log
         self._enter("away", str(error))
 
     def _enter(self, state: State, detail: str | None) -> None:

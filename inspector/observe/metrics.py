@@ -141,7 +141,7 @@ class _StatusCollector:
         yield from _broker_metrics(status["broker"])
         if status["outbox"] is not None:
             yield from _events_metrics(status["outbox"])
-        if status["line"] is not None:
+        if status.get("line") is not None:
             yield from _line_metrics(status["line"])
         evidence = status.get("evidence")
         free = GaugeMetricFamily(
@@ -256,12 +256,18 @@ def _line_metrics(line: Mapping[str, Any]) -> Iterator[Metric]:
         "Verdicts that came after the line's deadline; the PLC was told no_result",
         labels=["camera"],
     )
+    gave_way = CounterMetricFamily(
+        "inspector_signals_gave_way_total",
+        "Parts that the PLC was never told of, since the queue was full",
+        labels=["camera"],
+    )
     for name, camera in line["cameras"].items():
         counters = camera["counters"]
         for result in ("accept", "reject", "uncertain", "unjudgeable", "no_result"):
             signals.add_metric([name, result], counters[result])
         late.add_metric([name], counters["late"])
-    yield from (up, safe, signals, late)
+        gave_way.add_metric([name], counters["gave_way"])
+    yield from (up, safe, signals, late, gave_way)
 
 
 def _evidence_metrics(evidence: Mapping[str, Any]) -> Iterator[Metric]:

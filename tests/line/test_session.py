@@ -123,7 +123,8 @@ def test_a_connection_that_breaks_in_the_middle_of_a_result(
     plc.hangs_up_at = register
     heard.signals.resolve("a", heard.parts[1], REJECT)
     plc.until("a second connection", lambda: plc.connections == 2)
-    answer = plc.acknowledge()
+    plc.settle()
+    answer = plc.answer()
     assert (answer.sequence, answer.part, answer.result) == (2, 2, Result.REJECT)
     heard.judges = True
     assert plc.part(3).sequence == 3
@@ -195,6 +196,21 @@ def test_a_plc_that_was_restarted_gets_everything_anew(plc: PlcServer, run: Any)
     plc.start()
     assert plc.part(3).sequence == 3, "our own count, where the PLC has forgotten it"
     assert plc.station.layout == 1
+
+
+def test_registers_that_the_plc_lost_without_the_connection_are_written_anew(
+    plc: PlcServer, run: Any
+) -> None:
+    run(camera={"trigger": "frames"})[0].signal("a", REJECT, part=7)
+    answer = plc.until_valid()
+    plc.registers = [0] * len(plc.registers)
+    assert plc.until_valid() == answer
+    assert plc.acknowledge() == answer
+    plc.until_ready()
+    plc.registers = [0] * len(plc.registers)
+    plc.until_ready()
+    assert plc.connections == 1
+    assert plc.answer() == answer
 
 
 def test_the_sequence_goes_on_from_the_registers(plc: PlcServer, run: Any) -> None:

@@ -146,6 +146,16 @@ class PlcServer:
         self.says(camera)
         return answer
 
+    def settle(self, camera: int = 0) -> None:
+        """Acknowledge whatever is valid, a repeat too, until the station is ready."""
+
+        def step() -> bool:
+            status = self.status(camera)
+            self.says(camera, acknowledge=status.valid)
+            return status.ready
+
+        self.until("ready", step)
+
     def part(self, number: int, camera: int = 0) -> Answer:
         """A whole handshake, as the PLC program of the manual does it."""
         self.until_ready(camera)
