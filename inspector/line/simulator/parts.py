@@ -76,6 +76,7 @@ class Tally:
         repeats: answers with the sequence of the one before, acknowledged and not acted on.
         not_asked: parts that passed while the program was told to ask nothing.
         acted: answers acted on, where parts are not announced.
+        held_up_s: how long an indexed belt stood since the station was not ready.
     """
 
     parts: int = 0
@@ -91,6 +92,7 @@ class Tally:
     repeats: int = 0
     not_asked: int = 0
     acted: int = 0
+    held_up_s: float = 0.0
     answered_ms: deque[float] = field(default_factory=lambda: deque(maxlen=TIMES_KEPT))
 
     @property
@@ -117,6 +119,7 @@ class Tally:
             )
         }
         times = {f"p{share}": self.answered_within_ms(share / 100) for share in (50, 99, 100)}
+        counts["held_up_s"] = round(self.held_up_s, 3)
         return {**counts, "answers": dict(self.answers), "answered_ms": times}
 
 

@@ -197,6 +197,8 @@ class Program:
         elif not lane.held_up:
             # No further than to the next part, or two would come with a scan that was late.
             lane.belt.run(min(seconds, lane.belt.until_next_s + ONE_STEP_S))
+        else:
+            lane.tally.held_up_s += seconds
 
     def _hear(self, station: StationBlock) -> bool:
         """Whether the station is there and serves."""
