@@ -64,6 +64,7 @@ class Judging:
         *,
         takes_s: tuple[float, float] = (0.002, 0.015),
         deadline_ms: float = 400,
+        timeout_ms: float = 500,
         **line: Any,
     ) -> None:
         names = dict.fromkeys(cameras)
@@ -76,7 +77,7 @@ class Judging:
         self.signals = Signals(
             Line.model_validate(
                 {
-                    "modbus": {"host": "127.0.0.1", "port": port},
+                    "modbus": {"host": "127.0.0.1", "port": port, "timeout_ms": timeout_ms},
                     "heartbeat_ms": 50,
                     "cameras": {name: {"deadline_ms": deadline_ms} for name in names},
                     **line,

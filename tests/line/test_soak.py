@@ -26,6 +26,8 @@ PARTS = int(os.environ.get("INSPECTOR_TEST_PARTS", "10000"))
 STRICT = os.environ.get("INSPECTOR_TEST_STRICT") == "1"
 PER_S = 20
 CAMERAS = ("infeed", "outfeed")
+PATIENT = {"deadline_ms": 5000, "acknowledge_ms": 5000, "timeout_ms": 5000}
+"""A machine that is busy is no fault of the line."""
 
 
 @pytest.mark.slow
@@ -44,7 +46,7 @@ def test_no_part_of_ten_thousand_goes_without_its_answer(tmp_path: Path) -> None
         )
         assert plc.stdout is not None
         port = json.loads(plc.stdout.readline())["port"]
-        with Judging(port, CAMERAS, deadline_ms=400 if STRICT else 5000) as station:
+        with Judging(port, CAMERAS, **({} if STRICT else PATIENT)) as station:
             for line in plc.stdout:
                 said.write(line)
             assert plc.wait(60) == 0
@@ -61,5 +63,4 @@ def test_no_part_of_ten_thousand_goes_without_its_answer(tmp_path: Path) -> None
     answers = [line for line in lines if line["what"] == "answer"]
     assert len(answers) == PARTS * len(CAMERAS)
     assert all(agrees(answer) for answer in answers)
-    # The PLC leaves first, at the end.
-    assert [cause for _, cause in station.happened.faults[:-1] if cause != "no_acknowledge"] == []
+    assert not station.happened.faults[:-1]  # the PLC leaves first, at the end

@@ -49,7 +49,9 @@ def test_each_of_some_hundred_parts_gets_its_own_answer(tmp_path: Path) -> None:
     settings = {"per_s": 40, "parts": 150, "indexed": True, "heartbeat_within_s": 5.0}
     with (
         simulator(happened, **settings) as plc,
-        Judging(plc.port, CAMERAS, deadline_ms=5000) as station,
+        Judging(
+            plc.port, CAMERAS, deadline_ms=5000, acknowledge_ms=5000, timeout_ms=5000
+        ) as station,
     ):
         assert plc.wait(100)
     got = answers(happened)
