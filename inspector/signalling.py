@@ -155,7 +155,7 @@ class Signalling:
             return self._triggers.ask(camera, part_id)
         part = self.signals.expect(camera, part_number(part_id))
         try:
-            answer = self._triggers.ask(camera, part_id)
+            answer = self._triggers.ask(camera, part_id, until_ns=self._closes_ns(camera, part))
         except TriggerError:
             self.signals.resolve(camera, part, None)
             raise
@@ -185,7 +185,8 @@ class Signalling:
     def triggered(self, camera: str, part: Part) -> None:
         """The PLC announced a part."""
         try:
-            answer = self._triggers.ask(camera, str(part.number))
+            until_ns = self._closes_ns(camera, part)
+            answer = self._triggers.ask(camera, str(part.number), until_ns=until_ns)
         except TriggerError:
             self.signals.resolve(camera, part, None)
             return
@@ -222,6 +223,10 @@ class Signalling:
             self._tell(event, self._told)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _closes_ns(self, camera: str, part: Part) -> int:
+        """From when on the PLC hears `no result`: the trigger's own answer says the same then."""
+        return part.deadline_ns - round(self._cameras[camera].reserve_ms * 1e6)
 
     def _answered(self, camera: str, part: Part, done: Future[TriggerAnswer]) -> None:
         answer = done.result()

@@ -65,8 +65,7 @@ class LineCamera(Section):
     each judged frame is one."""
     deadline_ms: Milliseconds = 400.0
     """From the trigger (frames: from the capture). What is not told by then never is: the PLC
-    hears `no result` instead; with plc and api at the camera's `inspect.deadline_ms` already,
-    if that is shorter."""
+    hears `no result` instead. Of this and the camera's `inspect.deadline_ms` the shorter holds."""
     reserve_ms: Annotated[float, Field(ge=0, le=60_000)] = 15.0
     """So long before the deadline `no result` is sent, to be there in time: at least three round
     trips to the PLC."""

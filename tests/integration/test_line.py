@@ -154,6 +154,10 @@ def test_a_late_verdict_is_no_result_in_time_and_never_told(
         assert counters["late"] <= len(none) == counters["no_result"]
         assert len(plc.raised(BAD)) == 8
         assert station.terminate() == 0
+    events = [row["event"]["data"] for row in outbox_events(station.file)]
+    late = {data["part_id"] for data in events if data.get("late")}
+    assert late <= {str(answer.part) for answer in none}
+    assert len(late) >= counters["late"]
 
 
 def test_without_acknowledgement_the_line_goes_safe_and_the_alarm_is_an_event(
