@@ -15,18 +15,15 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.structs import OffsetAndMetadata
 
-from inspector.errors import EventsError, InspectorError, UserError
-from inspector.events.broker import CannotConnectError, client_options, probe, tls_context
+from inspector.errors import EventsError, InspectorError
+from inspector.events.broker import CannotConnectError
 from inspector.events.model import parse
 from inspector.line.registers import next_count
-from inspector.signaller.positions import Begun, Entry, Track, decode, encode
+from inspector.signaller.member import Member
+from inspector.signaller.positions import Begun, Entry, Track, encode
 from inspector.signaller.sorting import age_s, camera_of, ignored
-from inspector.signaller.standby import OneForAll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,21 +38,15 @@ if TYPE_CHECKING:
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5
 """While signals are under way or wait: an acknowledgement is no record, and does not end a poll."""
-POLL_RECORDS = 100
 MOST_WAITING = 1000
 """Records taken in and not done; beyond, no more are fetched until half of them are."""
 COMMIT_S = 0.2
 """Offsets of what is done are committed so often, where no beginning is."""
-COMMIT_WITHIN_MS = 2000
 RETRY_S = (0.5, 10.0)
 LOOK_S = 3.0
-"""How often the broker is looked for, while nothing comes of it."""
+"""How often the broker is asked whether it is there, while nothing comes of it."""
 
 _log = structlog.get_logger("inspector.signaller")
-
-
-class TakenOverError(UserError):
-    """Another process has this one's name in the group."""
 
 
 class Desk(Protocol):
@@ -107,8 +98,7 @@ class Reader:
         clock_utc_s: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
-        self._secrets = secrets
-        self._topic = config.consume.topic
+        self._member = Member(config, secrets)
         self._open_handled = open_handled
         self._desk = desk
         self._tally = tally
@@ -119,18 +109,13 @@ class Reader:
         """Whether this process has the partitions."""
         self._stopping = threading.Event()
         self._turned_ns = 0
-        self._outside = False
-        self._consumer: Any = None
-        self._gone: deque[Any] = deque()
         self._tracks: dict[Any, Track] = {}
         self._waiting: dict[str, deque[_Way]] = {name: deque() for name in config.line.cameras}
         self._under_way: dict[str, _Way] = {}
         self._ended: SimpleQueue[tuple[_Way, Done]] = SimpleQueue()
         self._committed: dict[Any, tuple[int, str]] = {}
         self._committed_s = 0.0
-        self._paused = False
         self._looked_s = 0.0
-        self._said_camera: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
@@ -147,7 +132,7 @@ class Reader:
     def progress_ns(self) -> int:
         """Monotonic time of the last turn, for the watchdog; 0 before the first."""
         # The library's own limits end a connection or a request, later than a loop may stand.
-        return time.monotonic_ns() if self._outside else self._turned_ns
+        return time.monotonic_ns() if self._member.asking else self._turned_ns
 
     @property
     def waiting(self) -> int:
@@ -171,13 +156,14 @@ class Reader:
         pause_s = RETRY_S[0]
         while not self._stopping.is_set():
             try:
-                self._connect()
-                pause_s = RETRY_S[0]
+                self._member.join()
+                self._looked_s, pause_s = time.monotonic(), RETRY_S[0]
+                self._tell_broker(None)
                 while not self._stopping.is_set():
                     self._turn()
                 self._finish()
             except kafka_errors.FencedInstanceIdError:
-                self._on_end(self._taken_over())
+                self._on_end(self._member.taken_over())
                 break
             except (CannotConnectError, kafka_errors.KafkaError, OSError) as error:
                 self._tell_broker(str(error) or type(error).__name__)
@@ -191,49 +177,12 @@ class Reader:
                 break
         self._close()
 
-    def _taken_over(self) -> TakenOverError:
-        config = self._config
-        return TakenOverError(
-            f"another process has joined group {config.group} as member {config.member}, and has"
-            " taken over; stop one of the two, or give one of them another consume.member, so that"
-            " it stands by"
-        )
-
-    def _connect(self) -> None:
-        kafka, consume = self._config.kafka, self._config.consume
-        self._outside = True
-        try:
-            context = tls_context(kafka, self._secrets)
-            trouble = probe(kafka.bootstrap_servers, context)
-            if trouble is not None:
-                raise CannotConnectError(trouble)
-            name = f"inspector-line.{self._config.signaller}"
-            timeout_ms = round(consume.session_timeout_s * 1000)
-            self._consumer = KafkaConsumer(
-                group_id=self._config.group,
-                group_instance_id=self._config.member,
-                partition_assignment_strategy=[OneForAll],
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                max_poll_records=POLL_RECORDS,
-                session_timeout_ms=timeout_ms,
-                heartbeat_interval_ms=max(timeout_ms // 5, 100),
-                metadata_max_age_ms=30_000,
-                **client_options(kafka, self._secrets, context, name),
-            )
-            self._consumer.subscribe([self._topic], listener=_Listener(self._gone))
-        finally:
-            self._outside = False
-        self._looked_s = time.monotonic()
-        self._tell_broker(None)
-
     def _turn(self) -> None:
         self._turned_ns = time.monotonic_ns()
         busy = self._under_way or any(self._waiting.values())
-        batches = self._poll(BUSY_POLL_MS if busy else IDLE_POLL_MS)
-        if self._gone:
-            self._forget({self._gone.popleft() for _ in range(len(self._gone))})
+        batches = self._member.poll(BUSY_POLL_MS if busy else IDLE_POLL_MS)
+        if lost := self._member.lost():
+            self._forget(lost)
         for partition, records in batches.items():
             track = self._track(partition)
             for record in records:
@@ -245,12 +194,8 @@ class Reader:
         self._hold_back()
         self._look(came=bool(batches))
 
-    def _poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
-        batches: dict[Any, list[Any]] = self._consumer.poll(timeout_ms=timeout_ms)
-        return batches
-
     def _note_role(self) -> None:
-        active = bool(self._consumer.assignment())
+        active = bool(self._member.partitions())
         if active and not self.active:
             _log.info("signalling", group=self._config.group, member=self._config.member)
             self._desk.open()
@@ -263,14 +208,7 @@ class Reader:
 
     def _track(self, partition: Any) -> Track:
         if partition not in self._tracks:
-            self._outside = True
-            try:
-                committed = self._consumer.committed(partition, metadata=True)
-            finally:
-                self._outside = False
-            offset = committed.offset if committed is not None else 0
-            begun = decode(committed.metadata if committed is not None else "")
-            self._tracks[partition] = Track(begun, max(offset, 0))
+            self._tracks[partition] = self._member.track(partition)
         return self._tracks[partition]
 
     def _take(self, partition: Any, track: Track, record: Any) -> None:
@@ -408,17 +346,8 @@ class Reader:
         self._committed_s = time.monotonic()
         if not wanted:
             return True
-        offsets = {part: OffsetAndMetadata(*value, -1) for part, value in wanted.items()}
-        self._outside = True
-        try:
-            self._consumer.commit(offsets, timeout_ms=COMMIT_WITHIN_MS)
-        except kafka_errors.FencedInstanceIdError:
-            raise
-        except kafka_errors.KafkaError as error:
-            _log.warning("the position could not be committed", reason=str(error) or repr(error))
+        if not self._member.commit(wanted):
             return False
-        finally:
-            self._outside = False
         self._committed.update(wanted)
         return True
 
@@ -434,12 +363,10 @@ class Reader:
     def _hold_back(self) -> None:
         """No more than a bound is kept here; the broker keeps the rest."""
         kept = sum(len(track.entries) for track in self._tracks.values())
-        if not self._paused and kept > MOST_WAITING:
-            self._consumer.pause(*self._consumer.assignment())
-            self._paused = True
-        elif self._paused and kept < MOST_WAITING // 2:
-            self._consumer.resume(*self._consumer.paused())
-            self._paused = False
+        if kept > MOST_WAITING:
+            self._member.pause()
+        elif kept < MOST_WAITING // 2:
+            self._member.resume()
 
     def _look(self, *, came: bool) -> None:
         """Ask the broker from time to time whether it is there, and we still a member.
@@ -448,27 +375,15 @@ class Reader:
         another has taken over goes on with what it holds.
         """
         now_s = time.monotonic()
-        if came:
-            self._looked_s = now_s
-            self._tell_broker(None)
-        elif now_s - self._looked_s > LOOK_S:
-            self._looked_s = now_s
-            kafka = self._config.kafka
-            parts = sorted(self._consumer.assignment())[:1]
+        if not came and now_s - self._looked_s <= LOOK_S:
+            return
+        self._looked_s = now_s
+        if not came:
+            parts = self._member.partitions()[:1]
             for part in parts:
                 self._track(part)
-            if parts and self._commit(parts):
-                self._tell_broker(None)
-                return
-            self._outside = True
-            try:
-                trouble = probe(kafka.bootstrap_servers, tls_context(kafka, self._secrets))
-                reason = None if trouble is None else trouble.reason
-                if reason is None and not self._consumer.partitions_for_topic(self._topic):
-                    reason = f"topic {self._topic} is not there; a station makes it, or you do"
-            finally:
-                self._outside = False
-            self._tell_broker(reason)
+            came = bool(parts) and self._commit(parts)
+        self._tell_broker(None if came else self._member.trouble())
 
     def _tell_broker(self, trouble: str | None) -> None:
         now = (trouble is None, trouble or f"reading as {self._config.member}")
@@ -490,25 +405,4 @@ class Reader:
     def _close(self) -> None:
         self._desk.close(0.0)
         self.active = False
-        consumer, self._consumer = self._consumer, None
-        self._outside = True
-        try:
-            if consumer is not None:
-                consumer.close(autocommit=False, timeout_ms=COMMIT_WITHIN_MS)
-        except kafka_errors.KafkaError as error:
-            _log.info("the consumer did not close well", reason=str(error) or repr(error))
-        finally:
-            self._outside = False
-
-
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # the library has no types
-    """Told in the library's thread which partitions go; the reader takes note at its next turn."""
-
-    def __init__(self, gone: deque[Any]) -> None:
-        self._gone = gone
-
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        self._gone.extend(revoked)
-
-    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        del assigned  # what is committed is read with the first record
+        self._member.leave()
