@@ -176,7 +176,9 @@ def _watch(
             )
         while not (stop.is_set() or simulator.wait(0)):
             if live is not None:
-                live.update(screen(simulator, layout, keys), refresh=True)
+                live.update(
+                    screen(simulator, layout, keys, height=live.console.height), refresh=True
+                )
             stop.wait(REFRESH_S)
 
 

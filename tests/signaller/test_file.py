@@ -63,7 +63,7 @@ def test_defaults_name_group_and_member_after_the_signaller(tmp_path):
         ),
         (
             {"line": {"modbus": {"host": "plc", "plc_at": 33}, "cameras": {"s/a": {}}}},
-            "line.modbus.cameras_at",
+            "line.modbus",
             "overlaps",
         ),
         (

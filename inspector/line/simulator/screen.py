@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from inspector.line.simulator.program import Happening, Program
     from inspector.line.simulator.simulation import PlcSimulator, View
 
-LINES = 12
-"""Transitions shown below the registers."""
+LEAST_LINES = 3
+"""Transitions shown below the registers, however low the terminal is."""
+OTHER_LINES = 21
+"""What is not a transition, with one row of cameras."""
 MODE_STYLES = {"run": "green", "observe": "cyan", "reject": "yellow", "stop": "red"}
 
 
@@ -35,18 +37,26 @@ def line_of(happening: Happening, utc: datetime) -> str:
     return f"{utc:%H:%M:%S.%f}"[:-3] + f"  {camera}{happening.what} {' '.join(words)}".rstrip()
 
 
-def screen(simulator: PlcSimulator, layout: Layout, keys: str) -> RenderableType:
-    """Everything at a glance."""
+def screen(
+    simulator: PlcSimulator, layout: Layout, keys: str, *, height: int = 40
+) -> RenderableType:
+    """Everything at a glance.
+
+    Args:
+        keys: told below all.
+        height: of the terminal, in lines.
+    """
     view, program = simulator.view(), simulator.program
     cameras = [
         _camera(name, layout, view.cameras[name], lane)
         for name, lane in program.lanes.items()
         if name in view.cameras
     ]
-    transitions = [line_of(each, simulator.utc(each)) for each in view.happenings[-LINES:]]
+    lines = max(height - OTHER_LINES, LEAST_LINES)
+    transitions = [line_of(each, simulator.utc(each)) for each in view.happenings[-lines:]]
     return Group(
         _head(simulator, program, view),
-        Columns([_station(view.station, layout), _plc(view.plc, layout), *cameras], equal=False),
+        Columns([Group(_station(view.station, layout), _plc(view.plc, layout)), *cameras]),
         Panel(Text("\n".join(transitions), no_wrap=True, overflow="ellipsis"), title="transitions"),
         Text(keys, style="dim"),
     )
@@ -124,21 +134,24 @@ def _camera(name: str, layout: Layout, seen: tuple[Status, Answer, Control], lan
         (control_at + 3, "sequence", control.sequence),
     )
     tally = lane.tally
-    foot = (
-        f"{lane.step.value}; parts {tally.parts or tally.acted}, out {tally.ejected},"
-        f" missing {tally.missing}, wrong {tally.wrong}"
+    counts = (
+        ("", "program", lane.step.value),
+        ("", "parts", tally.parts or tally.acted),
+        ("", "ejected", tally.ejected),
+        ("", "missing", tally.missing),
+        ("", "wrong", tally.wrong),
     )
-    return _panel(f"camera {name}", rows, foot)
+    return _panel(f"camera {name}", (*rows, *counts))
 
 
-def _panel(title: str, rows: tuple[tuple[int, str, object], ...], foot: str | None = None) -> Panel:
+def _panel(title: str, rows: tuple[tuple[int | str, str, object], ...]) -> Panel:
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", style="dim")
     table.add_column()
     table.add_column(style="bold", min_width=12)
     for address, name, value in rows:
         table.add_row(str(address), name, str(value))
-    return Panel(table, title=title, subtitle=foot, expand=False)
+    return Panel(table, title=title, expand=False)
 
 
 def _flags(block: object, *names: str) -> str:
