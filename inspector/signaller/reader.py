@@ -22,6 +22,7 @@ from inspector.events.broker import CannotConnectError
 from inspector.events.model import parse
 from inspector.line.registers import next_count
 from inspector.signaller.member import Member
+from inspector.signaller.narration import Thinned
 from inspector.signaller.positions import Begun, Entry, Track, encode
 from inspector.signaller.sorting import age_s, camera_of, ignored
 
@@ -99,6 +100,7 @@ class Reader:
     ) -> None:
         self._config = config
         self._member = Member(config, secrets)
+        self._say = Thinned()
         self._open_handled = open_handled
         self._desk = desk
         self._tally = tally
@@ -231,7 +233,7 @@ class Reader:
             event = parse(record.value or b"")
         except EventsError as error:
             self._tally.ignored["poison"] += 1
-            _log.warning(
+            self._say.warn(
                 "a record is no event and is passed over",
                 topic=record.topic,
                 partition=record.partition,
@@ -300,7 +302,7 @@ class Reader:
                 return
             queue.popleft().entry.done = True
             self._tally.old[camera] += 1
-            _log.warning(
+            self._say.warn(
                 "a reject came too late and is not signalled",
                 camera=camera,
                 id=event.id,
