@@ -23,7 +23,7 @@ def test_the_demo_answers_for_each_part_that_the_simulator_announces(tmp_path):
     # More patient than the demo, so that a busy machine is no fault of the line.
     words = [
         "--port=0",
-        "--parts=12",
+        "--parts=40",
         "--indexed",
         "--travel-ms=5000",
         "--heartbeat-within-ms=5000",

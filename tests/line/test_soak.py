@@ -37,19 +37,19 @@ def test_no_part_of_ten_thousand_goes_without_its_answer(tmp_path: Path) -> None
     words = ["plc-simulator", "--json", "--port=0", f"--parts={PARTS}", f"--rate={PER_S}"]
     words += [f"--record={record}", *(f"--camera={camera}" for camera in CAMERAS)]
     words += [] if STRICT else ["--indexed", "--heartbeat-within-ms=5000"]
-    with (tmp_path / "said").open("w+") as said:
-        plc = subprocess.Popen(
-            [sys.executable, "-m", "inspector.cli", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    command = [sys.executable, "-m", "inspector.cli", *words]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as plc:
         assert plc.stdout is not None
         port = json.loads(plc.stdout.readline())["port"]
-        with Judging(port, CAMERAS, **({} if STRICT else PATIENT)) as station:
-            for line in plc.stdout:
-                said.write(line)
-            assert plc.wait(60) == 0
+        try:
+            with Judging(port, CAMERAS, **({} if STRICT else PATIENT)) as station:
+                for _ in plc.stdout:
+                    pass
+                assert plc.wait(60) == 0
+        finally:
+            plc.kill()
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     summary = lines[-1]
     signal_ms = sorted(1000 * each for each in station.happened.signal_s)
