@@ -84,18 +84,24 @@ docs: $(STAMPS)/dev ## write the reference in docs/configuration.md anew from th
 bench: $(STAMPS)/run ## measure the shipped engine on this machine
 	$(BIN)/inspector engines bench simplenet
 
-# The locks name no index: whoever installs decides where packages come from.
-LOCK_GROUP := uv pip compile --universal --generate-hashes --python-version 3.11 \
-	--no-emit-index-url --no-emit-find-links --no-header --quiet
-LOCK := $(LOCK_GROUP) pyproject.toml
+# The locks name no index: whoever installs decides where packages come from. Versions that are locked
+# stay while they fit; make lock UPGRADE=--upgrade takes the newest, UPGRADE="-P NAME" of one package.
+UV      := build/uv/bin/uv
+UPGRADE :=
+LOCK    = $(UV) pip compile --universal --generate-hashes --python-version 3.11 --quiet \
+	--no-emit-index-url --no-emit-find-links --no-header $(UPGRADE)
 
 .PHONY: lock
-lock: ## resolve the requirements anew (needs uv)
-	$(LOCK) --extra dev --extra train -o requirements/dev.txt
-	$(LOCK) -c requirements/dev.txt -o requirements/run.txt
-	$(LOCK) -c requirements/dev.txt --extra train -o requirements/train.txt
-	$(LOCK_GROUP) -c requirements/dev.txt --group build -o requirements/build.txt
-	$(LOCK_GROUP) --group install -o requirements/install.txt
+lock: | $(UV) ## resolve the requirements anew, with uv, which is fetched for it
+	$(LOCK) pyproject.toml --extra dev --extra train -o requirements/dev.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train -o requirements/train.txt
+	$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
+	$(LOCK) --group install -o requirements/install.txt
+
+build/uv/bin/uv:
+	@$(PYTHON) -m venv build/uv
+	@build/uv/bin/python -m pip --disable-pip-version-check install --quiet "uv>=0.8,<1"
 
 .PHONY: clean
 clean: ## remove the environment and everything made here

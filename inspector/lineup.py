@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from inspector.capture.supervisor import Capture
     from inspector.config.changes import Plan
     from inspector.config.station import Station
+    from inspector.evidence.store import Evidence
     from inspector.observe.metrics import Metrics
     from inspector.ruling import Rulings
 
@@ -22,6 +23,7 @@ class Lineup:
 
     Args:
         config: the station file that holds now.
+        evidence: None where no pictures are kept.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Lineup:
         rulings: Rulings,
         camera_events: CameraEvents,
         metrics: Metrics,
+        evidence: Evidence | None,
     ) -> None:
         self._config = config
         self._capture = capture
         self._rulings = rulings
         self._camera_events = camera_events
         self._metrics = metrics
+        self._evidence = evidence
 
     @property
     def config(self) -> Station:
@@ -56,14 +60,14 @@ class Lineup:
         Raises:
             CaptureError: the cameras cannot be changed now; all is as before.
         """
-        self._rulings.adopt(config)  # first: the frames of a new camera find their policy
+        self._adopt(config)  # first: the frames of a new camera find their policy
         self._camera_events.adopt(self._rulings.lost_cameras & set(plan.added))
         try:
             leaving = self._capture.apply(
                 config.cameras, first_epochs=self._rulings.next_epochs(), anew=plan.restarted
             )
         except BaseException:
-            self._rulings.adopt(self._config)
+            self._adopt(self._config)
             for name in plan.added:
                 self.forget(name)
             raise
@@ -75,3 +79,10 @@ class Lineup:
         self._rulings.forget(camera)
         self._camera_events.forget(camera)
         self._metrics.forget(camera)
+        if self._evidence is not None:
+            self._evidence.forget(camera)
+
+    def _adopt(self, config: Station) -> None:
+        self._rulings.adopt(config)
+        if self._evidence is not None:
+            self._evidence.adopt(config.slots())

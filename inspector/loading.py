@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
+from inspector.engine.load import load_asked, stages_of
 from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
@@ -30,19 +29,10 @@ def load_engines(
     Raises:
         UserError: an engine cannot be used.
     """
-    for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-        if name is None:
-            continue
+    for stage, name in stages_of(asked):
         on_step(f"loading engine {name}")
         try:
-            engine = load_engine(
-                find_engine(name, asked.folder),
-                runtime=asked.runtime,
-                precision=asked.precision,
-                max_batch=asked.max_batch,
-                threads=asked.threads,
-                fallback=asked.fallback,
-            )
+            engine = load_asked(name, asked)
         except EngineError as error:
             msg = f"the station cannot serve: {error}"
             raise UserError(msg) from error

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import structlog
 
 from inspector.config.changes import plan
-from inspector.config.faults import Fault, StationFileError
-from inspector.config.load import read_station
+from inspector.config.faults import StationFileError
+from inspector.config.settled import read_settled
 from inspector.errors import CaptureError
 from inspector.observe.health import Fact
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from inspector.capture.status import Counters
     from inspector.config.changes import Plan
-    from inspector.config.load import StationFile
+    from inspector.config.faults import Fault
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station
     from inspector.journal import Journal
@@ -40,12 +40,6 @@ TURN_S = 30.0
 
 GONE_S = 3.0
 """Longest wait for removed cameras to be gone; what takes longer is looked after later."""
-
-SETTLED_S = 0.2
-"""A file that changed within this time may still be being written."""
-
-TRIES = 3
-"""Readings of a file that changes meanwhile."""
 
 MOST_TOLD = 5
 """Faults that the fact of readiness names; the log and the answer have all."""
@@ -162,7 +156,7 @@ class Reloads:
     def _reload(self, origin: str) -> Outcome:
         self._forget_gone()
         try:
-            loaded = self._read()
+            loaded = read_settled(self._file, self._secrets, sleep=self._sleep)
         except StationFileError as error:
             return self._refuse("refused", f"{self._file} is faulty", error.faults)
         found = plan(self._lineup.config, loaded.station, self._lineup.stale_logins())
@@ -183,25 +177,6 @@ class Reloads:
         self._accept("applied")
         self._note(origin, found)
         return Outcome("applied", _summary(found), plan=found, left=self._await_gone())
-
-    def _read(self) -> StationFile:
-        """The file, when it stands still. Raises StationFileError."""
-        for _ in range(TRIES):
-            stamp = _stamp(self._file)
-            if stamp is not None and 0 <= (age_s := time.time() - stamp[0] / 1e9) < SETTLED_S:
-                self._sleep(SETTLED_S - age_s)
-                stamp = _stamp(self._file)
-            fault: StationFileError | None = None
-            try:
-                loaded = read_station(self._file, self._secrets)
-            except StationFileError as error:
-                fault = error
-            if _stamp(self._file) == stamp:
-                if fault is not None:
-                    raise fault
-                return loaded
-        problem = "changes while it is read; write elsewhere, rename, and ask again"
-        raise StationFileError(self._file, [Fault((), problem)])
 
     def _accept(self, word: str) -> None:
         self._fact = Fact("station file", ok=True, detail=f"{word} at {_now()}")
@@ -266,15 +241,6 @@ def _summary(found: Plan) -> str:
     parts = [f"{what} {', '.join(names)}" for what, names in found.cameras().items() if names]
     count = len(found.changes)
     return "; ".join([f"{count} {'key' if count == 1 else 'keys'} changed", *parts])
-
-
-def _stamp(file: Path) -> tuple[int, int, int] | None:
-    """What differs after a file was written or replaced; None where it cannot be told."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _now() -> str:

@@ -197,7 +197,7 @@ class Station:
         evidence = Evidence(
             self.folder / asked.folder,
             asked,
-            slots={name: camera.slots for name, camera in self.config.cameras.items()},
+            slots=self.config.slots(),
             stored=outbox.documents,
             on_seconds=lambda step, took: seconds.labels(step).observe(took),
         )
@@ -259,7 +259,7 @@ class Station:
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
         self._triggers = triggers
-        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics)
+        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics, self._evidence)
         self._make_reloads(lineup)
         self.health.watch(
             [

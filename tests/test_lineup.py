@@ -9,10 +9,12 @@ import pytest
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.changes import plan
+from inspector.config.evidence import Evidence as Pictures
 from inspector.config.secrets import Secrets
 from inspector.config.station import Station
 from inspector.errors import CaptureError
 from inspector.events.documents import Documents
+from inspector.evidence.store import Evidence
 from inspector.lineup import Lineup
 from tests.test_ruling import BAD, Desk
 
@@ -46,10 +48,12 @@ def test_where_the_capture_stage_declines_the_rest_stays_as_it_was(tmp_path: Pat
     )
     documents = Documents("packing-07", "inspect", old.events.topics)
     camera_events = CameraEvents(documents, desk.rulings.tell_of_camera)
-    lineup = Lineup(old, capture, desk.rulings, camera_events, desk.metrics)
+    evidence = Evidence(tmp_path / "evidence", Pictures(), slots=old.slots(), stored=lambda _: {})
+    lineup = Lineup(old, capture, desk.rulings, camera_events, desk.metrics, evidence)
     with pytest.raises(CaptureError, match="the capture stage is not running"):
         lineup.change(new, plan(old, new))
     assert lineup.config is old
+    assert list(evidence.stats().cameras) == ["infeed"]
     assert list(capture.status()) == ["infeed"]
     assert desk.rulings.next_epochs() == {"infeed": 1}
     desk.rule(BAD)

@@ -17,7 +17,6 @@ from inspector.capture.backoff import Backoff
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
-    IDLE,
     KEY_EVERY,
     LAST_ARRIVAL_NS,
     OPENING,
@@ -25,6 +24,7 @@ from inspector.capture.counters import (
 )
 from inspector.capture.leases import Lease, Leases
 from inspector.capture.mailbox import Mailbox
+from inspector.capture.patience import STOPPED_S, longest_silence_s
 from inspector.capture.process import WorkerProcess
 from inspector.capture.rate import Rate
 from inspector.capture.status import CameraStatus, Cause, State
@@ -41,17 +41,8 @@ if TYPE_CHECKING:
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
 
-START_S = 20.0
-"""Longest a worker may take to say hello, its imports included."""
-
-GRACE_S = 1.0
-"""What a worker may take beyond its source's own deadline before it counts as hung."""
-
 PART_S = 1.0
 """What a worker gets to end by itself when the next one is to take its place, or none."""
-
-LOCAL_OPEN_S, LOCAL_READ_S = 60.0, 30.0
-"""Deadlines of sources that have none of their own: files and patterns, at their largest."""
 
 
 class CameraLink:
@@ -242,27 +233,21 @@ class CameraLink:
             if self.greeted and now_s >= self.due_s and not self.ended:
                 self.go()
             return
-        page = process.page
-        last_ns = max(self._asked_ns, page.read(BEAT_NS))
-        phase = page.read(PHASE)
-        if not self.greeted:
-            limit = START_S
-        elif phase in {IDLE, OPENING}:
-            limit = self._timeout_s("open_timeout_s", LOCAL_OPEN_S) + GRACE_S
-        else:
-            limit = self._timeout_s("read_timeout_s", LOCAL_READ_S) + GRACE_S
-        if now_s - last_ns / 1e9 > limit and self._hung is None:
-            self._hung = "timeout" if phase == OPENING else "stalled"
-            self._fault = f"gave no sign of life for {limit:g} s and was killed"
+        phase = process.page.read(PHASE)
+        silent_s = now_s - max(self._asked_ns, process.page.read(BEAT_NS)) / 1e9
+        limit_s = longest_silence_s(self.camera.source, phase, greeted=self.greeted)
+        stopped = process.stopped_s(now_s) > STOPPED_S
+        if self._hung is None and (stopped or silent_s > limit_s):
+            self._hung = "timeout" if phase == OPENING and not stopped else "stalled"
+            self._fault = f"gave no sign of life for {limit_s:g} s and was killed"
+            if stopped:
+                self._fault = f"was stopped by a signal for {STOPPED_S:g} s and was killed"
             process.kill()
-
-    def _timeout_s(self, key: str, otherwise: float) -> float:
-        return float(getattr(self.camera.source, key, otherwise))
 
     # -- another station file -------------------------------------------------------------------
 
     def use(self, camera: Camera) -> None:
-        """Take these settings for the next worker."""
+        """Take these settings: for triggers from now on, for the rest with the next worker."""
         with self._lock:
             self.camera = camera
 

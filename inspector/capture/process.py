@@ -42,6 +42,7 @@ class WorkerProcess:
             self.page.close()
             raise
         self._unsent: list[dict[str, Any]] = []
+        self._stopped_from_s: float | None = None
         try:
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
@@ -110,6 +111,24 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def stopped_s(self, now_s: float) -> float:
+        """For how long it has been seen stopped by a signal such as SIGSTOP; 0 while it is not.
+
+        Args:
+            now_s: monotonic clock.
+        """
+        try:
+            # WNOWAIT: it only looks, and takes no news from whoever waits for the end.
+            stopped = os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            stopped = None
+        if stopped is None:
+            self._stopped_from_s = None
+            return 0.0
+        if self._stopped_from_s is None:
+            self._stopped_from_s = now_s
+        return now_s - self._stopped_from_s
 
     @property
     def exit_text(self) -> str:

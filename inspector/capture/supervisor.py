@@ -180,8 +180,8 @@ class Capture:
         Args:
             cameras: by name; all of them.
             first_epochs: stream_epoch of the first connection of each camera that is new.
-            anew: cameras that go on with a new worker. The settings of all others hold from their
-                next worker on.
+            anew: cameras that go on with a new worker. Of all others what their worker uses holds
+                from the next one on, and what triggers are asked with (delay, deadline) at once.
 
         Returns:
             The last counters of each removed camera, once its worker has ended and nobody holds a

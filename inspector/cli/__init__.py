@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 """Whoever read our output has gone, as the shell reports it for SIGPIPE."""
+EXIT_TERMINATED = 143
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
     "doctor": _Command(
-        "Examine cameras, engine, broker, disk, clock and memory, and say what to mend.", "doctor"
+        "Examine cameras, engine, broker, disks, service, clock and memory; say what to mend.",
+        "doctor",
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
     "engines": _Command("List, build, verify and measure the engines.", "app"),
@@ -120,8 +123,17 @@ _group.commands.update({name: TyperCommand(name) for name in _COMMANDS})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and end the process with its exit status."""
-    sys.exit(status_of(arguments))
+    """Run the command line and end the process with its exit status.
+
+    SIGTERM ends a command as Ctrl-C does, so that nothing half done is left behind; `run` has its
+    own answer to it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_TERMINATED))
+    status = status_of(arguments)
+    if status == EXIT_TERMINATED:  # to whoever sent it the process died of it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(status)
 
 
 def status_of(arguments: Sequence[str] | None = None) -> int:

@@ -52,7 +52,7 @@ def check(
         print(json.dumps({"file": str(file), "ok": False, "faults": _rows(error.faults)}))
         raise typer.Exit(2) from None
     notes = list(absent_files(loaded))
-    findings = _probe(loaded.station) if probe else None
+    findings = _probe(loaded) if probe else None
     if as_json:
         answer: dict[str, Any] = {"file": str(file), "ok": True, "faults": []}
         answer["notes"] = _rows(notes)
@@ -66,11 +66,11 @@ def check(
     raise typer.Exit(status_of(findings or ()))
 
 
-def _probe(station: Station) -> list[Finding]:
+def _probe(file: StationFile) -> list[Finding]:
     from inspector.doctor.checks import examine_station
 
     with waiting("examining"):
-        return examine_station(station, Secrets(), seconds=PROBE_S)
+        return examine_station(file.station, file.path, Secrets(), seconds=PROBE_S)
 
 
 def absent_files(file: StationFile) -> Iterator[Fault]:

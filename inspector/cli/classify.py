@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 from collections import Counter
 from pathlib import Path
@@ -86,29 +88,73 @@ def is_video(path: Path) -> bool:
 def files_of(paths: Iterable[Path]) -> list[Path]:
     """The files that are meant; of a folder, all pictures and videos below it, sorted.
 
+    What cannot be read below a folder is among them: it is told when its turn comes.
+
     Raises:
-        UserError: a path that is not there or no file, or a folder without any.
+        UserError: paths that are not there, may not be looked at, are no files, or are folders
+            without any; each is named.
     """
+    files: list[Path] = []
+    faults: list[str] = []
+    for path in paths:
+        try:
+            files += _files_at(path)
+        except UserError as error:
+            faults.append(str(error))
+    if len(faults) > 1:
+        raise UserError("\n  ".join([f"{len(faults)} paths cannot be judged", *faults]))
+    if faults:
+        raise UserError(faults[0])
+    return files
+
+
+def _files_at(path: Path) -> list[Path]:
+    """The files that one path means. Raises UserError."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            msg = f"{path} is a link to {path.readlink()}, which is not there"
+        else:
+            msg = f"there is no file or folder {path}"
+        raise UserError(msg) from None
+    except OSError as error:
+        msg = f"{path} cannot be looked at: {error.strerror}"
+        raise UserError(msg) from None
+    if stat.S_ISDIR(mode):
+        return _files_below(path)
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        msg = f"{path} is neither a file nor a folder"
+        raise UserError(msg)
+    return [path]
+
+
+def _files_below(folder: Path) -> list[Path]:
     from inspector.capture.sources.pictures import is_picture
 
-    files: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            msg = f"there is no file or folder {path}"
-            raise UserError(msg)
-        if not path.is_dir():
-            if not (path.is_file() or path.is_fifo()):
-                msg = f"{path} is neither a file nor a folder"
-                raise UserError(msg)
-            files.append(path)
-            continue
-        below = sorted(p for p in path.rglob("*") if p.is_file())
-        found = [p for p in below if is_picture(p.name) or is_video(p)]
-        if not found:
-            msg = f"no pictures or videos in {path}"
-            raise UserError(msg)
-        files += found
-    return files
+    closed: list[OSError] = []
+    found = [
+        path
+        for home, _, names in os.walk(folder, onerror=closed.append)
+        for path in (Path(home, name) for name in names)
+        if (is_picture(path.name) or is_video(path)) and _may_be_a_file(path)
+    ]
+    if closed and Path(closed[0].filename) == folder:
+        msg = f"the folder {folder} cannot be listed: {closed[0].strerror}"
+        raise UserError(msg)
+    found += [Path(error.filename) for error in closed]
+    if not found:
+        msg = f"no pictures or videos in {folder}"
+        raise UserError(msg)
+    return sorted(found)
+
+
+def _may_be_a_file(path: Path) -> bool:
+    """Whether it is a file, or nobody can tell: a broken link, a folder without the right."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def row_of(answer: Answer) -> dict[str, Any]:

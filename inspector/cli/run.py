@@ -37,8 +37,8 @@ def run(
 
     SIGTERM and SIGINT stop it; SIGHUP has it take its changed file.
     """
-    from inspector.config.load import load_station
     from inspector.config.secrets import Secrets
+    from inspector.config.settled import read_settled
     from inspector.config.shipped import demo_file
     from inspector.observe import logging
     from inspector.observe.reporting import Reporter
@@ -65,7 +65,7 @@ def run(
 
     secrets = Secrets()
     file = file or demo_file()
-    config = load_station(file, secrets)
+    config = read_settled(file, secrets).station
     logging.configure(log_format, log_level)
     log = structlog.get_logger("inspector.run")
 

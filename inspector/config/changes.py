@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 AT_RUN_TIME = frozenset({"cameras", "policies"})
 """Sections that a running station takes anew; all others hold from its start to its end."""
 
-WITHOUT_A_NEW_WORKER = frozenset({"policy"})
-"""Keys of a camera that its worker does not know of."""
+WITHOUT_A_NEW_WORKER = frozenset({("policy",), ("camera_delay_ms",), ("inspect", "deadline_ms")})
+"""Keys of a camera that its worker does not use: another value holds at once."""
 
 _CAMERA_KEY = 3
 """Parts of a key path that names a key of a camera: `cameras`, its name, the key."""
@@ -130,7 +130,7 @@ def _moved_blocks(old: Station, new: Station) -> Iterator[Change]:
 
 def _needs_worker(change: Change) -> bool:
     key = change.key
-    return key[0] == "cameras" and len(key) >= _CAMERA_KEY and key[2] not in WITHOUT_A_NEW_WORKER
+    return key[0] == "cameras" and len(key) >= _CAMERA_KEY and key[2:] not in WITHOUT_A_NEW_WORKER
 
 
 def _plain(station: Station) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Evidence(Section):
     within_ms: Annotated[float, Field(gt=0, le=60_000)] = 2000.0
     """An event waits no longer for its picture; then it goes without one."""
     keep_uncertain: bool = False
-    """Also keep pictures of uncertain frames, to be labelled."""
+    """Also keep pictures of uncertain frames, to be labelled (`python -m train evidence`)."""
 
     @field_validator("folder")
     @classmethod

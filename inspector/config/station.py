@@ -147,6 +147,10 @@ class Station(Section):
                 raise ValueError(msg)
         return self
 
+    def slots(self) -> dict[str, int]:
+        """How many slots the ring of each camera has."""
+        return {name: camera.slots for name, camera in self.cameras.items()}
+
     def policy_of(self, camera: str) -> Policy:
         """The policy of a camera; `default` exists even where the file does not write it.
 

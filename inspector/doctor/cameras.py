@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inspector.capture.link import GRACE_S, LOCAL_OPEN_S, LOCAL_READ_S, START_S
+from inspector.capture.patience import GRACE_S, LOCAL_OPEN_S, LOCAL_READ_S, START_S
 from inspector.capture.supervisor import Capture
 from inspector.config.cameras import Inspect
 from inspector.doctor.finding import Finding, Grade

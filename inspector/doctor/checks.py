@@ -1,7 +1,8 @@
 """The checks of a station: one list, for `inspector doctor` and `inspector check --probe`.
 
-Nothing here changes anything: no folder is made, nothing is written to a topic, the PLC gets back
-what its registers held, and a station that runs on the same state folder does not notice.
+Nothing here changes anything: what is written to measure a disk is removed, nothing is written to a
+topic, the PLC gets back what its registers held, and a station that runs on the same state folder
+does not notice.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING
 
 from inspector.doctor import box, broker, cameras, engines, files, line
 from inspector.doctor.capacity import capacity
+from inspector.doctor.deadlines import deadlines
+from inspector.doctor.evidence import check_evidence
 from inspector.doctor.finding import Finding, Grade
+from inspector.doctor.service import check_service
 from inspector.doctor.state import RunningStation, check_state
 
 if TYPE_CHECKING:
@@ -60,10 +64,12 @@ def examine_file(path: Path, secrets: Secrets, *, seconds: float) -> list[Findin
     station, findings = files.read(path, secrets)
     if station is None:
         return [*findings, *examine(checks_of_box())]
-    return [*findings, *examine_station(station, secrets, seconds=seconds)]
+    return [*findings, *examine_station(station, path, secrets, seconds=seconds)]
 
 
-def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> list[Finding]:
+def examine_station(
+    station: Station, file: Path, secrets: Secrets, *, seconds: float
+) -> list[Finding]:
     """Examine all that a station needs; takes some seconds more than `seconds`."""
     running = RunningStation.of(station)
     findings = examine(
@@ -77,6 +83,8 @@ def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> li
             *checks_of_broker(station, secrets),
             *checks_of_line(station, running),
             Check("state", "", BOX_WITHIN_S, partial(check_state, station, running)),
+            Check("evidence", "", BOX_WITHIN_S, partial(check_evidence, station, running)),
+            Check("service", "", BOX_WITHIN_S, partial(check_service, station, file)),
             Check("page", "", BOX_WITHIN_S, partial(box.check_page, station, running)),
             Check("memory", "", BOX_WITHIN_S, partial(box.check_memory, station)),
             *checks_of_box(),
@@ -86,7 +94,7 @@ def examine_station(station: Station, secrets: Secrets, *, seconds: float) -> li
     findings += examine(
         [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, station.engine))]
     )
-    return findings + list(capacity(station, findings))
+    return [*findings, *capacity(station, findings), *deadlines(station, findings)]
 
 
 def checks_of_broker(station: Station, secrets: Secrets) -> list[Check]:

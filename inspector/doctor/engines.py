@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from inspector.doctor.finding import Finding, Grade
 from inspector.engine.bench import tiles_per_s
-from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
+from inspector.engine.load import load_asked, stages_of
 from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
@@ -22,23 +21,15 @@ SECONDS = 1.0
 
 def check_engines(asked: EngineSection) -> Iterator[Finding]:
     """Load screen and confirming engine, one after the other."""
-    for stage, name in (("screen", asked.screen), ("confirm", asked.confirm)):
-        if name is not None:
-            yield _check(stage, name, asked)
+    for stage, name in stages_of(asked):
+        yield _check(stage, name, asked)
 
 
 def _check(stage: str, name: str, asked: EngineSection) -> Finding:
     what = f"{stage} {name}"
     expected = "its golden tiles, in the runtime and precision asked for"
     try:
-        engine = load_engine(
-            find_engine(name, asked.folder),
-            runtime=asked.runtime,
-            precision=asked.precision,
-            max_batch=asked.max_batch,
-            threads=asked.threads,
-            fallback=asked.fallback,
-        )
+        engine = load_asked(name, asked)
     except UserError as error:
         remedy = "correct engine in the station file"
         return Finding("engine", what, Grade.MISTAKE, str(error), expected, remedy)

@@ -36,7 +36,8 @@ class Finding:
     """One thing that was looked at. Nothing in it is a secret.
 
     Attributes:
-        subject: what kind of thing: `file camera engine broker line state clock memory cpu page`.
+        subject: what kind of thing: `file camera engine trigger broker line state evidence service
+            page memory clock cpu`.
         name: which one; empty where there is only one.
         grade: how good it is.
         found, expected: in words; `expected` may be empty where nothing was.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inspector.config.state import state_folder
+from inspector.doctor.disk import existing
 from inspector.doctor.finding import Finding, Grade
 from inspector.events.opening import LOCK
 from inspector.events.store import FILE
@@ -72,16 +73,14 @@ def check_state(station: Station, running: RunningStation | None) -> Iterator[Fi
     What is written has no name in the file system, and is gone when it is closed.
     """
     folder = state_folder(station).absolute()
-    # What may not be looked into counts as not there; os.path says so, and pathlib raises.
-    home = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
-    user = _user()
-    expected = f"a folder that {user} may write to"
+    home = existing(folder)
+    expected = f"a folder that {user()} may write to"
     try:
         if not home.is_dir():
             raise NotADirectoryError(None, f"{home} is not a folder")
         times = _fsync_s(home)
     except OSError as error:
-        found = f"{folder}: {user} cannot write there: {error.strerror}"
+        found = f"{folder}: {user()} cannot write there: {error.strerror}"
         remedy = "give another folder under state, or the service's user the right to write there"
         yield Finding("state", "folder", Grade.MEND, found, expected, remedy)
         return
@@ -92,7 +91,8 @@ def check_state(station: Station, running: RunningStation | None) -> Iterator[Fi
     yield fsync_finding(times)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who looks, by name where there is one."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

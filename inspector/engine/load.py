@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
-from inspector.engine.manifest import FILE_OF, read_manifest
+from inspector.engine.manifest import FILE_OF, find_engine, read_manifest
 from inspector.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from inspector.config.station import Engine as EngineSection
     from inspector.engine.golden import Golden, Parity
     from inspector.engine.manifest import Manifest, Precision
     from inspector.engine.openvino import OpenVinoRuntime
@@ -65,6 +66,30 @@ class _Candidate:
     runtime: OpenVinoRuntime
     parity: Parity
     tile_s: float
+
+
+def stages_of(asked: EngineSection) -> Iterator[tuple[str, str]]:
+    """The stages that a station file asks for, in the order of judging, each with its engine."""
+    yield "screen", asked.screen
+    if asked.confirm is not None:
+        yield "confirm", asked.confirm
+
+
+def load_asked(name: str, asked: EngineSection) -> Engine:
+    """Make an engine of a station file ready to serve, as its section says; takes seconds.
+
+    Raises:
+        UserError: there is no engine of that name.
+        EngineError: as `load_engine`.
+    """
+    return load_engine(
+        find_engine(name, asked.folder),
+        runtime=asked.runtime,
+        precision=asked.precision,
+        max_batch=asked.max_batch,
+        threads=asked.threads,
+        fallback=asked.fallback,
+    )
 
 
 def load_engine(

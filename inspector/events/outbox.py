@@ -165,15 +165,12 @@ class Outbox:
         return dict(self._first_states)
 
     def stats(self) -> OutboxStats:
-        """Figures of this moment; any thread."""
+        """Figures of this moment; any thread. The disk is not asked: it may hang."""
         with self._writer.changed:
             tally, fault = self._writer.tally, self._writer.fault
             shed_total = self._writer.shed_total
         in_memory = self._writer.in_memory()
-        try:
-            oldest_ms = self._reader.oldest_waiting_ms()
-        except sqlite3.DatabaseError:
-            oldest_ms = None  # a broken file: the writer sees to it
+        oldest_ms = tally.oldest_waiting_ms
         return OutboxStats(
             waiting=tally.count(State.WAITING) + in_memory,
             oldest_s=0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000),

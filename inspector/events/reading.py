@@ -77,11 +77,6 @@ class Reader:
         """The newest events in any state, newest first."""
         return self.rows("seq > 0 ORDER BY seq DESC LIMIT ?", (most,))
 
-    def oldest_waiting_ms(self) -> int | None:
-        """Arrival of the oldest waiting event."""
-        found = self._query("SELECT created_ms FROM events WHERE state = 0 ORDER BY seq LIMIT 1")
-        return found[0][0] if found else None
-
     def resends(self) -> int:
         """Counts the requests to send events again."""
         found = self._query("SELECT value FROM meta WHERE name = 'resends'")

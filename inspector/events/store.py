@@ -81,10 +81,16 @@ END;
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many events, and how many bytes of them, by state and rank."""
+    """What the file holds.
+
+    Attributes:
+        events, bytes: how many events, and how many bytes of them, by state and rank.
+        oldest_waiting_ms: arrival of the oldest waiting event, UTC.
+    """
 
     events: Mapping[tuple[int, int], int] = field(default_factory=dict)
     bytes: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    oldest_waiting_ms: int | None = None
 
     def count(self, state: State) -> int:
         """Events in a state."""
@@ -175,7 +181,14 @@ class Store:
     def tally(self) -> Tally:
         """What the file holds."""
         rows = self._db.execute("SELECT state, rank, events, bytes FROM tally").fetchall()
-        return Tally({(s, r): n for s, r, n, _ in rows}, {(s, r): b for s, r, _, b in rows})
+        oldest = self._db.execute(
+            "SELECT created_ms FROM events WHERE state = 0 ORDER BY seq LIMIT 1"
+        ).fetchone()
+        return Tally(
+            {(s, r): n for s, r, n, _ in rows},
+            {(s, r): b for s, r, _, b in rows},
+            oldest[0] if oldest is not None else None,
+        )
 
     def write(
         self,

@@ -123,6 +123,12 @@ class Keeper:
         with self._lock:
             return self._removed.copy()
 
+    def forget(self, camera: str) -> None:
+        """Count anew what is removed of a camera."""
+        with self._lock:
+            for key in [key for key in self._removed if key[0] == camera]:
+                del self._removed[key]
+
     def fits(self, size: int) -> bool:
         """Whether a picture of `size` bytes may be written now. Raises OSError."""
         free = self.folder.free_bytes()

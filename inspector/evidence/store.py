@@ -100,7 +100,7 @@ class Evidence:
     Args:
         folder: where; it need not be there yet, nor be usable.
         settings: of the station file.
-        slots: of each camera how many slots its ring has.
+        slots: of each camera how many slots its ring has; see `adopt`.
         stored: the documents of events in the outbox by their ids, for pictures that a kill left
             without their event.
         on_seconds: told how long a step (`encode`, `write`) took; any thread.
@@ -149,6 +149,26 @@ class Evidence:
     def start(self) -> None:
         """Open the folder and look it through, in a thread; returns at once."""
         self._keeper.start()
+
+    def adopt(self, slots: Mapping[str, int]) -> None:
+        """Go on with these cameras, or with other rings: of each how many slots it has.
+
+        What is known of others is kept until `forget`: frames of theirs may be on their way.
+        """
+        with self._lock:
+            self._slots |= slots
+
+    def forget(self, camera: str) -> None:
+        """A camera is gone, and so are its frames. Its pictures stay, as long as others do."""
+        self._keeper.forget(camera)
+        with self._lock:
+            self._slots.pop(camera, None)
+            self._at_work.pop(camera, None)
+            self._written.pop(camera, None)
+            for kind in Kind:
+                self._budgets.pop((camera, kind), None)
+            for cause in Skip:
+                self._skipped.pop((camera, cause), None)
 
     @property
     def keeps_uncertain(self) -> bool:
@@ -209,11 +229,11 @@ class Evidence:
 
     def stats(self) -> EvidenceStats:
         """Figures of this moment."""
-        held = self._keeper.held(list(self._slots))
         limits, free = self._keeper.limits, self._keeper.free_bytes
         with self._lock:
+            cameras = list(self._slots)
             written, skipped = self._written.copy(), self._skipped.copy()
-        removed = self._keeper.removed()
+        held, removed = self._keeper.held(cameras), self._keeper.removed()
         return EvidenceStats(
             fault=self._keeper.fault or self._keeper.want_of_room(),
             files=sum(each.files for each in held.values()),

@@ -50,8 +50,8 @@ def test_a_signal_to_the_whole_group_is_left_to_the_station(rig):
     assert rig.status("a").restarts == {}
 
 
-def test_a_hung_worker_is_killed_and_replaced(rig, monkeypatch):
-    monkeypatch.setattr("inspector.capture.link.LOCAL_READ_S", 0.5)
+def test_a_stopped_worker_is_killed_and_replaced_whatever_its_source_may_take(rig):
+    """A pattern may be silent for half a minute; stopped, it is gone long before that."""
     rig = rig({"a": pattern(), "b": pattern()}).start()
     rig.until_frames(5, "a")
     pid = rig.pid("a")
@@ -59,11 +59,38 @@ def test_a_hung_worker_is_killed_and_replaced(rig, monkeypatch):
     rig.until(lambda: rig.status("a").restarts.get("stalled"), "the hang to be noticed")
     rig.until(lambda: any(f.stream_epoch == 1 for f in rig.good("a")), "frames again")
     assert not Path(f"/proc/{pid}").exists()
+    stalled = next(change for change in rig.changes if change.cause == "stalled")
+    assert "was stopped by a signal for 3 s and was killed" in stalled.detail
+    assert rig.status("b").restarts == {}
+
+
+def test_a_worker_that_was_stopped_for_a_moment_goes_on(rig):
+    rig = rig({"a": pattern()}).start()
+    rig.until_frames(5, "a")
+    for _ in range(3):
+        os.kill(rig.pid("a"), signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(rig.pid("a"), signal.SIGCONT)
+        rig.until_frames(len(rig.good("a")) + 5, "a")
+    assert rig.status("a").restarts == {}
+
+
+def test_a_hung_worker_is_killed_and_replaced(rig, monkeypatch, tmp_path):
+    """One that waits for a pipe to which nobody writes."""
+    monkeypatch.setattr("inspector.capture.patience.LOCAL_READ_S", 0.5)
+    monkeypatch.setattr("inspector.capture.patience.LOCAL_OPEN_S", 0.5)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    source = {"kind": "video", "path": str(tmp_path / "pipe.mp4")}
+    rig = rig({"a": {"source": source}, "b": pattern()}).start()
+    rig.until_frames(5, "b")
+    rig.until(lambda: sum(rig.status("a").restarts.values()) > 1, "the hang to be noticed twice")
+    hung = next(change for change in rig.changes if change.cause in {"timeout", "stalled"})
+    assert "gave no sign of life for 1.5 s and was killed" in hung.detail
     assert rig.status("b").restarts == {}
 
 
 def test_a_worker_that_hangs_before_it_says_hello_is_killed(rig, monkeypatch):
-    monkeypatch.setattr("inspector.capture.link.START_S", 0.01)
+    monkeypatch.setattr("inspector.capture.patience.START_S", 0.01)
     # No worker starts within this, on however quick a machine.
     monkeypatch.setattr("inspector.capture.supervisor.TURN_S", 0.005)
     rig = rig({"a": pattern()}, pace=QUICK)

@@ -9,7 +9,10 @@ import pytest
 from inspector import cli
 from tests.doctor.conftest import engines, station_file  # noqa: F401 - fixtures
 
-SUBJECTS = {"file", "camera", "engine", "broker", "state", "clock", "memory", "cpu", "page"}
+SUBJECTS = {
+    "file", "camera", "engine", "broker", "state", "evidence", "service", "clock", "memory", "cpu",
+    "page",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -34,6 +37,22 @@ def test_doctor_for_programs(station_file, capfd):  # noqa: F811 - the fixture a
     graded = {(f["subject"], f["name"]): f["grade"] for f in answer["findings"]}
     assert graded["camera", "belt"] == "good"
     assert graded["engine", "screen tiny"] == "good"
+
+
+def test_a_deadline_that_cannot_be_met_is_the_files_mistake(station_file, capfd):  # noqa: F811
+    source = {"kind": "pattern", "width": 128, "height": 96, "fps": 10}
+    asked = {"on_trigger": True, "deadline_ms": 60}
+    path = station_file(
+        cameras={"belt": {"source": source, "inspect": asked, "camera_delay_ms": 50}},
+        evidence={"min_free_mb": 0, "max_mb": 1},
+    )
+    assert cli.status_of(["doctor", str(path), "--json", "--seconds", "2"]) == 2
+    findings = json.loads(capfd.readouterr().out)["findings"]
+    (trigger,) = [f for f in findings if f["subject"] == "trigger"]
+    assert (trigger["name"], trigger["grade"]) == ("belt", "mistake")
+    assert trigger["facts"]["needed_ms"] > 60
+    kept = {f["name"] for f in findings if f["subject"] == "evidence"}
+    assert kept == {"folder", "space", "write"}
 
 
 def test_doctor_for_people_says_what_to_do(missing_camera, capfd, monkeypatch):

@@ -103,6 +103,24 @@ def test_what_a_worker_knows_takes_a_new_worker_of_that_camera_alone(key: str, v
     assert not found.fixed
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"camera_delay_ms": 80}, ["cameras.a.camera_delay_ms: 0.0 → 80.0"]),
+        ({"inspect": {"deadline_ms": 300}}, ["cameras.a.inspect.deadline_ms: 1000.0 → 300.0"]),
+    ],
+)
+def test_what_a_worker_does_not_use_disturbs_none(change: Any, said: list[str]) -> None:
+    found = planned(lambda file: file["cameras"]["a"].update(change))
+    assert (found.added, found.removed, found.restarted, found.fixed) == ((), (), (), ())
+    assert told(found) == said
+
+
+def test_a_deadline_that_comes_with_another_reason_to_judge_takes_a_new_worker() -> None:
+    change = {"inspect": {"deadline_ms": 300, "on_trigger": True}}
+    assert planned(lambda file: file["cameras"]["a"].update(change)).restarted == ("a",)
+
+
 def test_policies_disturb_no_worker() -> None:
     def change(file: dict[str, Any]) -> None:
         file["cameras"]["a"]["policy"] = "strict"

@@ -15,6 +15,7 @@ import pytest
 
 from inspector.cli import file_feed, status_of
 from tests.engine import tiny_engine
+from tests.rights import only_as_the_mode_says
 
 
 @pytest.fixture
@@ -205,6 +206,61 @@ def test_a_users_mistake_is_one_message_and_status_2(
     assert err.startswith("inspector: ")
     assert says in err
     assert len(err.splitlines()) == 1
+
+
+def test_paths_that_cannot_be_looked_at_are_each_named_and_nothing_is_judged(
+    engines, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("locked", "closed"):
+        Path(name).mkdir()
+        save(Path(name, "p.png"), tiny_engine.picture("wn"))
+        Path(name).chmod(0)
+    Path("broken.png").symlink_to("gone.png")
+    Path("round.png").symlink_to("round.png")
+    save(Path("good.png"), tiny_engine.picture("wn"))
+    paths = ["locked", "closed/p.png", "broken.png", "round.png", "good.png", "a" * 300]
+    with only_as_the_mode_says():
+        status = status_of(["classify", *paths, "--engine", "tiny", "--folder", str(engines)])
+    out, err = capfd.readouterr()
+    assert (status, out) == (2, "")
+    assert err.splitlines() == [
+        "inspector: 5 paths cannot be judged",
+        "  the folder locked cannot be listed: Permission denied",
+        "  closed/p.png cannot be looked at: Permission denied",
+        "  broken.png is a link to gone.png, which is not there",
+        "  round.png cannot be looked at: Too many levels of symbolic links",
+        f"  {'a' * 300} cannot be looked at: File name too long",
+    ]
+
+
+def test_what_cannot_be_read_below_a_folder_is_told_and_the_rest_is_judged(classify, tmp_path):
+    good = save(tmp_path / "good.png", tiny_engine.picture("wn"))
+    secret = save(tmp_path / "secret.png", tiny_engine.picture("wn"))
+    secret.chmod(0)
+    (tmp_path / "broken.png").symlink_to("gone.png")
+    (tmp_path / "no-list").mkdir()
+    save(tmp_path / "no-list" / "p.png", tiny_engine.picture("wn"))
+    (tmp_path / "no-list").chmod(0o100)
+    (tmp_path / "no-way").mkdir()
+    save(tmp_path / "no-way" / "p.png", tiny_engine.picture("wn"))
+    (tmp_path / "no-way").chmod(0o400)
+    os.mkfifo(tmp_path / "fifo.png")
+    with only_as_the_mode_says():
+        status, rows, err = classify(tmp_path)
+        named, (row,), _ = classify(secret)
+    assert (status, named) == (1, 1)
+    told = {str(Path(row["path"]).relative_to(tmp_path)): row.get("error") for row in rows}
+    assert told == {
+        "broken.png": "broken.png cannot be read: No such file or directory",
+        good.name: None,
+        "no-list": "no-list cannot be read: Permission denied",
+        "no-way/p.png": "p.png cannot be read: Permission denied",
+        secret.name: "secret.png cannot be read: Permission denied",
+    }
+    assert row["verdict"] == "unjudgeable"
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 4
 
 
 def test_a_broken_engine_is_one_message_and_status_1(tiny, tmp_path, capfd):

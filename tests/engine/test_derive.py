@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
 
 from inspector.cli import status_of
+from inspector.engine.build import build_engine
 from inspector.engine.derive import derived, halved
 from inspector.engine.graph import read_graph, write_graph
 from inspector.engine.load import available_precisions, load_engine
@@ -140,6 +144,33 @@ def test_build_makes_what_is_missing_and_mends_what_is_damaged(bare, capfd):
     rows = json.loads(capfd.readouterr().out)
     assert {row["precision"]: row["made"] for row in rows} == {"fp32": True, "fp16": False}
     manifest.check_files()
+
+
+HANGS = """
+import os, sys, time
+from inspector import cli
+def hang(fd):
+    print("hangs", flush=True)
+    time.sleep(60)
+os.fsync = hang
+cli.main(["engines", "build", *sys.argv[1:]])
+"""
+
+
+def test_a_build_that_is_told_to_stop_leaves_nothing_half_done(bare):
+    """SIGTERM in the middle of writing; the next build begins where nothing was."""
+    before = sorted(path.name for path in bare.iterdir())
+    command = [sys.executable, "-c", HANGS, bare.name, "--folder", str(bare.parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as building:
+        assert building.stdout.readline() == b"hangs\n"
+        assert sorted(path.name for path in bare.iterdir()) != before
+        building.terminate()
+        _, err = building.communicate(timeout=30)
+    assert building.returncode == -signal.SIGTERM
+    assert b"Traceback" not in err
+    assert sorted(path.name for path in bare.iterdir()) == before
+    assert all(built.made for built in build_engine(bare))
+    read_manifest(bare).check_files()
 
 
 def test_build_has_nothing_to_do_for_a_whole_engine(engines, capfd):

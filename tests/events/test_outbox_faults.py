@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from inspector.errors import EventsError
 from inspector.events.kinds import EVENTS_DROPPED
+from inspector.events.opening import OutboxUnusableError
 from inspector.events.pending import Pending
 from inspector.events.reading import Reader
 from inspector.events.records import CameraState
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.events.outbox import Outbox
+    from tests.servers.disk import RealDisk
 
 
 def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: Maker) -> None:
@@ -94,6 +96,46 @@ def test_a_stop_with_a_full_disk_ends_and_says_what_was_lost(small_disk: Path, m
         assert not box.close(0.5)
     (lost,) = [log for log in logs if "lost" in log["event"]]
     assert lost["events"] > 0
+
+
+def test_a_disk_that_fails_for_good_keeps_what_was_durable(
+    real_disk: RealDisk, make: Maker
+) -> None:
+    """It becomes read-only: what comes later waits, is told, and at the stop counted as lost."""
+    folder = real_disk.at / "state"
+    box = open_outbox(folder)
+    before, after = make.many(50), make.many(5)
+    box.append(before).result(10)
+    real_disk.fail()
+    waiting = box.append(after)
+    wait_until(lambda: box.stats().fault is not None)
+    assert box.stats().in_memory == 5
+    assert not waiting.done()
+    with capture_logs() as logs:
+        assert not box.close(1.0)
+    (lost,) = [log for log in logs if log["event"] == "events were lost at the stop"]
+    assert lost["events"] == 5
+    with pytest.raises(OutboxUnusableError, match=r"cannot be (used|opened)"):
+        open_outbox(folder)
+    real_disk.repair()
+    open_outbox(folder).close()
+    assert ids_of(folder) == [event.id for event in before]
+
+
+def test_a_disk_that_hangs_delays_and_loses_nothing(real_disk: RealDisk, make: Maker) -> None:
+    folder = real_disk.at / "state"
+    box = open_outbox(folder)
+    events = make.many(300)
+    box.append(events[:10]).result(10)
+    with real_disk.hanging():
+        futures = [box.append([event]) for event in events[10:]]
+        time.sleep(1.0)  # how long it hangs; whoever hands events over does not
+        assert not any(future.done() for future in futures)
+        assert box.stats().in_memory == 290
+    for future in futures:
+        future.result(20)
+    assert box.close()
+    assert ids_of(folder) == [event.id for event in events]
 
 
 @pytest.mark.parametrize("damage", ["garbage", "torn"])

@@ -133,6 +133,37 @@ def test_a_camera_may_hold_a_third_of_its_slots(
     assert sorted(room.loans.back) == [1, 2, 3, 4]
 
 
+def test_a_third_of_the_slots_of_now_whenever_the_camera_came_or_changed(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    encode = store.encode
+    monkeypatch.setattr(store, "encode", lambda *a: held.wait(20) and encode(*a))
+    waiting = [room.keep("new")]
+    assert room.cause("new") == "busy", "nothing is known of it: one"
+    room.evidence.adopt({"infeed": 9, "new": 6})
+    waiting += [room.keep("new"), room.keep(), room.keep(), room.keep()]
+    assert room.cause() == room.cause("new") == "busy"
+    waiting += [room.keep("outfeed"), room.keep("outfeed")]
+    held.set()
+    assert all(isinstance(each.result(20), Kept) for each in waiting)
+
+
+def test_a_camera_that_is_gone_is_counted_no_more_and_its_pictures_stay(
+    room_of: Callable[..., Room],
+) -> None:
+    room = room_of(per_minute=1)
+    kept = room.kept("outfeed")
+    assert room.cause("outfeed") == "per_minute"
+    room.evidence.forget("outfeed")
+    left = room.evidence.stats().cameras["outfeed"]
+    assert (left["files"], left["written"], left["skipped"]) == (1, 0, {})
+    assert room.evidence.picture(kept.name.uri) is not None
+    room.evidence.adopt({"outfeed": 6})
+    room.kept("outfeed")
+    assert room.evidence.stats().cameras["outfeed"]["written"] == 1
+
+
 def test_the_queue_is_bounded(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
     encode = store.encode

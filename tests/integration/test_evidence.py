@@ -49,9 +49,9 @@ def events_of(station: StationProcess, *types: str) -> list[dict[str, Any]]:
     return [event for event in events if event["type"].split(".")[-2] in types]
 
 
-def written(station: StationProcess) -> int:
+def written(station: StationProcess, camera: str = "infeed") -> int:
     status = station.get("/api/status").json()
-    return int(status["evidence"]["cameras"]["infeed"]["written"])
+    return int(status["evidence"]["cameras"][camera]["written"])
 
 
 def checked(folder: Path, event: dict[str, Any]) -> bool:
@@ -67,6 +67,8 @@ def checked(folder: Path, event: dict[str, Any]) -> bool:
 def test_the_judged_pixels_are_kept_served_and_labelled(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
+    """In the mode of a station's first weeks, whose uncertain frames are wanted most."""
+    config["mode"] = "observe"
     config["evidence"]["keep_uncertain"] = True
     with StationProcess(tmp_path, config) as station:
         station.wait_ready()
@@ -103,7 +105,8 @@ def test_the_judged_pixels_are_kept_served_and_labelled(
 
     # All events beside their pictures are one list for the training, the uncertain too.
     lines = tmp_path / "events.jsonl"
-    lines.write_text("".join(path.read_text() for path in folder.rglob("*.json")))
+    gather = f"find {folder} -name '*.json' -exec cat {{}} + > {lines}"
+    subprocess.run(gather, shell=True, check=True)
     command = ["--events", lines, "--folder", folder, "--out", tmp_path / "labelled"]
     done = subprocess.run(
         [sys.executable, "-m", "train", "evidence", *map(str, command)],
@@ -112,7 +115,33 @@ def test_the_judged_pixels_are_kept_served_and_labelled(
     assert done.returncode == 0, done.stderr
     labelled = list((tmp_path / "labelled").rglob("*.png"))
     assert len(labelled) == len(notes)
+    uncertain = originals["2.png"]
+    assert any(np.array_equal(cv2.imread(str(path)), uncertain) for path in labelled)
+    assert "uncertain" not in {e["data"].get("verdict") for e in events_of(station, "rejected")}
     assert {path.parent.name for path in labelled} >= {"gblur", "wn"}
+
+
+def test_a_camera_that_a_reload_adds_may_lend_a_third_of_its_slots_too(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """Of a ring of twelve the first four pictures are taken, though none is encoded by then."""
+    large = tmp_path / "large"
+    large.mkdir()
+    cv2.imwrite(str(large / "0.png"), tiny_engine.picture("wn", 1080, 1920))
+    source = {"kind": "images", "folder": str(large), "loop": True, "every_s": 0.02}
+    config["evidence"] |= {"format": "webp", "within_ms": 60_000}
+    config["cameras"]["infeed"]["source"]["every_s"] = 3600
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("pictures", lambda: written(station))
+        config["cameras"]["late"] = {"source": source, "slots": 12}
+        station.write(config)
+        assert station.reload().json()["cameras"]["added"] == ["late"]
+        station.until("pictures", lambda: written(station, "late") >= 4)
+        assert station.terminate() == 0
+    told = [e["data"] for e in events_of(station, "rejected") if e["data"]["camera"] == "late"]
+    first = {data["sequence"]: data["no_evidence"] for data in told[:4]}
+    assert first == dict.fromkeys(range(4))
 
 
 def test_kill_9_while_pictures_are_written_leaves_each_event_its_picture(
@@ -181,6 +210,40 @@ def test_pictures_go_before_events_when_the_disk_fills(
 def _fact(station: StationProcess) -> dict[str, Any]:
     facts = station.get("/readyz").json()["facts"]
     return dict(next(fact for fact in facts if fact["name"] == "evidence"))
+
+
+def test_a_disk_of_evidence_that_vanishes_stops_no_event_and_is_taken_again(
+    config: dict[str, Any], small_disk: Path, tmp_path: Path
+) -> None:
+    config["evidence"]["folder"] = str(small_disk / "evidence")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("pictures", lambda: written(station) > 5)
+        _run("mount", "--bind", small_disk, elsewhere)
+        _run("umount", "-l", small_disk)
+        station.until("word", lambda: not _fact(station)["ok"])
+        assert "No such file or directory" in _fact(station)["detail"]
+        assert station.get("/readyz").status_code == 200
+        judged = station.camera("infeed")["counters"]["judged"]
+        station.until("more", lambda: station.camera("infeed")["counters"]["judged"] > judged + 10)
+        assert list(small_disk.iterdir()) == [], "nothing is written beneath it"
+        _run("mount", "--bind", elsewhere, small_disk)
+        _run("umount", "-l", elsewhere)
+        station.until("well", lambda: _fact(station)["ok"])
+        before = written(station)
+        station.until("pictures again", lambda: written(station) > before)
+        assert station.terminate() == 0
+    told = [event["data"] for event in events_of(station, "rejected")]
+    assert [data["sequence"] for data in told] == sorted({data["sequence"] for data in told})
+    assert "unwritable" in {data["no_evidence"] for data in told}
+    for event in events_of(station, "rejected"):
+        checked(small_disk / "evidence", event)
+
+
+def _run(*command: str | Path) -> None:
+    subprocess.run(command, check=True)
 
 
 def test_a_folder_that_cannot_be_used_stops_no_event(

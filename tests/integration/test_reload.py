@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import httpx
 import pytest
 
 from tests.engine import tiny_engine
@@ -157,6 +158,41 @@ def _change_a_camera_and_then_its_policy(
     answer = apply(station, config)
     assert answer["cameras"] == {"added": [], "removed": [], "restarted": []}
     assert until_judged(station, "belt")["stream_epoch"] == epoch + 1
+
+
+def test_delay_and_deadline_of_triggers_change_without_a_missed_frame(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    """`rare` gives one picture an hour: a trigger of it waits for as long as its deadline says."""
+    folder = config["cameras"]["folder"]
+    rare = {"source": folder["source"] | {"every_s": 3600}, "inspect": {"deadline_ms": 60_000}}
+    folder["inspect"] = {"deadline_ms": 20_000}
+    config["cameras"]["rare"] = rare
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        epoch = until_judged(station, "folder")["stream_epoch"]
+        station.until("its picture", lambda: station.camera("rare")["counters"]["judged"])
+        folder["camera_delay_ms"] = 600
+        rare["inspect"] = {"deadline_ms": 300}
+        answer = apply(station, config)
+        assert answer["cameras"] == {"added": [], "removed": [], "restarted": []}
+        assert {change["key"] for change in answer["changes"]} == {
+            "cameras.folder.camera_delay_ms", "cameras.rare.inspect.deadline_ms",
+        }  # fmt: skip
+        later, missed = inspect(station, "folder"), inspect(station, "rare")
+        assert (later["verdict"], missed["verdict"]) == ("rejected", "unjudgeable")
+        assert later["waited_ms"] >= 600
+        assert "within 300 ms (inspect.deadline_ms)" in missed["reasons"][0]
+        assert until_judged(station, "folder")["stream_epoch"] == epoch
+        assert station.terminate() == 0
+    frames = judged_frames(station, "folder")
+    assert frames == [(epoch, n) for n in range(len(frames))], "in one row, none missing"
+
+
+def inspect(station: StationProcess, camera: str) -> dict[str, Any]:
+    """The answer to a trigger."""
+    url = f"{station.page}/api/cameras/{camera}/inspect"
+    return dict(httpx.post(url, json={}, timeout=30).json())
 
 
 def _remove_two_cameras(station: StationProcess, config: dict[str, Any]) -> None:

@@ -17,13 +17,14 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from tests.engine import tiny_engine
-from tests.integration.kafka_reading import read_with_kcat
+from tests.integration.kafka_reading import outbox_events, read_with_kcat
 from tests.integration.station_process import StationProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tests.servers.disk import RealDisk
     from tests.servers.kafka import Broker
 
 
@@ -98,6 +99,35 @@ def test_it_ends_in_time_though_neither_disk_nor_broker_take_anything(
         assert lost["events"] > 0
 
 
+def test_it_judges_on_while_its_disk_hangs_and_nothing_is_missing(
+    config: dict[str, Any], real_disk: RealDisk, tmp_path: Path
+) -> None:
+    config["state"] = str(real_disk.at / "state")
+    config["evidence"] = {"min_free_mb": 0, "per_minute": 6000}
+    config["events"] = {"publish_verdicts": True}
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+
+        def judged() -> int:
+            return int(station.camera("infeed")["counters"]["judged"])
+
+        def in_memory() -> int:
+            return int(station.get("/api/status").json()["outbox"]["in_memory"])
+
+        station.until("verdicts", lambda: judged() > 5)
+        with real_disk.hanging():
+            before = judged()
+            station.until("verdicts all the same", lambda: judged() > before + 50, 30)
+            station.until("events that wait", lambda: in_memory() > 50, 30)
+            assert station.get("/livez").status_code == 200
+            assert "inspector_outbox_events" in station.get("/metrics").text
+        station.until("an empty memory", lambda: in_memory() < 20)
+        assert station.terminate() == 0
+    told = [row["event"]["data"] for row in outbox_events(station.file)]
+    frames = [data["sequence"] for data in told if data.get("verdict")]
+    assert sorted(set(frames)) == list(range(max(frames) + 1))
+
+
 def _takes(file: Any, block: bytes) -> bool:
     try:
         return bool(file.write(block))
@@ -152,6 +182,21 @@ def test_a_state_folder_that_cannot_be_used_is_the_users_mistake(
         assert station.process.wait(60) == 2
         last = station.log()[-1]["message"]
         assert last.startswith(f"inspector: {said}")
+
+
+def test_a_second_station_on_the_state_folder_is_refused_and_the_first_goes_on(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with StationProcess(tmp_path, config) as first:
+        first.wait_ready()
+        with StationProcess(tmp_path, config) as second:
+            assert second.process.wait(60) == 2
+            said = second.log_path.read_text()
+        assert f"in use by process {first.process.pid}: a second station cannot" in said
+        assert "Traceback" not in said
+        judged = first.camera("infeed")["counters"]["judged"]
+        first.until("verdicts", lambda: first.camera("infeed")["counters"]["judged"] > judged)
+        assert first.terminate() == 0
 
 
 def test_secrets_are_nowhere(config: dict[str, Any], silent_broker: str, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """`inspector` with one oddity, as the launcher of a test: odd_station.py ODDITY FILE WORD...
 
 `judge`, `capture`, `outbox`: that loop hangs while FILE is there; `load`: so does the load of an
-engine.
+engine. `clock`: while FILE is there, the wall clock is a day behind.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "judge": (Judge, "_patience_s"),
     "capture": (Capture, "_spawn_due"),
     "outbox": (Writer, "_purge_sometimes"),
-    "load": (station, "load_engine"),
+    "load": (station, "load_asked"),
 }
 
 
@@ -36,7 +36,21 @@ def hang_at(owner: Any, name: str, while_there: Path) -> None:
     setattr(owner, name, hanging)
 
 
+def set_back(while_there: Path) -> None:
+    """Let the wall clock be a day behind, as long as a file is there."""
+    honest, honest_ns = time.time, time.time_ns
+
+    def behind_s() -> int:
+        return 86_400 if while_there.exists() else 0
+
+    time.time = lambda: honest() - behind_s()
+    time.time_ns = lambda: honest_ns() - behind_s() * 10**9
+
+
 if __name__ == "__main__":
     oddity, file = sys.argv[1:3]
-    hang_at(*PLACES[oddity], Path(file))
+    if oddity == "clock":
+        set_back(Path(file))
+    else:
+        hang_at(*PLACES[oddity], Path(file))
     cli.main(sys.argv[3:])

@@ -218,6 +218,45 @@ def test_after_kill_9_it_runs_again_with_its_outbox(box):
         assert [line.detail for line in service.happened("end")] == [str(-signal.SIGKILL)]
 
 
+def test_a_clock_that_is_set_back_loses_no_event_and_no_order(box):
+    """Set back under a running station, which then begins anew with it."""
+    back = box.root / "back"
+    box.write(evidence={"min_free_mb": 0, "per_minute": 6000}, events={"publish_verdicts": True})
+    with box.service(oddity=("clock", back)) as service:
+        service.wait_for("running")
+
+        def judged() -> int:
+            camera = httpx.get(page_of(service) + "/api/cameras/infeed").json()
+            return int(camera["counters"]["judged"])
+
+        service.until("verdicts", lambda: judged() > 10)
+        back.touch()
+        before = judged()
+        service.until("verdicts a day before", lambda: judged() > before + 10)
+        assert httpx.get(page_of(service) + "/readyz").status_code == 200
+        os.kill(service.pid, signal.SIGKILL)
+        in_time(service, time.monotonic())
+        service.wait_for("running")
+        service.until("verdicts of the second life", lambda: judged() > 10)
+        service.stop()
+        service.wait_for("inactive", within_s=15)
+    told = [row["event"] for row in outbox_events(box.file)]
+    verdicts = [event for event in told if event["type"] == "inspector.frame.judged.v1"]
+    ids = [event["id"] for event in verdicts]
+    assert len(ids) == len(set(ids))
+    frames = [(e["data"]["stream_epoch"], e["data"]["sequence"]) for e in verdicts]
+    assert frames == sorted(frames), "in the order of their frames, whatever the clock said"
+    lives = {epoch: [n for e, n in frames if e == epoch] for epoch, _ in frames}
+    assert len(lives) == 2
+    for numbers in lives.values():
+        assert numbers == list(range(len(numbers)))
+    kept = list((service.state_folder / "evidence").glob("*/infeed/*.jpg"))
+    named = {(e["data"]["evidence"] or {}).get("uri") for e in told if "evidence" in e["data"]}
+    assert kept
+    assert {str(path.relative_to(service.state_folder / "evidence")) for path in kept} <= named
+    assert len({path.parts[-3] for path in kept}) >= 2, "under the day of their ids"
+
+
 def test_an_engine_that_loads_for_long_gets_its_time(box):
     loads = box.root / "loads"
     loads.touch()
