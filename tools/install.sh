@@ -110,7 +110,9 @@ install() {
     put 644 "$here/example.yaml" "$share/example.yaml"
     put 644 "$here/example-line.yaml" "$share/example-line.yaml"
     put 644 "$here/installation.md" "$PREFIX/share/doc/inspector/installation.md"
-    put 644 "$here/line.md" "$PREFIX/share/doc/inspector/line.md"
+    for page in line.md images/line-states.svg images/line-timing.svg plc/inspection.st; do
+        put 644 "$here/$page" "$PREFIX/share/doc/inspector/$page"
+    done
     put 644 "$here/LICENSE" "$PREFIX/share/doc/inspector/LICENSE"
     mkdir -p "$DESTDIR$config/secrets"
     chmod 700 "$DESTDIR$config/secrets"
