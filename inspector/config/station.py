@@ -136,7 +136,7 @@ class Station(Section):
     def _line_fits(self) -> Self:
         faults = [] if self.line is None else [*self.line.faults(self.cameras)]
         if faults:
-            raise ValidationError.from_exception_data("line", [_told(*fault) for fault in faults])
+            raise ValidationError.from_exception_data("line", [told(*fault) for fault in faults])
         return self
 
     @model_validator(mode="after")
@@ -165,7 +165,7 @@ class Station(Section):
         return policy
 
 
-def _told(key: KeyPath, problem: str) -> InitErrorDetails:
+def told(key: KeyPath, problem: str) -> InitErrorDetails:
     """A fault between sections, at the place of its key."""
     kind = PydanticCustomError("value_error", "{problem}", {"problem": problem})
     return InitErrorDetails(type=kind, loc=key, input={})
