@@ -21,7 +21,10 @@ STAGES = {"capture", "engine", "decision", "events", "evidence", "web"}
 """Stages of a frame's way; the station connects them, they do not know one another."""
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
-UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover", "engine_room", "choices"}
+UPPER = {
+    "station", "cli", "ruling", "reload", "lineup", "handover", "engine_room", "choices",
+    "heartbeat", "viewing",
+}  # fmt: skip
 """What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {
