@@ -54,7 +54,9 @@ _COMMANDS = {
         "Measure speed, freshness and memory of the station on this machine, against its bounds.",
         "bench",
     ),
-    "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
+    "events": _Command(
+        "Read the events in a station's outbox, send them again, export what was marked.", "app"
+    ),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }
 

@@ -61,7 +61,7 @@ function show(card, name, known) {
   const [tone, form, word, what] = headline(camera);
   const away = stateTone === "bad";
   const last = away ? null : camera.last_verdict;
-  set(card, "class", `card camera ${tone}`);
+  set(card, "class", `card camera ${tone}${camera.quality === "degraded" && !away ? " degraded" : ""}`);
   set(card, "data-camera", name);
   set(of.name, "id", `camera-${name}`);
   set(card, "aria-labelledby", `camera-${name}`);
@@ -95,7 +95,8 @@ function showCounters(of, camera, line) {
     ["line", line],
   ]);
   const total = dropped.reduce((sum, [, count]) => sum + count, 0);
-  say(of.drops.firstElementChild, total ? `${number(total)} not judged: why` : "every frame was judged");
+  of.drops.hidden = !total;
+  say(of.drops.firstElementChild, `${number(total)} not judged: why`);
   facts(of.drops.lastElementChild, dropped.map(([cause, count]) => [DROPS[cause] ?? cause, number(count)]));
 }
 

@@ -2,7 +2,7 @@
 
 import { el, keyed, say, set, svg } from "./dom.js";
 
-const WIDTH = 600, HEIGHT = 180, LEFT = 44, BOTTOM = 22, TOP = 8;
+const HEIGHT = 176, LEFT = 48, BOTTOM = 22, TOP = 10;
 const SERIES = 6;
 const style = (at) => `series-${(at % SERIES) + 1}`;
 
@@ -13,9 +13,9 @@ export function ceiling(value) {
 }
 
 export function makeChart(title) {
-  const figure = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  const figure = svg("svg", { class: "chart", role: "img" });
   figure.append(svg("g"), svg("g"));
-  return el("section", { class: "card panel wide" }, el("h3", {}, title), figure, el("ul", { class: "keys small" }));
+  return el("section", { class: "card panel" }, el("h3", {}, title), figure, el("ul", { class: "keys small" }));
 }
 
 // Curves: [{name, values, now}], each value a number for a step, or null where nothing came.
@@ -23,9 +23,11 @@ export function drawChart(panel, curves, { unit, minutes }) {
   const [title, figure, keys] = panel.children;
   const most = ceiling(Math.max(0, ...curves.flatMap(({ values }) => values.filter((value) => value !== null))));
   const steps = Math.max(2, ...curves.map(({ values }) => values.length));
-  const x = (at) => LEFT + (at / (steps - 1)) * (WIDTH - LEFT);
+  const width = figure.clientWidth || 600; // one unit is one pixel, so that words keep their size
+  set(figure, "viewBox", `0 0 ${width} ${HEIGHT}`);
+  const x = (at) => LEFT + (at / (steps - 1)) * (width - LEFT);
   const y = (value) => HEIGHT - BOTTOM - (value / most) * (HEIGHT - BOTTOM - TOP);
-  drawGrid(figure.children[0], y, most, minutes);
+  drawGrid(figure.children[0], y, { most, minutes, width });
   keyed(figure.children[1], curves.map(({ name }) => name), () => svg("path"), (path, name) => {
     const at = curves.findIndex((curve) => curve.name === name);
     set(path, "class", `curve ${style(at)}`);
@@ -42,18 +44,18 @@ export function drawChart(panel, curves, { unit, minutes }) {
 
 const makeKey = () => el("li", {}, svg("svg", { viewBox: "0 0 32 12", "aria-hidden": "true" }, svg("path", { d: "M0 6h32" })), el("span"));
 
-function drawGrid(group, y, most, minutes) {
-  const wanted = `${most} ${minutes}`;
+function drawGrid(group, y, { most, minutes, width }) {
+  const wanted = `${most} ${minutes} ${width}`;
   if (group.dataset.of === wanted) return;
   group.dataset.of = wanted;
   const lines = [0, most / 2, most].flatMap((value) => [
-    svg("path", { class: "grid", d: `M${LEFT} ${y(value)}H${WIDTH}` }),
+    svg("path", { class: "grid", d: `M${LEFT} ${y(value)}H${width}` }),
     svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, String(Number(value.toPrecision(3)))),
   ]);
   group.replaceChildren(
     ...lines,
     svg("text", { x: LEFT, y: HEIGHT - 4 }, `${minutes} min ago`),
-    svg("text", { x: WIDTH, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
+    svg("text", { x: width, y: HEIGHT - 4, "text-anchor": "end" }, "now"),
   );
 }
 

@@ -43,7 +43,7 @@ function make() {
   const thumb = el("button", { type: "button", class: "thumb" });
   const row = el(
     "li", { class: "event" }, thumb,
-    el("div", {}, el("p", { class: "told" }), el("p", { class: "detail soft" }), el("p", { class: "when small" })),
+    el("div", { class: "text" }, el("p", { class: "told" }), el("p", { class: "detail soft" }), el("p", { class: "when small" })),
     el("div", { class: "right" }),
   );
   thumb.addEventListener("click", () => lookAt(row.events, row.events.findIndex((event) => event.picture)));
@@ -91,7 +91,7 @@ function showThumb(thumb, events) {
   if (thumb.dataset.picture === (picture ?? "")) return;
   thumb.dataset.picture = picture ?? "";
   const uri = picture?.split("/").map(encodeURIComponent).join("/");
-  thumb.replaceChildren(uri ? el("img", { src: `api/evidence/${uri}?small=true`, alt: "", loading: "lazy" }) : "no picture, look");
+  thumb.replaceChildren(uri ? el("img", { src: `api/evidence/${uri}?small=true`, alt: "", loading: "lazy" }) : "no picture");
 }
 
 export function showEvents() {

@@ -10,13 +10,15 @@ const MEAN_MS = 5, GREATEST_MS = 6;
 let panels = null;
 
 function make() {
-  const checks = el("section", { class: "card panel" }, el("h3", {}, "What readiness knows"), el("ul", { class: "checks" }));
+  const checks = el("section", { class: "card panel wide" }, el("h3", {}, "What readiness knows"), el("ul", { class: "checks" }));
   panels = {
     line: makeLine(), engine: panel("Engine"), broker: panel("Broker and outbox"), evidence: panel("Evidence pictures"), checks,
     judged: makeChart("Frames judged a second"), mean: makeChart("Age at the verdict, mean"),
     worst: makeChart("Age at the verdict, greatest"),
   };
-  byId("panels").append(...Object.values(panels));
+  const { judged: first, mean, worst, ...rest } = panels;
+  byId("panels").append(...Object.values(rest));
+  byId("charts").append(first, mean, worst);
 }
 
 function put(home, chip, tone, pairs, note) {
@@ -82,7 +84,11 @@ function showChecks(ready) {
 function curves(history, names, valueOf, inWords) {
   return names.map((name) => {
     const rows = history.cameras.get(name) ?? new Map();
-    const values = Array.from({ length: history.steps - 1 }, (_, at) => valueOf(rows.get(history.now - history.steps + 1 + at)));
+    const [begun] = rows.keys();
+    const values = Array.from({ length: history.steps - 1 }, (_, at) => {
+      const step = history.now - history.steps + 1 + at;
+      return step < begun || begun === undefined ? null : valueOf(rows.get(step));
+    });
     const last = values.findLast((value) => value !== null);
     return { name, values, now: last === undefined ? "–" : inWords(last) };
   });
