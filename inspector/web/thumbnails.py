@@ -11,6 +11,7 @@ import numpy as np
 from inspector.web.stills import shrink, to_jpeg
 
 WIDTH = 240
+LARGE_BYTES = 200_000
 MOST = 200
 """Remembered at most; one takes some 10 kB."""
 
@@ -38,6 +39,7 @@ class Thumbnails:
 
 
 def _make(data: bytes) -> bytes | None:
-    # JPEG comes out at a quarter of its size at once, which saves most of the work.
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_4)
+    # A large JPEG comes out at a quarter of its size at once, which saves most of the work.
+    how = cv2.IMREAD_REDUCED_COLOR_4 if len(data) > LARGE_BYTES else cv2.IMREAD_COLOR
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), how)
     return None if picture is None else to_jpeg(shrink(picture, WIDTH))
