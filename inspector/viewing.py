@@ -83,7 +83,7 @@ class Viewing:
         Returns:
             What hands the frame back, in place of `release`.
         """
-        age_s = (verdict.judged_ns - frame.arrived_ns) / 1e9 if verdict.judged_ns else 0.0
+        age_s = (verdict.judged_ns - frame.arrived_ns) / 1e9 if verdict.judged_ns else None
         self.history.note(frame.camera, verdict.outcome, age_s)
         return self.stills.borrow(frame, release)
 

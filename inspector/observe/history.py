@@ -32,19 +32,22 @@ class _Step:
     Attributes:
         number: monotonic seconds // STEP_S.
         counts: frames by outcome, in the order of `Outcome`.
-        age_ms: sum of the ages of the judged frames at their verdict, in milliseconds.
+        aged: frames whose age at the verdict is known.
+        age_ms: sum of those ages in milliseconds.
         worst_ms: the greatest of them.
     """
 
     number: int
     counts: list[int]
+    aged: int = 0
     age_ms: float = 0.0
     worst_ms: float = 0.0
 
-    def row(self) -> list[float]:
+    def row(self) -> list[float | None]:
         """As JSON: number, the four counts, mean age and greatest age in milliseconds."""
-        frames = sum(self.counts)
-        mean = self.age_ms / frames if frames else 0.0
+        if not self.aged:
+            return [self.number, *self.counts, None, None]
+        mean = self.age_ms / self.aged
         return [self.number, *self.counts, round(mean, 1), round(self.worst_ms, 1)]
 
 
@@ -60,11 +63,11 @@ class History:
         self._lock = threading.Lock()
         self._cameras: dict[str, deque[_Step]] = {}
 
-    def note(self, camera: str, outcome: Outcome, age_s: float) -> None:
+    def note(self, camera: str, outcome: Outcome, age_s: float | None) -> None:
         """A frame has its verdict.
 
         Args:
-            age_s: from its arrival to its verdict.
+            age_s: from its arrival to its verdict; None where no engine was asked.
         """
         number = self._now()
         with self._lock:
@@ -73,8 +76,10 @@ class History:
                 steps.append(_Step(number, [0] * len(_PLACES)))
             step = steps[-1]
             step.counts[_PLACES[outcome]] += 1
-            step.age_ms += age_s * 1e3
-            step.worst_ms = max(step.worst_ms, age_s * 1e3)
+            if age_s is not None:
+                step.aged += 1
+                step.age_ms += age_s * 1e3
+                step.worst_ms = max(step.worst_ms, age_s * 1e3)
 
     def forget(self, camera: str) -> None:
         """A camera is gone."""
@@ -87,7 +92,7 @@ class History:
         Returns:
             `step_s`; `steps`, how many are kept; `now`, the number of the present step; and of each
             camera rows of [number, accepted, rejected, uncertain, unjudgeable, mean age in ms,
-            greatest age in ms], oldest first. Steps without frames have no row.
+            greatest age in ms], oldest first; the ages are null where no engine was asked. Steps without frames have no row.
         """
         now = self._now()
         first = max(since, now - STEPS + 1)

@@ -66,6 +66,7 @@ class Stills:
         self._looked_at = looked_at
         self._clock = clock
         self._changed = threading.Condition()
+        self._known: set[str] = set()  # cameras that have judged frames: nobody else is waited for
         self._wanted_at: dict[str, float] = {}
         self._made_at: dict[str, float] = {}
         self._stills: dict[str, Still] = {}
@@ -90,6 +91,7 @@ class Stills:
         """
         now = self._clock()
         ring = frame.ring
+        self._known.add(frame.camera)
         if ring is None or ring.slots < LEAST_SLOTS or not self._wanted(frame.camera, now):
             return release
         with self._changed:
@@ -106,7 +108,8 @@ class Stills:
     def newest(self, camera: str) -> Still | None:
         """The newest picture of a camera, if there is one; whoever asks counts as looking."""
         with self._changed:
-            self._wanted_at[camera] = self._clock()
+            if camera in self._known:
+                self._wanted_at[camera] = self._clock()
             return self._stills.get(camera)
 
     def names(self) -> dict[str, str]:
@@ -117,8 +120,9 @@ class Stills:
     def forget(self, camera: str) -> None:
         """A camera is gone."""
         with self._changed:
-            for known in (self._wanted_at, self._made_at, self._stills):
-                known.pop(camera, None)
+            self._known.discard(camera)
+            for kept in (self._wanted_at, self._made_at, self._stills):
+                kept.pop(camera, None)
 
     def close(self) -> None:
         """Hand back what is borrowed, and end. Idempotent."""
@@ -211,7 +215,8 @@ def add_stills(app: FastAPI, stills: Stills) -> None:
         still = stills.newest(name)
         if still is None:
             detail = (
-                f"no picture of {name} yet: it is made of the next frame that is judged; ask again"
+                f"no picture of {name} yet: one is made of the next frame that is judged, if the "
+                "station has such a camera; ask again"
             )
             return JSONResponse({"detail": detail}, 404)
         return Response(still.data, media_type="image/jpeg", headers={"ETag": f'"{still.name}"'})

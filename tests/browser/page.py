@@ -60,7 +60,7 @@ class Page:
         return bool(
             self.script(
                 "const found = document.querySelector(arguments[0]);"
-                "return Boolean(found && found.complete && found.naturalWidth && found.offsetParent)",
+                "return found && found.complete && found.naturalWidth && found.offsetParent",
                 selector,
             )
         )

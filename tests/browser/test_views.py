@@ -173,6 +173,7 @@ _SHOW_LINE = """
 const done = arguments[arguments.length - 1], line = arguments[0];
 import("./line.js").then(({ makeLine, showLine, lineChip }) => {
   const panel = makeLine();
+  document.querySelector("#panels > [aria-label=Line]").remove();
   document.querySelector("#panels").prepend(panel);
   showLine(panel, line);
   done([lineChip(line), panel.innerText, panel.hidden]);
@@ -188,8 +189,8 @@ def test_the_handshake_of_each_camera_with_the_plc(
     assert (chip, hidden) == (["line: connected", "good"], False)
     infeed = next(line for line in text.splitlines() if line.startswith("infeed"))
     assert infeed.split("\t") == [
-        "infeed", "result given, waits for acknowledge", "4711", "reject (gblur)", "after 12 ms",
-        "2", "1\u202f200", "31", "4", "1", "2", "3", "5",
+        "infeed", "result given, waits for acknowledge", "4711", "reject (out of focus)",
+        "after 12 ms", "2", "1\u202f200", "31", "4", "1", "2", "3", "5",
     ]  # fmt: skip
     assert "10.0.0.5:502" in text
     away = LINE | {"state": "away", "safe": "stop", "detail": "no answer within 500 ms"}

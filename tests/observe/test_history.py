@@ -19,7 +19,7 @@ def test_frames_of_a_step_are_summed_and_steps_without_frames_have_no_row() -> N
     history = History(clock)
     history.note("infeed", Outcome.ACCEPTED, 0.010)
     history.note("infeed", Outcome.REJECTED, 0.050)
-    history.note("outfeed", Outcome.UNJUDGEABLE, 0.0)
+    history.note("outfeed", Outcome.UNJUDGEABLE, None)
     clock.now_s += 3 * STEP_S
     history.note("infeed", Outcome.UNCERTAIN, 0.020)
     told = history.document()
@@ -28,7 +28,7 @@ def test_frames_of_a_step_are_summed_and_steps_without_frames_have_no_row() -> N
         [1000, 1, 1, 0, 0, 30.0, 50.0],
         [1003, 0, 0, 1, 0, 20.0, 20.0],
     ]
-    assert told["cameras"]["outfeed"] == [[1000, 0, 0, 0, 1, 0.0, 0.0]]
+    assert told["cameras"]["outfeed"] == [[1000, 0, 0, 0, 1, None, None]]
 
 
 def test_only_what_came_since_is_told() -> None:

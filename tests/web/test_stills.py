@@ -57,6 +57,8 @@ def test_nobody_looks_and_no_frame_is_touched(looked: Looked) -> None:
     release = loans.release(0)
     assert looked.stills.borrow(loans.frame(0), release) is release
     assert looked.stills.newest("infeed") is None
+    assert looked.stills.newest("no-such-camera") is None
+    assert set(looked.stills._wanted_at) == {"infeed"}, "made-up names leave nothing behind"
     assert looked.stills.borrow(loans.frame(1), release) is not release, "asked for one just now"
     looked.now_s += WANTED_S + EVERY_S
     assert looked.stills.borrow(loans.frame(2), release) is release, "that was long ago"

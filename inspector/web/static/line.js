@@ -1,7 +1,7 @@
 // The handshake with the line's PLC, as the station's status tells it under `line`.
 
 import { el, facts, keyed, say, set } from "./dom.js";
-import { clock, number } from "./words.js";
+import { clock, inWords, number } from "./words.js";
 
 const STATES = { connecting: ["connecting", "doubt"], connected: ["connected", "good"], away: ["not connected", "bad"] };
 const SAFE = { normal: ["no", "none"], reject: ["safe state: reject", "bad"], stop: ["safe state: stop", "bad"] };
@@ -37,7 +37,7 @@ export function makeLine() {
 }
 
 function row(cells, name, camera) {
-  const label = camera.label ? ` (${camera.label})` : "";
+  const label = camera.label ? ` (${inWords(camera.label)})` : "";
   const values = [
     name, PHASES[camera.phase] ?? camera.phase, camera.part ?? "–",
     camera.result ? (RESULTS[camera.result] ?? camera.result) + label : "–",
