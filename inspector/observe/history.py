@@ -92,7 +92,8 @@ class History:
         Returns:
             `step_s`; `steps`, how many are kept; `now`, the number of the present step; and of each
             camera rows of [number, accepted, rejected, uncertain, unjudgeable, mean age in ms,
-            greatest age in ms], oldest first; the ages are null where no engine was asked. Steps without frames have no row.
+            greatest age in ms], oldest first; the ages are null where no engine was asked. Steps
+            without frames have no row.
         """
         now = self._now()
         first = max(since, now - STEPS + 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
-from selenium import webdriver
 
+from tests.browser.chromium import chromium
 from tests.browser.page import Page
 from tests.engine import tiny_engine
 from tests.integration.station_process import StationProcess
@@ -17,35 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",  # the tests may run as root
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--window-size=1280,900",
-)
+    from selenium import webdriver
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     """Chromium, driven; its console is kept."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        pytest.fail("chromium and chromedriver are not installed: make test installs them")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (*_ARGUMENTS, f"--user-data-dir={tmp_path / 'chromium'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield chrome
-    chrome.quit()
+    with chromium(tmp_path / "chromium") as driven:
+        yield driven
 
 
 @pytest.fixture
