@@ -85,7 +85,7 @@ class Viewing:
         """
         age_s = (verdict.judged_ns - frame.arrived_ns) / 1e9 if verdict.judged_ns else None
         self.history.note(frame.camera, verdict.outcome, age_s)
-        return self.stills.borrow(frame, release)
+        return self.stills.borrow(frame, verdict, release)
 
     def forget(self, camera: str) -> None:
         """A camera is gone."""
@@ -187,7 +187,7 @@ class Viewing:
         return {
             "status": self._status(),
             "ready": self._ready().document(),
-            "stills": self.stills.names(),
+            "stills": self.stills.document(),
             "viewers": self.stream.viewers,
         }
 

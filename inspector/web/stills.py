@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.frame import Frame
+    from inspector.verdict import Verdict
 
 EVERY_S = 1.0
 """At most one picture of a camera in this time."""
@@ -32,6 +33,8 @@ WANTED_S = 5.0
 """Whoever asked for a picture counts as looking for so long."""
 LEAST_SLOTS = 3
 """A ring with fewer has none to spare."""
+CLOSE_S = 0.5
+"""The stop of the station waits no longer for our thread."""
 WIDTH = 640
 """Of a small picture; smaller ones stay as they are."""
 QUALITY = 80
@@ -45,11 +48,18 @@ class Still:
 
     Attributes:
         name: which frame it is of, `EPOCH-SEQUENCE`.
+        verdict, label: what was said of that frame; others may have come since.
         data: JPEG.
     """
 
     name: str
+    verdict: str
+    label: str | None
     data: bytes
+
+    def document(self) -> dict[str, str | None]:
+        """All but the picture, as JSON-able data."""
+        return {"of": self.name, "verdict": self.verdict, "label": self.label}
 
 
 class Stills:
@@ -70,7 +80,7 @@ class Stills:
         self._wanted_at: dict[str, float] = {}
         self._made_at: dict[str, float] = {}
         self._stills: dict[str, Still] = {}
-        self._job: tuple[Frame, Callable[[], None]] | None = None
+        self._job: tuple[Frame, Verdict, Callable[[], None]] | None = None
         self._busy = False
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="stills", daemon=True)
@@ -79,7 +89,9 @@ class Stills:
         """Begin to make pictures."""
         self._thread.start()
 
-    def borrow(self, frame: Frame, release: Callable[[], None]) -> Callable[[], None]:
+    def borrow(
+        self, frame: Frame, verdict: Verdict, release: Callable[[], None]
+    ) -> Callable[[], None]:
         """Look at a judged frame, where a picture of its camera is due. Never waits.
 
         Args:
@@ -101,7 +113,7 @@ class Stills:
                 return release
             self._made_at[frame.camera] = now
             shared = _Shared(release)
-            self._job, self._busy = (frame, shared.done), True
+            self._job, self._busy = (frame, verdict, shared.done), True
             self._changed.notify()
         return shared.done
 
@@ -112,10 +124,10 @@ class Stills:
                 self._wanted_at[camera] = self._clock()
             return self._stills.get(camera)
 
-    def names(self) -> dict[str, str]:
-        """Of each camera that has a picture the name of the newest."""
+    def document(self) -> dict[str, dict[str, str | None]]:
+        """Of each camera that has a picture what the newest is of, as JSON-able data."""
         with self._changed:
-            return {camera: still.name for camera, still in self._stills.items()}
+            return {camera: still.document() for camera, still in self._stills.items()}
 
     def forget(self, camera: str) -> None:
         """A camera is gone."""
@@ -130,7 +142,7 @@ class Stills:
             self._closing = True
             self._changed.notify()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def _wanted(self, camera: str, now: float) -> bool:
         return self._looked_at() or now - self._wanted_at.get(camera, -WANTED_S) < WANTED_S
@@ -142,16 +154,16 @@ class Stills:
                 job, self._job = self._job, None
             if job is None:
                 return
-            frame, done = job
+            frame, verdict, done = job
             del job
-            still = self._make(frame, done)
+            still = self._make(frame, verdict, done)
             with self._changed:
                 if still is not None and frame.camera in self._made_at:
                     self._stills[frame.camera] = still
                 self._busy = False
             del frame, done  # a name that waits for the next job would keep the ring mapped
 
-    def _make(self, frame: Frame, done: Callable[[], None]) -> Still | None:
+    def _make(self, frame: Frame, verdict: Verdict, done: Callable[[], None]) -> Still | None:
         try:
             try:
                 small = shrink(frame.picture(), WIDTH)
@@ -161,7 +173,8 @@ class Stills:
         except Exception:  # noqa: BLE001 - a picture that fails is no reason to make none any more
             _log.warning("no small picture", camera=frame.camera, exc_info=True)
             return None
-        return Still(f"{frame.stream_epoch}-{frame.sequence}", data)
+        name = f"{frame.stream_epoch}-{frame.sequence}"
+        return Still(name, verdict.outcome.value, verdict.label, data)
 
 
 class _Shared:

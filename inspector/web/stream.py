@@ -31,6 +31,8 @@ MOST_WAITING = 20
 """Messages that wait for a viewer: ten seconds of them."""
 RETRY_S = 1
 """When a viewer that lost us tries again."""
+CLOSE_S = 0.5
+"""The stop of the station waits no longer for our thread."""
 LAST_WORD_S = 1.0
 """The end of an answer waits no longer for a viewer that does not read."""
 
@@ -150,7 +152,7 @@ class Stream:
             self._closing = True
             self._changed.notify()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     # -- the stream's thread ----------------------------------------------------------------------
 

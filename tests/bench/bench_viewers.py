@@ -70,9 +70,9 @@ class Viewer:
         for event in update["events"]:
             self.behind_s.append((now - datetime.fromisoformat(event["time"])).total_seconds())
         for camera, still in update["stills"].items():
-            if seen.get(camera) != still:
-                seen[camera] = still
-                picture = client.get(f"/api/cameras/{camera}/frame?of={still}")
+            if seen.get(camera) != still["of"]:
+                seen[camera] = still["of"]
+                picture = client.get(f"/api/cameras/{camera}/frame?of={still['of']}")
                 self.bytes += len(picture.content)
                 self.pictures += 1
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-WIDTH, HEIGHT, QUALITY = 1440, 900, 82
+WIDTH, HEIGHT, QUALITY, TRIES = 1440, 900, 82, 20
 
 
 def demo() -> dict[str, Any]:
@@ -71,8 +71,11 @@ def main(minutes: float = 10.0) -> None:
                 for scheme in ("light", "dark") if view == "cameras" else ("light",):
                     page.prefers(color_scheme=scheme)
                     page.open(station.page, view)
-                    page.until(ready)
-                    take(page, f"dashboard-{view}" + ("-dark" if scheme == "dark" else ""))
+                    for _ in range(TRIES):  # what is seen changes while it is taken
+                        page.until(ready)
+                        take(page, f"dashboard-{view}" + ("-dark" if scheme == "dark" else ""))
+                        if ready():
+                            break
             page.open(station.page, "events")
             page.until(lambda: page.shown(".event .thumb img"))
             page.script("document.querySelector('.event .thumb img').click()")

@@ -28,23 +28,27 @@ export function toneOf(camera) {
   return headline(camera)[0];
 }
 
-// A picture is shown when it is there, so that none flickers.
-function showStill(image, blank, name, still, away) {
-  set(image, "alt", `Last picture of ${name}`);
-  say(blank, away ? "no picture: the camera is away" : "the next judged picture comes here");
+// A picture is shown when it is there, so that none flickers, and says itself what was said of it.
+function showStill(of, name, still, away) {
+  const image = of.still;
+  set(image, "alt", `A recent picture of ${name}`);
+  say(of.blank, away ? "no picture: the camera is away" : "the next judged picture comes here");
   if (!still || away) {
-    image.hidden = true;
-  } else if (image.dataset.still !== still) {
-    image.dataset.still = still;
+    image.hidden = of.seen.hidden = true;
+  } else if (image.dataset.still !== still.of) {
+    image.dataset.still = still.of;
     const next = new Image();
     next.onload = () => {
-      if (image.dataset.still !== still) return;
+      if (image.dataset.still !== still.of) return;
       image.src = next.src;
-      image.hidden = false;
+      image.hidden = of.seen.hidden = false;
+      const [word, tone] = VERDICTS[still.verdict] ?? [still.verdict, "none"];
+      set(of.seen, "class", `seen ${tone}`);
+      say(of.seen, `${{ good: "✓", bad: "✗", doubt: "?" }[tone] ?? "–"} ${still.label ? inWords(still.label) : word}`);
     };
-    next.src = `api/cameras/${name}/frame?of=${still}`;
+    next.src = `api/cameras/${name}/frame?of=${still.of}`;
   } else if (image.src) {
-    image.hidden = false;
+    image.hidden = of.seen.hidden = false;
   }
 }
 
@@ -73,7 +77,7 @@ function show(card, name, known) {
   set(of.shape, "href", `#shape-${form}`);
   say(of.word, word);
   say(of.what, what);
-  showStill(of.still, of.blank, name, known.stills[name], away);
+  showStill(of, name, known.stills[name], away);
   const part = last?.part_id ? `part ${last.part_id}: ` : "";
   say(of.why, away || !last ? (camera.detail || "") : part + because(last.reasons));
   bars(of.bars, last?.probabilities, 3, inWords);

@@ -2,7 +2,7 @@
 
 import { el, keyed, say, set, svg } from "./dom.js";
 
-const HEIGHT = 176, LEFT = 48, BOTTOM = 22, TOP = 10;
+const HEIGHT = 176, LEFT = 56, BOTTOM = 22, TOP = 10;
 const SERIES = 6;
 const style = (at) => `series-${(at % SERIES) + 1}`;
 
@@ -19,7 +19,7 @@ export function makeChart(title) {
 }
 
 // Curves: [{name, values, now}], each value a number for a step, or null where nothing came.
-export function drawChart(panel, curves, { unit, minutes }) {
+export function drawChart(panel, curves, { unit, minutes, axis = String }) {
   const [title, figure, keys] = panel.children;
   const most = ceiling(Math.max(0, ...curves.flatMap(({ values }) => values.filter((value) => value !== null))));
   const steps = Math.max(2, ...curves.map(({ values }) => values.length));
@@ -27,7 +27,7 @@ export function drawChart(panel, curves, { unit, minutes }) {
   set(figure, "viewBox", `0 0 ${width} ${HEIGHT}`);
   const x = (at) => LEFT + (at / (steps - 1)) * (width - LEFT);
   const y = (value) => HEIGHT - BOTTOM - (value / most) * (HEIGHT - BOTTOM - TOP);
-  drawGrid(figure.children[0], y, { most, minutes, width });
+  drawGrid(figure.children[0], y, { most, minutes, width, axis });
   keyed(figure.children[1], curves.map(({ name }) => name), () => svg("path"), (path, name) => {
     const at = curves.findIndex((curve) => curve.name === name);
     set(path, "class", `curve ${style(at)}`);
@@ -44,13 +44,13 @@ export function drawChart(panel, curves, { unit, minutes }) {
 
 const makeKey = () => el("li", {}, svg("svg", { viewBox: "0 0 32 12", "aria-hidden": "true" }, svg("path", { d: "M0 6h32" })), el("span"));
 
-function drawGrid(group, y, { most, minutes, width }) {
+function drawGrid(group, y, { most, minutes, width, axis }) {
   const wanted = `${most} ${minutes} ${width}`;
   if (group.dataset.of === wanted) return;
   group.dataset.of = wanted;
   const lines = [0, most / 2, most].flatMap((value) => [
     svg("path", { class: "grid", d: `M${LEFT} ${y(value)}H${width}` }),
-    svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, String(Number(value.toPrecision(3)))),
+    svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, axis(Number(value.toPrecision(3)))),
   ]);
   group.replaceChildren(
     ...lines,

@@ -10,7 +10,7 @@ const MEAN_MS = 5, GREATEST_MS = 6;
 let panels = null;
 
 function make() {
-  const checks = el("section", { class: "card panel wide" }, el("h3", {}, "What readiness knows"), el("ul", { class: "checks" }));
+  const checks = el("section", { class: "card panel wide" }, el("h3", {}, "Readiness"), el("ul", { class: "checks" }));
   panels = {
     line: makeLine(), engine: panel("Engine"), broker: panel("Broker and outbox"), evidence: panel("Evidence pictures"), checks,
     judged: makeChart("Frames judged a second"), mean: makeChart("Age at the verdict, mean"),
@@ -99,11 +99,12 @@ const judged = (row) => (row ? row[1] + row[2] + row[3] + row[4] : 0);
 function showCharts({ history, status }) {
   const names = Object.keys(status.cameras);
   const minutes = Math.round((history.step_s * history.steps) / 60);
-  const ms = (value) => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+  const ms = (value) => (value < 1000 ? `${value.toFixed(value < 10 ? 1 : 0)} ms` : `${(value / 1000).toFixed(1)} s`);
+  const axis = (value) => (value < 1000 ? `${value} ms` : `${value / 1000} s`);
   const age = (at) => (row) => (row ? row[at] : null);
   drawChart(panels.judged, curves(history, names, (row) => judged(row) / history.step_s, (value) => value.toFixed(1)), { unit: "frames a second", minutes });
-  drawChart(panels.mean, curves(history, names, age(MEAN_MS), ms), { unit: "milliseconds", minutes });
-  drawChart(panels.worst, curves(history, names, age(GREATEST_MS), ms), { unit: "milliseconds", minutes });
+  drawChart(panels.mean, curves(history, names, age(MEAN_MS), ms), { unit: "from arrival to verdict", minutes, axis });
+  drawChart(panels.worst, curves(history, names, age(GREATEST_MS), ms), { unit: "from arrival to verdict", minutes, axis });
 }
 
 export function showStation(known) {
