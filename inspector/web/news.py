@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _KEYS = (
     "camera", "stream_epoch", "part_id", "late", "verdict", "label", "reasons", "cause", "detail",
-    "no_evidence", "lost_s", "count",
+    "no_evidence", "lost_s", "after_s", "count",
 )  # fmt: skip
 
 

@@ -159,7 +159,7 @@ LINE = {
             "waiting": 2,
             "counters": {
                 "accept": 1200, "reject": 31, "uncertain": 4, "unjudgeable": 1,
-                "no_result": 2, "late": 3, "ack_timeouts": 5,
+                "no_result": 2, "late": 3, "ack_timeouts": 5, "gave_way": 6,
             },
         },
         "outfeed": {
@@ -190,14 +190,16 @@ def test_the_handshake_of_each_camera_with_the_plc(
     infeed = next(line for line in text.splitlines() if line.startswith("infeed"))
     assert infeed.split("\t") == [
         "infeed", "result given, waits for acknowledge", "4711", "reject (out of focus)",
-        "after 12 ms", "2", "1\u202f200", "31", "4", "1", "2", "3", "5",
+        "after 12 ms", "2", "1\u202f200", "31", "4", "1", "2", "3", "5", "6",
     ]  # fmt: skip
     assert "10.0.0.5:502" in text
     away = LINE | {"state": "away", "safe": "stop", "detail": "no answer within 500 ms"}
+    away["faults"] = ["plc_away"]
     chip, text, _ = page.browser.execute_async_script(_SHOW_LINE, away)
     assert chip == ["line: safe state: stop", "bad"]
     assert "not connected" in text
     assert "no answer within 500 ms" in text
+    assert "faults\nplc away" in text
     chip, _, hidden = page.browser.execute_async_script(_SHOW_LINE, None)
     assert (chip, hidden) == (None, True), "a station without a line has no such panel"
     assert page.accessibility_faults() == []

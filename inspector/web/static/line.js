@@ -1,7 +1,7 @@
 // The handshake with the line's PLC, as the station's status tells it under `line`.
 
 import { el, facts, keyed, say, set } from "./dom.js";
-import { clock, inWords, number } from "./words.js";
+import { clock, inWords, number, plain } from "./words.js";
 
 const STATES = { connecting: ["connecting", "doubt"], connected: ["connected", "good"], away: ["not connected", "bad"] };
 const SAFE = { normal: ["no", "none"], reject: ["safe state: reject", "bad"], stop: ["safe state: stop", "bad"] };
@@ -14,6 +14,7 @@ const RESULTS = {
 const COUNTERS = [
   ["accept", "accept"], ["reject", "reject"], ["uncertain", "uncertain"], ["unjudgeable", "cannot judge"],
   ["no_result", "no result in time"], ["late", "late"], ["ack_timeouts", "not acknowledged"],
+  ["gave_way", "not told: queue full"],
 ];
 const COLUMNS = ["camera", "handshake", "part", "result", "acknowledged", "parts waiting", ...COUNTERS.map(([, name]) => name)];
 
@@ -57,6 +58,7 @@ export function showLine(panel, line) {
   say(detail, line.detail ?? "");
   facts(figures, [
     ["PLC", line.address], ["since", line.since ? clock(line.since) : null], ["heartbeat", line.heartbeat],
+    ["faults", line.faults?.length ? line.faults.map(plain).join(", ") : null],
     ["safe state", SAFE[line.safe]?.[0] ?? line.safe], ["signals", line.observing ? "observing: none are given" : "given"],
   ]);
   const cameras = line.cameras ?? {};
