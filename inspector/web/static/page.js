@@ -69,7 +69,10 @@ addEventListener("hashchange", () => {
   scrollTo(0, 0);
 });
 turnTo(asked());
+let version = null;
 follow((kind, document) => {
+  if (kind === "hello" && version && version !== document.status.version) location.reload(); // the page of the upgrade
+  version = document.status.version;
   take(kind, document);
   byId("main").classList.remove("stale");
   show();
