@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from inspector.evidence.store import Picture
     from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
-    from inspector.verdict import EngineInfo, Verdict
+    from inspector.verdict import Verdict
 
 _log = structlog.get_logger("inspector.station")
 
@@ -101,7 +101,9 @@ class Station:
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
         self._stopping = threading.Event()
-        self._heartbeat = Heartbeat(self.status, self.health, self._documents, lambda: self._engines.judging)
+        self._heartbeat = Heartbeat(
+            self.status, self.health, self._documents, lambda: self._engines.judging
+        )
         self._viewing = Viewing(self.folder, status=self.status, ready=self.health.ready)
         token = secrets.get(config.web.token) if config.web.token else None
         self._web = WebServer(
@@ -164,7 +166,7 @@ class Station:
         for _ in self._engines.load(partial(setattr, self.health, "step")):
             if self._stop_asked():
                 return False
-        self._viewing.show(outbox, self._engines.labels)
+        self._viewing.show(outbox, lambda: self._engines.labels)
         self._connect(outbox)
         if config.mode == "observe":
             _log.warning(OBSERVING)

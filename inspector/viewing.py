@@ -56,7 +56,7 @@ class Viewing:
         self._status = status
         self._ready = ready
         self._outbox: Outbox | None = None
-        self._labels: tuple[str, ...] = ()
+        self._labels: Callable[[], Sequence[str]] = tuple
         self._lock = threading.Lock()
         self._changed: dict[str, dict[str, Any] | None] = {}
         self._after = 0  # the newest event that was told; the stream's thread only
@@ -71,9 +71,9 @@ class Viewing:
         self.stills.start()
         self.stream.start()
 
-    def show(self, outbox: Outbox, labels: Sequence[str]) -> None:
+    def show(self, outbox: Outbox, labels: Callable[[], Sequence[str]]) -> None:
         """From now on there are events, and labels that a mark may name."""
-        self._outbox, self._labels = outbox, tuple(labels)
+        self._outbox, self._labels = outbox, labels
 
     def saw(
         self, frame: Frame, verdict: Verdict, release: Callable[[], None]
@@ -147,8 +147,8 @@ class Viewing:
     def _check(self, label: str, said: str, word: Literal["right", "wrong"]) -> None:
         if word == "right":
             detail = "a right verdict has its label; name another one with mark: wrong"
-        elif label not in self._labels:
-            detail = f"no label {label!r}; the engine knows {', '.join(self._labels)}"
+        elif label not in self._labels():
+            detail = f"no label {label!r}; the engine knows {', '.join(self._labels())}"
         elif label == said:
             detail = f"{label} is what the station said; mark it right, or name another label"
         else:
@@ -177,7 +177,6 @@ class Viewing:
         newest = outbox.newest(MOST_EVENTS) if outbox is not None else []
         events = [slim(event) for event in reversed(newest) if event["type"] != STATION_STATUS]
         return self._now() | {
-            "labels": list(self._labels),
             "events": events,
             "marks": self._marks_of([event["id"] for event in events]),
             "history": self.history.document(),
@@ -189,6 +188,7 @@ class Viewing:
             "ready": self._ready().document(),
             "stills": self.stills.document(),
             "viewers": self.stream.viewers,
+            "labels": list(self._labels()),
         }
 
     def _news(self) -> list[dict[str, Any]]:

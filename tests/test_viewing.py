@@ -31,7 +31,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 @pytest.fixture
 def viewing(tmp_path: Path, outbox: Outbox) -> Viewing:
     it = Viewing(tmp_path, status=lambda: {"station": "packing-07"}, ready=Health().ready)
-    it.show(outbox, LABELS)
+    it.show(outbox, lambda: LABELS)
     return it
 
 
@@ -105,7 +105,7 @@ def test_what_was_marked_can_be_marked_anew_when_the_outbox_has_forgotten_it(
     (event,) = told(outbox, "frame_rejected")
     viewing.mark(event.id, "right", None)
     elsewhere = open_outbox(tmp_path / "another")
-    viewing.show(elsewhere, LABELS)
+    viewing.show(elsewhere, lambda: LABELS)
     assert viewing.mark(event.id, "wrong", "wn")["label"] == "wn"
     assert [each.label for each in viewing.marks.all()] == ["wn"]
     elsewhere.close()
@@ -155,7 +155,7 @@ def test_a_file_of_events_that_begins_anew_is_followed_again(
     told(outbox, *["frame_rejected"] * 5)
     viewing._update()
     anew = open_outbox(tmp_path / "anew")
-    viewing.show(anew, LABELS)  # its rows count from 1 again
+    viewing.show(anew, lambda: LABELS)  # its rows count from 1 again
     told(anew, "frame_rejected")
     viewing._update()
     (event,) = told(anew, "frame_rejected")

@@ -19,9 +19,8 @@ export function take(kind, document) {
     known.events.clear();
     known.marks.clear();
     known.history.cameras.clear();
-    known.labels = document.labels;
   }
-  for (const key of ["status", "ready", "stills", "viewers"]) known[key] = document[key];
+  for (const key of ["status", "ready", "stills", "viewers", "labels"]) known[key] = document[key];
   for (const event of document.events) known.events.set(event.id, event);
   for (const id of known.events.keys()) {
     if (known.events.size <= MOST_EVENTS) break;
