@@ -44,6 +44,18 @@ class NoRuntimeError(EngineError):
     """The runtime asked for cannot be had, and no other is allowed: exit status 3."""
 
 
+class LineError(InspectorError):
+    """The PLC cannot be reached, or does not answer as the register map wants it.
+
+    Attributes:
+        cause: `plc_away`: nothing, or nothing in time; `bad_answer`: a refusal, or nonsense.
+    """
+
+    def __init__(self, cause: Literal["plc_away", "bad_answer"], detail: str) -> None:
+        super().__init__(detail)
+        self.cause: Literal["plc_away", "bad_answer"] = cause
+
+
 class WebError(InspectorError):
     """The page cannot be served for now, through no mistake of the user's."""
 
@@ -66,6 +78,21 @@ class TriggerError(InspectorError):
 
     def __init__(
         self, reason: Literal["unknown_camera", "too_many", "not_serving"], detail: str
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class MarkError(InspectorError):
+    """What an operator says of an event could not be taken.
+
+    Attributes:
+        reason: there is no such event, no frame that could be marked, no such label, or the marks
+            cannot be read or written.
+    """
+
+    def __init__(
+        self, reason: Literal["unknown_event", "no_frame", "bad_label", "unwritable"], detail: str
     ) -> None:
         super().__init__(detail)
         self.reason = reason

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from inspector import __version__
+from inspector import __version__, facts
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
@@ -27,25 +27,28 @@ from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
 from inspector.evidence.store import Evidence
+from inspector.heartbeat import Heartbeat
 from inspector.journal import Journal
+from inspector.line.session import Standing
 from inspector.lineup import Lineup
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.signalling import Signalling
 from inspector.triggers import Triggers
+from inspector.viewing import Viewing
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
-    from inspector.events.documents import Event
     from inspector.evidence.store import Picture
     from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
@@ -88,7 +91,6 @@ class Station:
         self._secrets = secrets
         self._file = file
         self._stop_asked = stop_asked
-        self._started_utc_ns, self._started_ns = time.time_ns(), time.monotonic_ns()
         self._documents = Documents(config.station, config.mode, config.events.topics)
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
@@ -100,11 +102,15 @@ class Station:
         self._engines = EngineRoom(lambda: self.config, self.folder, self._journal)
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
+        self._line: Signalling | None = None
         self._stopping = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heartbeat = Heartbeat(
+            self.status, self.health, self._documents, lambda: self._engines.judging
+        )
+        self._viewing = Viewing(self.folder, status=self.status, ready=self.health.ready)
         token = secrets.get(config.web.token) if config.web.token else None
         self._web = WebServer(
-            make_app(self, host=config.web.host, token=token),
+            make_app(self, self._viewing, host=config.web.host, token=token),
             host=config.web.host,
             port=config.web.port,
         )
@@ -136,6 +142,7 @@ class Station:
     def _start(self) -> bool:
         config = self.config
         self._make_folder()
+        self._viewing.start()
         self._web.start()
         outbox = Outbox(
             self.folder,
@@ -162,11 +169,12 @@ class Station:
         for _ in self._engines.load(partial(setattr, self.health, "step"), self._stop_asked):
             if self._stop_asked():
                 return False
+        self._viewing.show(outbox, lambda: self._engines.labels)
         self._connect(outbox)
         if config.mode == "observe":
             _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
-        self._heart.start()
+        self._heartbeat.start(outbox, config.events.heartbeat_s)
         return True
 
     def _make_folder(self) -> None:
@@ -203,13 +211,19 @@ class Station:
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
             late = triggers.claim(frame)
-            release = partial(capture.release, frame, result_of(verdict))
+            release = self._viewing.saw(
+                frame, verdict, partial(capture.release, frame, result_of(verdict))
+            )
             try:
                 rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
-                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
+                reject = rulings.rejects(frame, verdict)
+                triggers.answer(frame, verdict, reject=reject)
+                self._judged(frame, verdict, reject=reject, late=late)
 
         def on_change(status: CameraStatus) -> None:
+            if line is not None:
+                line.camera(status.name, status.state)
             # The service manager ends the workers with us: that is no camera that was lost.
             if not (self._stop_asked() or self._stopping.is_set()):
                 camera_events.change(status)
@@ -234,6 +248,7 @@ class Station:
             on_missed=on_missed,
         )
         triggers = Triggers(capture, self.config.mode, self.metrics)
+        line = self._line = self._signal_line(outbox, triggers)
         judge = Judge(
             capture,
             self._engines.screen,
@@ -245,7 +260,15 @@ class Station:
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
         self._triggers = triggers
-        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics, self._evidence)
+        lineup = Lineup(
+            self.config,
+            capture,
+            rulings,
+            camera_events,
+            self.metrics,
+            self._evidence,
+            self._viewing,
+        )
         self._make_reloads(lineup)
         self.health.watch(
             [
@@ -253,12 +276,33 @@ class Station:
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
                 Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
+                *([Loop("line", line.signals.progress_ns, LOOP_LIMIT_S)] if line else []),
             ],
             lambda: self._facts(outbox, capture),
         )
         triggers.start()
+        if line is not None:
+            line.start()
         judge.start()
         capture.start()
+
+    def _judged(
+        self, frame: Frame, verdict: Verdict, *, reject: bool, late: Collection[str]
+    ) -> None:
+        if self._line is not None:
+            self._line.judged(frame, verdict, reject=reject, late=late)
+
+    def _signal_line(self, outbox: Outbox, triggers: Triggers) -> Signalling | None:
+        asked = self.config.line
+        if asked is None:
+            return None
+
+        def standing() -> Standing:
+            return Standing(self.health.phase is Phase.SERVING, self._engines.degraded)
+
+        return Signalling(
+            self.config, asked, self._documents, outbox, self.metrics, triggers, standing
+        )
 
     def _make_reloads(self, lineup: Lineup) -> None:
         if self._file is None:
@@ -328,12 +372,13 @@ class Station:
         self._stop_judging(left)
         self._flush(left)
         self._engines.close()
+        self._viewing.close()
         self._web.stop()
 
     def _flush(self, left: Callable[[float], float]) -> None:
         """Bring events to the disk, and beside their pictures."""
         if self._outbox is not None:
-            self._tell_status(self._outbox)
+            self._heartbeat.stop(self._outbox)
         if self._publisher is not None:
             self._publisher.stop(left(2.5))
         if self._outbox is not None:
@@ -349,8 +394,11 @@ class Station:
             self._judge.stop(left(4.5))
         if self._triggers is not None:
             self._triggers.close()
+        if self._line is not None:
+            self._line.stop(min(1.0, left(4.5)))
         if self._evidence is not None:
             self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
+        self._viewing.settle()
         if self._capture is not None:
             self._capture.close()
 
@@ -374,6 +422,7 @@ class Station:
             },
             "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "line": self._line.status() if self._line is not None else None,
             "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
@@ -393,7 +442,9 @@ class Station:
             raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
         if self._triggers is None or self.health.phase is not Phase.SERVING:
             raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
-        return self._triggers.ask(camera, part_id)
+        if self._line is None:
+            return self._triggers.ask(camera, part_id)
+        return self._line.ask(camera, part_id)
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
@@ -412,65 +463,20 @@ class Station:
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
         if self.config.mode == "observe":
             yield Fact("mode", ok=True, detail=OBSERVING)
-        stats = outbox.stats()
-        yield Fact(
-            "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
-        )
-        if stats.parked:
-            parked = f"{stats.parked} refused by the broker for good: inspector events parked"
-            yield Fact("parked events", ok=False, detail=parked)
-        if self._evidence is not None:
-            kept = self._evidence.stats()
-            detail = kept.fault or f"{kept.files} pictures, {kept.bytes // 1_000_000} MB"
-            yield Fact("evidence", kept.fault is None, detail)
-        fault = self._rulings.engine_fault if self._rulings is not None else None
-        if fault is not None:
-            yield Fact("judging", ok=False, detail=fault, gates=True)
+        yield from facts.of_outbox(outbox)
+        yield from facts.of_evidence(self._evidence)
+        yield from facts.of_judging(self._rulings)
         yield from self._engines.facts()
-        if self._publisher is None:
-            yield Fact("broker", ok=True, detail="off: events stay in the outbox")
-        else:
-            broker = self._publisher.status()
-            yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
-            for topic, reason in broker.blocked.items():
-                yield Fact(f"topic {topic}", ok=False, detail=reason)
+        yield from facts.of_broker(self._publisher)
+        if self._line is not None:
+            yield self._line.fact()
         if self._reloads is not None:
             yield from self._reloads.facts()
-        for name, camera in capture.status().items():
-            up = camera.state in {"running", "ended"}
-            detail = ": ".join(part for part in (camera.state, camera.detail) if part)
-            yield Fact(f"camera {name}", up, detail)
+        yield from facts.of_cameras(capture)
 
     def _serve(self, phase: Phase, step: str) -> None:
         self.health.phase, self.health.step = phase, step
         _log.info(step, station=self.config.station)
-
-    def _beat(self) -> None:
-        while self._outbox is not None and not self._stopping.wait(self.config.events.heartbeat_s):
-            self._tell_status(self._outbox)
-
-    def _tell_status(self, outbox: Outbox) -> None:
-        try:
-            outbox.append([self._heartbeat(outbox)])
-        except Exception:  # noqa: BLE001 - no heartbeat must end the next ones, or a stop half way
-            _log.warning("a heartbeat could not be written", exc_info=True)
-
-    def _heartbeat(self, outbox: Outbox) -> Event:
-        report = self.health.ready()
-        cameras = self._capture.status() if self._capture is not None else {}
-        return self._documents.station_status(
-            version=__version__,
-            started_utc_ns=self._started_utc_ns,
-            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
-            ready=report.ok,
-            reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
-            cameras={
-                name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
-                for name, camera in cameras.items()
-            },
-            engine=self._engines.judging,
-            outbox=outbox.stats().to_json(),
-        )
 
 
 def _plain(camera: CameraStatus) -> dict[str, Any]:
