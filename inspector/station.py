@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector import __version__
-from inspector.camera_events import CameraEvents
+from inspector.camera_events import CameraEvents, camera_entry
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
@@ -467,7 +467,7 @@ class Station:
 
     def _heartbeat(self, outbox: Outbox) -> Event:
         report = self.health.ready()
-        cameras = self._capture.status() if self._capture is not None else {}
+        cameras = self.status()["cameras"]
         screen = self._engines.get("screen")
         return self._documents.station_status(
             version=__version__,
@@ -475,10 +475,7 @@ class Station:
             uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
             ready=report.ok,
             reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
-            cameras={
-                name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
-                for name, camera in cameras.items()
-            },
+            cameras={name: camera_entry(camera) for name, camera in cameras.items()},
             engine=screen.info if screen is not None else None,
             outbox=outbox.stats().to_json(),
         )

@@ -53,6 +53,7 @@ _COMMANDS = {
         "bench",
     ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
+    "dashboard": _Command("Show all stations of a broker on one page.", "dashboard"),
     "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
 }
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from inspector.config.base import FOLDER
+from inspector.config.base import FOLDER, Section
 from inspector.config.document import Document, parse
 from inspector.config.explain import faults_of, near_miss, shown
 from inspector.config.faults import Fault, KeyPath, StationFileError
@@ -22,6 +22,8 @@ from inspector.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 MOST_BYTES = 2_000_000
 """Larger than any station file; what is larger was named by mistake."""
@@ -66,15 +68,9 @@ def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
         StationFileError: with every fault of the file.
     """
     path = Path(path)
-    document = parse(_text(path))
-    if document.value is None and document.faults:
-        raise StationFileError(path, document.faults)
-    if not isinstance(document.value, dict):
-        got = shown(document.value, ())
-        problem = f"got {got}, expected a section that begins with `version: 1`"
-        raise StationFileError(path, [Fault((), problem, 1, 1, got)])
+    document = read_document(path)
     faults = [*document.faults, *_unknown_policies(document)]
-    station, found = _validate(document, path.absolute().parent)
+    station, found = validate(document, path.absolute().parent, Station)
     told = {fault.key for fault in document.faults}
     faults += [fault for fault in found if fault.key not in told]
     if secrets is not None:
@@ -82,6 +78,22 @@ def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
     if station is None or faults:
         raise StationFileError(path, faults)
     return StationFile(path, station, document)
+
+
+def read_document(path: Path) -> Document:
+    """A YAML file that is a section and tells the places of its keys.
+
+    Raises:
+        StationFileError: it cannot be read as such.
+    """
+    document = parse(_text(path))
+    if document.value is None and document.faults:
+        raise StationFileError(path, document.faults)
+    if not isinstance(document.value, dict):
+        got = shown(document.value, ())
+        problem = f"got {got}, expected a section that begins with `version: 1`"
+        raise StationFileError(path, [Fault((), problem, 1, 1, got)])
+    return document
 
 
 def _missing_secrets(document: Document, secrets: Secrets) -> list[Fault]:
@@ -125,30 +137,32 @@ def _text(path: Path) -> str:
         raise StationFileError(path, [Fault((), "not text in UTF-8", line)]) from None
 
 
-def _validate(document: Document, folder: Path) -> tuple[Station | None, list[Fault]]:
-    """Hold the values against the models.
+def validate(
+    document: Document, folder: Path, model: type[SectionT]
+) -> tuple[SectionT | None, list[Fault]]:
+    """Hold the values of a file in `folder` against its model.
 
     Rules between keys run only where each key is right by itself. So that they are told at once
     too, the wrong values are taken out and the rest is judged a second time.
     """
     try:
-        return _model(document.value, folder), []
+        return _model(document.value, folder, model), []
     except ValidationError as error:
-        faults = faults_of(error.errors(include_url=False), document)
+        faults = faults_of(error.errors(include_url=False), document, model)
         # Strange keys can go without changing the meaning of the rest; wrong values cannot.
         strange = {fault.key for fault in faults if fault.problem.startswith("unknown key")}
         wrong = {fault.key for fault in faults} - strange
     try:
-        _model(_without(document.value, strange | wrong), folder)
+        _model(_without(document.value, strange | wrong), folder, model)
     except ValidationError as error:
-        later = faults_of(error.errors(include_url=False), document)
+        later = faults_of(error.errors(include_url=False), document, model)
         faults += [fault for fault in later if not any(_touches(fault.key, key) for key in wrong)]
     return None, [fault for fault in faults if fault.key or "asks for policy" not in fault.problem]
 
 
-def _model(value: Any, folder: Path) -> Station:
+def _model(value: Any, folder: Path, model: type[SectionT]) -> SectionT:
     # JSON is the validator's strict mode that still takes text for paths and lists for tuples.
-    return Station.model_validate_json(json.dumps(value), strict=True, context={FOLDER: folder})
+    return model.model_validate_json(json.dumps(value), strict=True, context={FOLDER: folder})
 
 
 def _touches(key: KeyPath, wrong: KeyPath) -> bool:

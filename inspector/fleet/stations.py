@@ -1,0 +1,178 @@
+"""What is known of one station and its cameras, from its events alone. Pure.
+
+Events of one record key come in order; those of different keys need not, since they lie in different
+partitions. So what two kinds of events tell of (a camera is told of by its own events and by the
+heartbeat) is decided by the station's own time, and a clock that was set back is forgiven at the
+next heartbeat.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.events.model import StationStatusData
+
+LONGEST_TEXT = 300
+MOST_REASONS = 20
+REMEMBERED_IDS = 1000
+"""Of one station. A repeat comes soon, since a station sends again what was on its way only."""
+USUAL_INTERVAL_S = 10.0
+"""Of heartbeats, until it is known."""
+GONE = frozenset({"stalled", "lost", "failed"})
+AHEAD_S = 300.0
+"""A station whose clock is further ahead than this is told about."""
+
+
+def cut(text: str) -> str:
+    """A text of somebody else's, of bounded length."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+@dataclass(slots=True)
+class Camera:
+    """One camera.
+
+    Attributes:
+        row: its row in the ledger.
+        state, cause, detail, state_at: as last told; the station's UTC seconds.
+        degraded, degraded_at: by its policy.
+        judged: its counter at the last heartbeat.
+        frame: epoch and sequence of the last rejected frame: one that answers several triggers has
+            several events.
+        reject_at, label: of the last rejected frame.
+    """
+
+    row: int
+    state: str = ""
+    cause: str | None = None
+    detail: str = ""
+    state_at: float = 0.0
+    degraded: bool = False
+    degraded_at: float = 0.0
+    judged: int | None = None
+    frame: tuple[int, int] | None = None
+    reject_at: float = 0.0
+    label: str | None = None
+
+    def tell_state(self, at: float, state: str, cause: str | None, detail: str = "") -> None:
+        """It is in this state since then, unless something later is known."""
+        if at >= self.state_at:
+            if state == self.state:
+                detail = detail or self.detail
+            self.state, self.cause, self.detail = cut(state), cause and cut(cause), cut(detail)
+            self.state_at = at
+
+    def tell_degraded(self, at: float, *, degraded: bool) -> None:
+        """Its pictures are bad, or good, unless something later is known."""
+        if at >= self.degraded_at:
+            self.degraded, self.degraded_at = degraded, at
+
+
+@dataclass(slots=True)
+class Beat:
+    """What the last heartbeat told, and when."""
+
+    at: float
+    started: float
+    uptime_s: float
+    version: str
+    ready: bool
+    reasons: tuple[str, ...]
+    engine: dict[str, Any] | None
+    waiting: int | None
+
+
+@dataclass(slots=True)
+class Station:
+    """One station.
+
+    Attributes:
+        heard_at: our UTC seconds at which it was last known to run.
+        ahead_s: how far its clock was ahead of ours at most, with the last event.
+        given_up: events that it had to give up, as far as it knows the number.
+    """
+
+    name: str
+    line: str
+    mode: str = "inspect"
+    cameras: dict[str, Camera] = field(default_factory=dict)
+    listed: frozenset[str] = frozenset()
+    """Cameras of the last heartbeat; others were removed."""
+    beat: Beat | None = None
+    heard_at: float = 0.0
+    ahead_s: float = 0.0
+    given_up: int = 0
+    given_up_cause: str = ""
+    line_faults: dict[str, tuple[float, str]] = field(default_factory=dict)
+    """Faults of the signalling that last, by cause and camera: since when, and a sentence."""
+    _ids: set[int] = field(default_factory=set)
+    _order: deque[int] = field(default_factory=deque)
+    _intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+
+    def is_repeat(self, event_id: str) -> bool:
+        """Whether this id came before; it is remembered from now on."""
+        number = int(event_id.replace("-", ""), 16)
+        if number in self._ids:
+            return True
+        self._ids.add(number)
+        self._order.append(number)
+        if len(self._order) > REMEMBERED_IDS:
+            self._ids.discard(self._order.popleft())
+        return False
+
+    @property
+    def interval_s(self) -> float:
+        """Between two heartbeats, as seen."""
+        return statistics.median(self._intervals_s) if self._intervals_s else USUAL_INTERVAL_S
+
+    def take_beat(self, at: float, data: StationStatusData) -> Beat | None:
+        """Take a heartbeat; gives the one before it of the same run, if there was one."""
+        before, started = self.beat, data.started.timestamp()
+        same_run = before is not None and abs(before.started - started) < 1.0
+        if before is not None and same_run and data.uptime_s > before.uptime_s:
+            self._intervals_s.append(data.uptime_s - before.uptime_s)
+        if before is not None and at < before.at:  # the clock was set back
+            for camera in self.cameras.values():
+                camera.state_at = min(camera.state_at, at)
+                camera.degraded_at = min(camera.degraded_at, at)
+        engine = data.engine
+        self.beat = Beat(
+            at=at,
+            started=started,
+            uptime_s=data.uptime_s,
+            version=cut(data.version),
+            ready=data.ready,
+            reasons=tuple(cut(reason) for reason in data.reasons[:MOST_REASONS]),
+            engine=None
+            if engine is None
+            else {
+                "name": cut(engine.name),
+                "version": cut(engine.version),
+                "runtime": cut(engine.runtime),
+                "precision": cut(engine.precision),
+                "degraded": engine.degraded,
+            },
+            waiting=_number(data.outbox.get("waiting")),
+        )
+        self.listed = frozenset(data.cameras)
+        return before if same_run else None
+
+    def silent_s(self, now: float, back_at: float) -> float:
+        """How long nothing has been heard, counted from `back_at` at the earliest."""
+        return max(0.0, now - max(self.heard_at, back_at))
+
+    def shown_cameras(self) -> Iterator[tuple[str, Camera]]:
+        """The cameras that it has now, by name."""
+        for name, camera in sorted(self.cameras.items()):
+            if self.beat is None or name in self.listed:
+                yield name, camera
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
