@@ -45,7 +45,9 @@ def dashboard(
     listen: Annotated[str | None, typer.Option(help="ADDRESS:PORT of the page.")] = None,
     token: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the secret that callers off loopback must show."),
+        typer.Option(
+            metavar="NAME", help="Name of the secret that callers off loopback must show."
+        ),
     ] = None,
     log_format: Annotated[
         Literal["auto", "json", "text"], typer.Option(help="auto: text on a terminal, else JSON.")
@@ -106,7 +108,9 @@ def _settings(file: Path | None, kafka: list[str] | None, options: dict[str, Any
         msg = "say where the events are: give a FILE, or the broker with --kafka HOST:PORT"
         raise UserError(msg)
     if file is None:
-        return _from_options([server for each in kafka or () for server in each.split(",")], options)
+        return _from_options(
+            [server for each in kafka or () for server in each.split(",")], options
+        )
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if given:
         msg = f"{', '.join(given)}: with a FILE, write this into {file}"
@@ -170,8 +174,8 @@ def _token(settings: Settings, secrets: Secrets) -> str | None:
     Raises:
         UserError: a secret is not set.
     """
-    sasl, tls = settings.kafka.sasl, settings.kafka.tls
-    for name in (sasl and sasl.username, sasl and sasl.password, tls.key_password):
-        if name is not None:
-            secrets.get(name)
+    sasl, key = settings.kafka.sasl, settings.kafka.tls.key_password
+    names = [] if sasl is None else [sasl.username, sasl.password]
+    for name in [*names, *([] if key is None else [key])]:
+        secrets.get(name)
     return secrets.get(settings.web.token) if settings.web.token else None

@@ -1,9 +1,9 @@
 """The file of the fleet view: where many stations' events are read, lines, shifts, the page.
 
-    version: 1
-    kafka: {bootstrap_servers: [broker1:9093], security_protocol: SSL}
-    lines: {line-7: [packing-07, "packing-1?"], moulding: ["mould-*"]}
-    shifts: {zone: Europe/Berlin, starts: {early: "06:00", late: "14:00", night: "22:00"}}
+version: 1
+kafka: {bootstrap_servers: [broker1:9093], security_protocol: SSL}
+lines: {line-7: [packing-07, "packing-1?"], moulding: ["mould-*"]}
+shifts: {zone: Europe/Berlin, starts: {early: "06:00", late: "14:00", night: "22:00"}}
 """
 
 from __future__ import annotations

@@ -1,18 +1,26 @@
 """Has the rate of a label changed? A comparison that a few frames, or one bad hour, cannot fool.
 
 Rejects come in bursts: one fouled lens is a thousand of them, not a thousand independent facts. So
-hours are compared, not frames. For each camera and label the rates r = count / judged of the last
-day and of the days before are compared on a log scale, as quasi-Poisson counts:
+hours are compared, not frames: the last day with the days before, for each camera and label, in two
+ways.
+
+**Rates.** r = count / judged of each side, on a log scale, as quasi-Poisson counts:
 
     log(r1/r0), variance = f1/(x1 + 1/2) + f0/(x0 + 1/2)
 
 where x are the counts (with half a frame added, so that none is zero) and f >= 1 is the dispersion
-of the hours of a period around its own rate (Pearson's chi squared over its degrees of freedom; 1
-where frames are independent, a thousand where they come a thousand at a time). The interval around
-the ratio is that of Student's t with Welch and Satterthwaite's degrees of freedom, at 99 % for all
-cameras and labels together (Bonferroni). It drifts where that interval leaves out 1, and the rate
-has changed by half and by one in a thousand frames at least. With less than the bounds below
-nothing is said at all.
+of a side's hours around its own rate (Pearson's chi squared over its degrees of freedom; 1 where
+frames are independent, a thousand where they come a thousand at a time). A side that has rejects in
+few hours cannot know its dispersion: it gets the other's if that is greater. The interval of
+the ratio is that of Student's t with Welch and Satterthwaite's degrees of freedom; the rate has
+changed where it leaves out 1.
+
+**Hours.** How many hours of each side had the label at all, by Fisher's exact test: a label that
+was never there before, and now is in every other hour, however many at a time.
+
+Either is asked at a level that leaves 1 % for false alarms of all cameras and labels together
+(Bonferroni). And the rate must have changed by half, and by one in a thousand frames. With less
+than the bounds below nothing is said at all.
 """
 
 from __future__ import annotations
@@ -31,6 +39,8 @@ LEAST_JUDGED = 200
 """Frames, on either side."""
 LEAST_COUNT = 10
 """Frames of the label, on both sides together."""
+TRUSTED_HOURS = 12
+"""So many hours with the label tell how it comes: evenly, or all at once."""
 LEAST_FACTOR = 1.5
 LEAST_CHANGE = 0.001
 LEVEL = 0.01
@@ -45,7 +55,8 @@ class Drift:
     Attributes:
         row, label: which camera, which label, as numbers of the arrays' axes.
         now, before: share of the judged frames.
-        factor, low, high: how many times as often, and the interval around it.
+        factor: how many times as often.
+        low, high: the interval around it; None where the hours alone tell.
     """
 
     row: int
@@ -53,8 +64,8 @@ class Drift:
     now: float
     before: float
     factor: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,24 +112,21 @@ def find_drifts(judged: NDArray[np.int64], counts: NDArray[np.int64]) -> Drifts:
         changed &= np.abs(now.rate - before.rate) >= LEAST_CHANGE
     found = []
     for row, label in np.argwhere(asked & changed):
-        v1, v0 = now.variance[row, label], before.variance[row, label]
-        freedom = (v1 + v0) ** 2 / (
-            v1**2 / (now.hours[row] - 1) + v0**2 / (before.hours[row] - 1)
-        )
-        half = student_t(1 - LEVEL / tests / 2, freedom) * math.sqrt(v1 + v0)
-        middle = math.log(factor[row, label])
-        if abs(middle) > half:
-            found.append(
-                Drift(
-                    int(row),
-                    int(label),
-                    float(now.rate[row, label]),
-                    float(before.rate[row, label]),
-                    float(factor[row, label]),
-                    math.exp(middle - half),
-                    math.exp(min(middle + half, 700.0)),
-                )
+        interval = _interval(before, now, row, label, LEVEL / tests / 4)
+        if interval is None and _tail(before, now, row, label) > LEVEL / tests / 4:
+            continue
+        low, high = interval or (None, None)
+        found.append(
+            Drift(
+                int(row),
+                int(label),
+                float(now.rate[row, label]),
+                float(before.rate[row, label]),
+                float(factor[row, label]),
+                low,
+                high,
             )
+        )
     found.sort(key=lambda drift: -abs(math.log(drift.factor)))
     some = int((n.sum(axis=1) > 0).sum())
     return Drifts(tuple(found), int(enough.sum()), some - int(enough.sum()))
@@ -138,7 +146,37 @@ class _Side:
             expected = judged[:, :, None] * self.rate[:, None, :]
             square = np.where(expected > 0, (counts - expected) ** 2 / expected, 0.0)
             dispersion = square.sum(axis=1) / np.maximum(self.hours - 1, 1)[:, None]
-        self.variance: Numbers = np.maximum(dispersion, 1.0) / (self.count + 0.5)
+        self.dispersion: Numbers = np.maximum(dispersion, 1.0)
+        self.with_label: NDArray[np.int64] = (counts > 0).sum(axis=1)
+
+    def variance(self, row: int, label: int, other: _Side) -> float:
+        """Of the logarithm of the rate."""
+        dispersion = self.dispersion[row, label]
+        if self.with_label[row, label] < TRUSTED_HOURS:
+            dispersion = max(dispersion, other.dispersion[row, label])
+        return float(dispersion / (self.count[row, label] + 0.5))
+
+
+def _interval(
+    before: _Side, now: _Side, row: int, label: int, tail: float
+) -> tuple[float, float] | None:
+    """The interval of the ratio of the rates, if it leaves out 1; `tail` lies on either side."""
+    v1, v0 = now.variance(row, label, before), before.variance(row, label, now)
+    freedom = (v1 + v0) ** 2 / (v1**2 / (now.hours[row] - 1) + v0**2 / (before.hours[row] - 1))
+    half = student_t(1 - tail, freedom) * math.sqrt(v1 + v0)
+    middle = math.log(now.smooth_rate[row, label] / before.smooth_rate[row, label])
+    return None if abs(middle) <= half else (math.exp(middle - half), math.exp(middle + half))
+
+
+def _tail(before: _Side, now: _Side, row: int, label: int) -> float:
+    """Fisher's exact test of the hours with the label: the tail on the side where they are."""
+    n1, n0 = int(now.hours[row]), int(before.hours[row])
+    k1, k0 = int(now.with_label[row, label]), int(before.with_label[row, label])
+    k1, k0 = min(k1, n1), min(k0, n0)
+    k = k1 + k0
+    more = k1 * n0 >= k0 * n1
+    ways = range(k1, min(k, n1) + 1) if more else range(max(0, k - n0), k1 + 1)
+    return sum(math.comb(n1, i) * math.comb(n0, k - i) for i in ways) / math.comb(n1 + n0, k)
 
 
 def student_t(p: float, freedom: float) -> float:

@@ -52,6 +52,16 @@ class Fleet:
         self.lock = threading.Lock()
         self._now = now
         self._look_back_s = settings.look_back_days * 86_400
+        self._handlers: dict[str, Callable[[Station, float, Any], None]] = {
+            kinds.FRAME_REJECTED: self._rejected,
+            kinds.FRAME_JUDGED: self._judged,
+            kinds.QUALITY_DEGRADED: self._quality,
+            kinds.QUALITY_RECOVERED: self._quality,
+            kinds.CAMERA_LOST: self._lost,
+            kinds.CAMERA_RESTORED: self._restored,
+            kinds.EVENTS_DROPPED: self._dropped,
+            kinds.STATION_STATUS: self._beat,
+        }
         self.clear()
 
     def clear(self) -> None:
@@ -110,7 +120,9 @@ class Fleet:
         if isinstance(told, str) and told not in MODELS:
             self.counts["unknown"] += 1
             told = cut(told)
-            self.unknown[told if told in self.unknown or len(self.unknown) < MOST_UNKNOWN else OTHER] += 1
+            self.unknown[
+                told if told in self.unknown or len(self.unknown) < MOST_UNKNOWN else OTHER
+            ] += 1
         else:
             self.counts["invalid"] += 1
             self.last_invalid = cut(why)
@@ -133,9 +145,9 @@ class Fleet:
         station.heard_at = max(station.heard_at, now if live else at)
         if at < now - self._look_back_s:
             self.counts["too_old"] += 1
-        handler = _HANDLERS.get(event.type)
+        handler = self._handlers.get(event.type)
         if handler is not None:
-            handler(self, station, at, event)
+            handler(station, at, event)
 
     def _station(self, name: str) -> Station | None:
         station = self.stations.get(name)
@@ -204,12 +216,12 @@ class Fleet:
     def _lost(self, station: Station, at: float, event: Any) -> None:
         camera = self._camera(station, event.data.camera)
         if camera is not None:
-            camera.tell_state(at, "lost", event.data.cause, event.data.detail)
+            camera.event(at, gone=True, cause=event.data.cause, detail=event.data.detail)
 
     def _restored(self, station: Station, at: float, event: Any) -> None:
         camera = self._camera(station, event.data.camera)
         if camera is not None:
-            camera.tell_state(at, "running", None)
+            camera.event(at, gone=False)
 
     def _dropped(self, station: Station, _at: float, event: Any) -> None:
         station.given_up += event.data.count or 0
@@ -223,7 +235,7 @@ class Fleet:
                 continue
             extra = entry.model_extra or {}
             cause = extra.get("cause")
-            camera.tell_state(at, entry.state, cause if isinstance(cause, str) else None)
+            camera.beat(at, entry.state, cause if isinstance(cause, str) else None)
             if entry.quality is not None:
                 camera.tell_degraded(at, degraded=entry.quality == "degraded")
             self._count_judged(camera, entry.judged, at, before, station)
@@ -252,15 +264,3 @@ class Fleet:
             until = min(count, int(count * share))
             self.ledger.add(camera.row, step, JUDGED, until - done)
             done = until
-
-
-_HANDLERS: dict[str, Callable[[Fleet, Station, float, Any], None]] = {
-    kinds.FRAME_REJECTED: Fleet._rejected,
-    kinds.FRAME_JUDGED: Fleet._judged,
-    kinds.QUALITY_DEGRADED: Fleet._quality,
-    kinds.QUALITY_RECOVERED: Fleet._quality,
-    kinds.CAMERA_LOST: Fleet._lost,
-    kinds.CAMERA_RESTORED: Fleet._restored,
-    kinds.EVENTS_DROPPED: Fleet._dropped,
-    kinds.STATION_STATUS: Fleet._beat,
-}

@@ -125,7 +125,6 @@ class Reader:
         while not self._stopping.is_set():
             try:
                 self._read()
-                return
             except CannotConnectError as error:
                 self._fail(error.trouble)
             except kafka_errors.OffsetOutOfRangeError as error:
@@ -133,7 +132,7 @@ class Reader:
                 self._begin_anew()
             except (kafka_errors.KafkaError, OSError) as error:
                 self._fail(self._cause(error))
-            except Exception as error:  # the edge of the thread: told, and tried again
+            except Exception as error:  # noqa: BLE001 - the edge of the thread: told, tried again
                 _log.exception("reading the topics failed")
                 self._fail(Trouble("failed", f"{type(error).__name__}: {error}"))
             if self._reading.state == "connected":
@@ -159,7 +158,8 @@ class Reader:
             or Trouble(
                 "timeout",
                 f"{self._servers} takes connections but does not answer as a Kafka broker that is"
-                f" reached by {self._kafka.security_protocol}: {str(error) or type(error).__name__};"
+                f" reached by {self._kafka.security_protocol}:"
+                f" {str(error) or type(error).__name__};"
                 " check security_protocol and the broker's advertised listeners",
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -55,8 +56,6 @@ def shifts_until(now_utc_s: float, shifts: Shifts, most: int) -> list[Shift]:
             at = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
             begins[step_of(at.timestamp())] = name
     order = sorted(begins)
-    spans = [
-        Shift(begins[begin], begin, end) for begin, end in zip(order, order[1:], strict=False)
-    ]
+    spans = [Shift(begins[begin], begin, end) for begin, end in itertools.pairwise(order)]
     now = step_of(now_utc_s)
     return [span for span in reversed(spans) if span.begin <= now][:most]

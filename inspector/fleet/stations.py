@@ -1,9 +1,9 @@
 """What is known of one station and its cameras, from its events alone. Pure.
 
-Events of one record key come in order; those of different keys need not, since they lie in different
-partitions. So what two kinds of events tell of (a camera is told of by its own events and by the
-heartbeat) is decided by the station's own time, and a clock that was set back is forgiven at the
-next heartbeat.
+Events of one record key come in order; those of different keys need not, since they lie in
+different partitions. So what two kinds of events tell of (a camera is told of by its own events and
+by the heartbeat) is decided by the station's own time, and a clock that was set back is forgiven at
+the next heartbeat.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def cut(text: str) -> str:
 
 @dataclass(slots=True)
 class Camera:
-    """One camera.
+    """One camera. Times are the station's UTC seconds.
 
     Attributes:
         row: its row in the ledger.
-        state, cause, detail, state_at: as last told; the station's UTC seconds.
+        beat_state, beat_cause, beat_at, beat_since: by the heartbeat; when it last told so, and
+            when it first did.
+        gone, event_cause, event_detail, event_at: by its own events, lost and restored.
         degraded, degraded_at: by its policy.
         judged: its counter at the last heartbeat.
         frame: epoch and sequence of the last rejected frame: one that answers several triggers has
@@ -49,10 +51,14 @@ class Camera:
     """
 
     row: int
-    state: str = ""
-    cause: str | None = None
-    detail: str = ""
-    state_at: float = 0.0
+    beat_state: str = ""
+    beat_cause: str | None = None
+    beat_at: float = 0.0
+    beat_since: float = 0.0
+    gone: bool = False
+    event_cause: str | None = None
+    event_detail: str = ""
+    event_at: float = 0.0
     degraded: bool = False
     degraded_at: float = 0.0
     judged: int | None = None
@@ -60,18 +66,46 @@ class Camera:
     reject_at: float = 0.0
     label: str | None = None
 
-    def tell_state(self, at: float, state: str, cause: str | None, detail: str = "") -> None:
-        """It is in this state since then, unless something later is known."""
-        if at >= self.state_at:
-            if state == self.state:
-                detail = detail or self.detail
-            self.state, self.cause, self.detail = cut(state), cause and cut(cause), cut(detail)
-            self.state_at = at
+    def beat(self, at: float, state: str, cause: str | None) -> None:
+        """The heartbeat tells its state."""
+        if state != self.beat_state:
+            self.beat_since = at
+        self.beat_state, self.beat_cause, self.beat_at = cut(state), cause and cut(cause), at
+
+    def event(self, at: float, *, gone: bool, cause: str | None = None, detail: str = "") -> None:
+        """Its own event tells that it is lost, or back."""
+        self.gone, self.event_at = gone, at
+        self.event_cause, self.event_detail = cause and cut(cause), cut(detail)
 
     def tell_degraded(self, at: float, *, degraded: bool) -> None:
         """Its pictures are bad, or good, unless something later is known."""
         if at >= self.degraded_at:
             self.degraded, self.degraded_at = degraded, at
+
+    def clock_set_back(self, at: float) -> None:
+        """The station's clock shows an earlier time than before: nothing known is later than it."""
+        self.degraded_at, self.event_at = min(self.degraded_at, at), min(self.event_at, at)
+
+    @property
+    def state(self) -> str:
+        """As told last, by whom it may be."""
+        if self.beat_at > self.event_at:
+            return self.beat_state
+        return "lost" if self.gone else "running"
+
+    @property
+    def is_gone(self) -> bool:
+        """It gives no pictures."""
+        return self.state in GONE
+
+    @property
+    def why(self) -> tuple[str | None, str, float | None]:
+        """Of a camera that is gone: cause, a sentence, since when."""
+        if not self.is_gone:
+            return None, "", None
+        if self.gone:
+            return self.event_cause or self.beat_cause, self.event_detail, self.event_at
+        return self.beat_cause, "", self.beat_since
 
 
 @dataclass(slots=True)
@@ -139,8 +173,7 @@ class Station:
             self._intervals_s.append(data.uptime_s - before.uptime_s)
         if before is not None and at < before.at:  # the clock was set back
             for camera in self.cameras.values():
-                camera.state_at = min(camera.state_at, at)
-                camera.degraded_at = min(camera.degraded_at, at)
+                camera.clock_set_back(at)
         engine = data.engine
         self.beat = Beat(
             at=at,

@@ -11,7 +11,6 @@ from inspector.fleet.drift import HOURS_NOW, find_drifts
 from inspector.fleet.fleet import FIRST_LABEL, JUDGED, REJECTED, UNCERTAIN, UNJUDGEABLE
 from inspector.fleet.ledger import STEPS_AN_HOUR, step_of
 from inspector.fleet.shifts import shifts_until
-from inspector.fleet.stations import GONE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -134,7 +133,7 @@ def _station(fleet: Fleet, station: Station, now: float, back_at: float) -> dict
     quiet = silent_s > fleet.settings.quiet_after * station.interval_s + JITTER_S
     beat = station.beat
     cameras = [_camera(name, camera) for name, camera in station.shown_cameras()]
-    lost = [told["camera"] for told in cameras if told["state"] in GONE]
+    lost = [name for name, camera in station.shown_cameras() if camera.is_gone]
     degraded = [told["camera"] for told in cameras if told["degraded"]]
     fallback = bool(beat and beat.engine and beat.engine["degraded"])
     if quiet:
@@ -169,12 +168,13 @@ def _station(fleet: Fleet, station: Station, now: float, back_at: float) -> dict
 
 
 def _camera(name: str, camera: Camera) -> dict[str, Any]:
+    cause, detail, since = camera.why
     return {
         "camera": name,
         "state": camera.state,
-        "cause": camera.cause,
-        "detail": camera.detail,
-        "since": _utc(camera.state_at) if camera.state in GONE else None,
+        "cause": cause,
+        "detail": detail,
+        "since": None if since is None else _utc(since),
         "degraded": camera.degraded,
         "last_reject": _utc(camera.reject_at) if camera.reject_at else None,
         "last_label": camera.label,
@@ -183,7 +183,7 @@ def _camera(name: str, camera: Camera) -> dict[str, Any]:
 
 def _never_heard(fleet: Fleet) -> list[dict[str, Any]]:
     """Stations that the file names in full, and of which there is no event."""
-    told = []
+    told: list[dict[str, Any]] = []
     for line, globs in fleet.settings.lines.items():
         for name in globs:
             if name in fleet.stations or set(name) & set("*?["):

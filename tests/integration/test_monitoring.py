@@ -1,4 +1,4 @@
-"""What Prometheus finds at a real station: well formed, and all that rules and dashboard ask for."""
+"""What Prometheus finds at a real station: well formed, and all that rules and panels ask for."""
 
 from __future__ import annotations
 

@@ -49,6 +49,14 @@ function clock(time, zone) {
   return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: zone });
 }
 
+// Today the time alone says enough.
+function moment(time, zone) {
+  const at = new Date(time);
+  const day = { weekday: "short", timeZone: zone };
+  const sameDay = at.toLocaleDateString([], { dateStyle: "short", timeZone: zone }) === new Date().toLocaleDateString([], { dateStyle: "short", timeZone: zone });
+  return `${sameDay ? "" : `${at.toLocaleDateString([], day)} `}${clock(time, zone)}`;
+}
+
 // --- what needs attention -------------------------------------------------------------------------
 
 function troublesOf(fleet) {
@@ -66,7 +74,7 @@ function troublesOf(fleet) {
     }
     if (one.state === "quiet") continue;
     for (const camera of one.cameras.filter((camera) => one.lost.includes(camera.camera))) {
-      found.push([`${one.station} / ${camera.camera}`, `camera ${camera.state}: ${camera.detail || camera.cause || "no cause told"}`]);
+      found.push([`${one.station} / ${camera.camera}`, `camera ${camera.state} since ${moment(camera.since, fleet.zone)}: ${camera.detail || camera.cause || "no cause told"}`]);
     }
     for (const name of one.degraded) found.push([`${one.station} / ${name}`, "its pictures are bad"]);
     for (const text of one.line_faults) found.push([one.station, text]);
@@ -122,7 +130,7 @@ function cell(counts, most) {
   const share = shareOf(counts);
   const of = counts.judged ? `${percent(share)} of ${whole.format(counts.judged)}` : counts.rejected ? "of an unknown number" : "nothing judged";
   return element("td", { className: "number" },
-    element("strong", { text: whole.format(counts.rejected) }), element("small", { text: of }), meter(most ? counts.rejected / most : 0, of));
+    element("strong", { text: whole.format(counts.rejected) }), element("small", { text: of }), ...(most ? [meter(counts.rejected / most, of)] : []));
 }
 
 function showBoard(fleet, chosen) {
@@ -168,14 +176,15 @@ function showDrift({ drift, reading }, chosen) {
   const found = drift.found.filter((one) => !chosen || one.line === chosen);
   const times = (factor) => (factor >= 9.95 ? factor.toFixed(0) : factor.toFixed(1));
   byId("drifts").replaceChildren(...found.map((one) => {
-    const [factor, low, high] = one.factor >= 1 ? [one.factor, one.low, one.high] : [1 / one.factor, 1 / one.high, 1 / one.low];
-    const word = one.factor >= 1 ? "more" : "less";
+    const more = one.factor >= 1;
+    const [factor, low, high] = more ? [one.factor, one.low, one.high] : [1 / one.factor, 1 / one.high, 1 / one.low];
+    const how = one.before === 0 ? "new" : one.now === 0 ? "gone" : `${times(factor)} × ${more ? "more" : "less"}`;
+    const range = one.low === null ? "by its hours" : `${times(low)} to ${high > 999 ? "many" : times(high)}`;
     return element("tr", {},
       element("td", { text: `${one.station} / ${one.camera}` }, element("small", { text: one.line === one.station ? "" : one.line })),
       element("td", { text: inWords(one.label) }),
       element("td", { className: "number", text: percent(one.before) }), element("td", { className: "number", text: percent(one.now) }),
-      element("td", { className: "number" }, element("strong", { text: `${times(factor)} × ${word}` }),
-        element("small", { text: `${times(low)} to ${high > 999 ? "many" : times(high)}` })));
+      element("td", { className: "number" }, element("strong", { text: how }), element("small", { text: range })));
   }));
   if (!found.length) {
     byId("drifts").replaceChildren(element("tr", {}, element("td", { colspan: 5, text: drift.cameras ? "no label has changed" : "too little history yet to say" })));
@@ -191,6 +200,7 @@ function camerasOf(one) {
   const lost = new Set(one.lost);
   const bad = new Set(one.degraded);
   const up = one.cameras.filter((camera) => !lost.has(camera.camera)).length;
+  if (one.state === "quiet") return element("td", { text: one.cameras.length ? `${one.cameras.length}, not known how` : "–" });
   const box = element("td", { text: one.cameras.length ? `${up} of ${one.cameras.length}` : "–" });
   if (lost.size) box.append(element("small", { className: "lost", text: `lost: ${[...lost].join(", ")}` }));
   if (bad.size) box.append(element("small", { className: "doubtful", text: `bad pictures: ${[...bad].join(", ")}` }));
