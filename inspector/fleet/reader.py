@@ -121,6 +121,12 @@ class Reader:
 
     def _run(self) -> None:
         self._chatter.listen()
+        try:
+            self._keep_reading()
+        finally:
+            self._chatter.leave()
+
+    def _keep_reading(self) -> None:
         wait_s = RETRY_S[0]
         while not self._stopping.is_set():
             try:
