@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from pathlib import Path
@@ -154,17 +155,17 @@ def _by_option(fault: str) -> str:
     """A fault in the words of the command line."""
     text = fault.partition(": ")[2] if fault.startswith("line 1: ") else fault
     for key, option in {
-        "kafka.bootstrap_servers": "--kafka ",
+        "kafka.bootstrap_servers": "--kafka",
         "shifts.zone": "--zone",
         "look_back_days": "--look-back-days",
         "web.listen": "--listen",
         "web.token": "--token",
         "web": "--listen",
-        "lines": "--line ",
+        "lines": "--line",
     }.items():
         if text.startswith(key):
-            rest = text.removeprefix(key)
-            return option + (rest.lstrip("[].0123456789") if option.endswith(" ") else rest)
+            rest = re.sub(r"^\[[0-9]+\]", "", text.removeprefix(key))
+            return option + (f" {rest[1:]}" if rest.startswith(".") else rest)
     return text
 
 

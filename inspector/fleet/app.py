@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from inspector.fleet.fleet import Fleet
     from inspector.fleet.reader import Reading
 
-_STATIC = {
-    "/": ("inspector.fleet", "fleet.html", "text/html; charset=utf-8"),
-    "/fleet.css": ("inspector.fleet", "fleet.css", "text/css; charset=utf-8"),
-    "/fleet.js": ("inspector.fleet", "fleet.js", "text/javascript; charset=utf-8"),
-    "/look.css": ("inspector.web", "look.css", "text/css; charset=utf-8"),
-    "/icon.svg": ("inspector.web", "icon.svg", "image/svg+xml"),
+_OWN = ("fleet.html", "fleet.css", "fleet.js")
+_SHARED = ("look.css", "icon.svg", "words.js", "dom.js", "theme.js")
+"""The station's page has them too: one look, and one word for each thing."""
+_PAGE = "fleet.html"
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
 }
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 BOARD_S = 1.0
@@ -120,12 +123,15 @@ def make_app(fleet: Fleet, reader: Reads, *, host: str, token: str | None) -> Fa
         ok = reading.state == "connected" and reading.caught_up
         return JSONResponse({"ok": ok, **reading.document()}, status_code=200 if ok else 503)
 
-    for path, (package, name, media_type) in _STATIC.items():
-        _serve(app, path, (files(package) / "static" / name).read_bytes(), media_type)
+    for package, names in (("inspector.fleet", _OWN), ("inspector.web", _SHARED)):
+        for name in names:
+            _serve(app, name, (files(package) / "static" / name).read_bytes())
     return app
 
 
-def _serve(app: FastAPI, path: str, content: bytes, media_type: str) -> None:
-    @app.get(path)
+def _serve(app: FastAPI, name: str, content: bytes) -> None:
+    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
+
+    @app.get("/" if name == _PAGE else f"/{name}")
     async def static() -> Response:
         return Response(content, media_type=media_type)

@@ -1,15 +1,12 @@
-"use strict";
 // Asks for the document every two seconds and shows it. What stations say is put in as text only.
 
-const LABELS = {
-  bad_lighting: "bad lighting", fastfading: "transmission loss", gblur: "out of focus",
-  jp2k: "JPEG 2000 damage", jpeg: "JPEG damage", motion_blur: "motion blur", refimgs: "good", wn: "noise",
-};
+import { byId } from "./dom.js";
+import "./theme.js";
+import { AWAY, inWords } from "./words.js";
+
 const TONES = { quiet: "bad", "not ready": "bad", trouble: "doubt", serving: "good" };
 const MOST_TROUBLES = 12;
 const EVERY_MS = 2000;
-const byId = (id) => document.getElementById(id);
-const inWords = (label) => LABELS[label] ?? label;
 const whole = new Intl.NumberFormat();
 let latest = null;
 
@@ -74,7 +71,7 @@ function troublesOf(fleet) {
     }
     if (one.state === "quiet") continue;
     for (const camera of one.cameras.filter((camera) => one.lost.includes(camera.camera))) {
-      found.push([`${one.station} / ${camera.camera}`, `camera ${camera.state} since ${moment(camera.since, fleet.zone)}: ${camera.detail || camera.cause || "no cause told"}`]);
+      found.push([`${one.station} / ${camera.camera}`, `camera ${camera.state} since ${moment(camera.since, fleet.zone)}: ${camera.detail || AWAY[camera.cause] || camera.cause || "no cause told"}`]);
     }
     for (const name of one.degraded) found.push([`${one.station} / ${name}`, "its pictures are bad"]);
     for (const text of one.line_faults) found.push([one.station, text]);
