@@ -21,7 +21,7 @@ STAGES = {"capture", "engine", "decision", "events", "evidence", "web"}
 """Stages of a frame's way; the station connects them, they do not know one another."""
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
-UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover"}
+UPPER = {"station", "cli", "fleet", "ruling", "reload", "lineup", "handover"}
 """What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {

@@ -102,7 +102,7 @@ function showReading({ reading }) {
 
 function showTally(fleet) {
   const count = (state) => fleet.stations.filter((one) => one.state === state).length;
-  const lost = fleet.stations.reduce((sum, one) => sum + one.lost.length, 0);
+  const lost = fleet.stations.reduce((sum, one) => sum + (one.state === "quiet" ? 0 : one.lost.length), 0);
   const bad = (number) => (number ? "bad" : "");
   pairs(byId("tally"), [
     ["stations", fleet.stations.length], ["serving", count("serving"), "good"], ["trouble", count("trouble")],
