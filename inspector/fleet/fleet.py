@@ -36,6 +36,9 @@ JUDGED, REJECTED, UNCERTAIN, UNJUDGEABLE = range(4)
 FIRST_LABEL = 4
 """Columns of the ledger."""
 
+LINE_FAULT, LINE_RESTORED = "inspector.line.fault.v1", "inspector.line.restored.v1"
+"""Of stations that signal to a PLC."""
+
 _NAME = re.compile(NAME_PATTERN)
 
 
@@ -61,6 +64,8 @@ class Fleet:
             kinds.CAMERA_RESTORED: self._restored,
             kinds.EVENTS_DROPPED: self._dropped,
             kinds.STATION_STATUS: self._beat,
+            LINE_FAULT: self._line_fault,
+            LINE_RESTORED: self._line_restored,
         }
         self.clear()
 
@@ -226,6 +231,12 @@ class Fleet:
     def _dropped(self, station: Station, _at: float, event: Any) -> None:
         station.given_up += event.data.count or 0
         station.given_up_cause = cut(event.data.cause)
+
+    def _line_fault(self, station: Station, at: float, event: Any) -> None:
+        station.tell_fault(event.data.cause, event.data.camera, at, event.data.detail)
+
+    def _line_restored(self, station: Station, _at: float, event: Any) -> None:
+        station.end_fault(event.data.cause, event.data.camera)
 
     def _beat(self, station: Station, at: float, event: Any) -> None:
         before = station.take_beat(at, event.data)

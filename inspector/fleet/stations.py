@@ -22,6 +22,7 @@ LONGEST_TEXT = 300
 MOST_REASONS = 20
 REMEMBERED_IDS = 1000
 """Of one station. A repeat comes soon, since a station sends again what was on its way only."""
+MOST_FAULTS = 100
 USUAL_INTERVAL_S = 10.0
 """Of heartbeats, until it is known."""
 GONE = frozenset({"stalled", "lost", "failed"})
@@ -143,7 +144,7 @@ class Station:
     ahead_s: float = 0.0
     given_up: int = 0
     given_up_cause: str = ""
-    line_faults: dict[str, tuple[float, str]] = field(default_factory=dict)
+    line_faults: dict[tuple[str, str | None], tuple[float, str]] = field(default_factory=dict)
     """Faults of the signalling that last, by cause and camera: since when, and a sentence."""
     _ids: set[int] = field(default_factory=set)
     _order: deque[int] = field(default_factory=deque)
@@ -195,6 +196,17 @@ class Station:
         )
         self.listed = frozenset(data.cameras)
         return before if same_run else None
+
+    def tell_fault(self, cause: str, camera: str | None, at: float, detail: str) -> None:
+        """The signalling to the PLC fails."""
+        key = (cut(cause), camera and cut(camera))
+        if key in self.line_faults or len(self.line_faults) < MOST_FAULTS:
+            where = "line" if camera is None else f"line, camera {camera}"
+            self.line_faults[key] = (at, cut(f"{where}: {detail or cause.replace('_', ' ')}"))
+
+    def end_fault(self, cause: str, camera: str | None) -> None:
+        """It works again."""
+        self.line_faults.pop((cut(cause), camera and cut(camera)), None)
 
     def silent_s(self, now: float, back_at: float) -> float:
         """How long nothing has been heard, counted from `back_at` at the earliest."""

@@ -9,7 +9,17 @@ import pytest
 
 from inspector.config.fleet import Fleet as Settings
 from inspector.events.documents import encode
-from inspector.fleet.fleet import MOST_CAMERAS, MOST_LABELS, MOST_STATIONS, OTHER, Fleet
+from inspector.events.ids import new_id
+from inspector.events.model import MODELS
+from inspector.fleet.fleet import (
+    LINE_FAULT,
+    LINE_RESTORED,
+    MOST_CAMERAS,
+    MOST_LABELS,
+    MOST_STATIONS,
+    OTHER,
+    Fleet,
+)
 from inspector.fleet.stations import REMEMBERED_IDS
 from inspector.fleet.view import board, drifts
 from inspector.verdict import EngineInfo, Outcome
@@ -362,6 +372,28 @@ def test_events_that_were_given_up_are_shown(world):
     world.hear(teller.beat(), dropped)
     told = world.station()
     assert (told["given_up"], told["given_up_cause"]) == (120, "outbox_full")
+
+
+@pytest.mark.parametrize("camera", [None, "infeed"])
+def test_a_fault_of_the_line_lasts_until_it_is_restored(world, camera):
+    if LINE_FAULT not in MODELS:
+        pytest.skip("this version has no events of the line")
+    teller = world.teller()
+    base = teller.lost().document
+
+    def event(kind, **data):
+        who = {key: base["data"][key] for key in ("station", "mode", "replay")}
+        said = {"cause": "no_acknowledge", "camera": camera, **data}
+        return encode({**base, "id": str(new_id()), "type": kind, "data": {**who, **said}})
+
+    world.hear(teller.beat())
+    fault = event(LINE_FAULT, fail_safe="reject", detail="no acknowledge within 500 ms")
+    world.fleet.take([fault], live=True)
+    told = world.station()
+    assert told["state"] == "trouble"
+    assert "no acknowledge within 500 ms" in told["line_faults"][0]
+    world.fleet.take([event(LINE_RESTORED, after_s=2.0)], live=True)
+    assert world.station()["state"] == "serving"
 
 
 # --- what nobody would expect ---------------------------------------------------------------------
