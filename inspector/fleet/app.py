@@ -80,8 +80,9 @@ class Document:
     def _make(self) -> dict[str, Any]:
         reading = self._reader.reading()
         now = self._now()
-        # Without a broker nobody has gone quiet: nothing is known since then.
+        # Without a broker, or with heartbeats yet to be read, nobody has gone quiet: nobody knows.
         known = now if reading.state == "connected" else reading.known_until
+        back_at = reading.back_at if reading.heartbeats_read else known
         if self._clock() - self._compared >= DRIFT_S or reading.caught_up != self._whole:
             self._drifts = drifts(self._fleet, now)
             self._compared, self._whole = self._clock(), reading.caught_up
@@ -89,7 +90,7 @@ class Document:
             "version": __version__,
             "now": now,
             "reading": reading.document(),
-            **board(self._fleet, known, reading.back_at),
+            **board(self._fleet, known, back_at),
             "drift": self._drifts,
         }
 

@@ -57,6 +57,7 @@ class Reading:
         state: `connecting`, `connected`, or why the broker cannot be used, in a word.
         reason: the same in a sentence; empty while all is well.
         caught_up: everything that was there at the start has been read.
+        heartbeats_read: the same of the topic with the heartbeats, which is the smaller one.
         progress: share of it that has been read.
         behind: records that wait at the broker.
         missing: topics that are not there (yet).
@@ -67,6 +68,7 @@ class Reading:
     state: State = "connecting"
     reason: str = ""
     caught_up: bool = False
+    heartbeats_read: bool = False
     progress: float = 0.0
     behind: int = 0
     missing: tuple[str, ...] = ()
@@ -151,7 +153,7 @@ class Reader:
     def _begin_anew(self) -> None:
         self._fleet.clear()
         self._positions, self._begins, self._ends_at_start = {}, {}, {}
-        self._reading = replace(self._reading, caught_up=False, progress=0.0)
+        self._reading = replace(self._reading, caught_up=False, heartbeats_read=False, progress=0.0)
 
     def _fail(self, trouble: Trouble) -> None:
         if self._reading.state != trouble.state:
@@ -271,12 +273,18 @@ class Reader:
             self._ends_at_start[partition] = ends[partition]
 
     def _progress(self) -> None:
-        whole = sum(self._ends_at_start[p] - self._begins[p] for p in self._begins)
-        read = sum(
-            min(self._positions[p], self._ends_at_start[p]) - self._begins[p] for p in self._begins
-        )
+        whole = read = 0
+        waiting = set()
+        for partition, begin in self._begins.items():
+            end = self._ends_at_start[partition]
+            whole += end - begin
+            read += min(self._positions[partition], end) - begin
+            if self._positions[partition] < end:
+                waiting.add(partition.topic)
+        status = self._fleet.settings.topics.status
         self._reading = replace(
             self._reading,
-            caught_up=bool(self._begins) and read >= whole,
+            caught_up=bool(self._begins) and not waiting,
+            heartbeats_read=bool(self._begins) and status not in waiting,
             progress=read / whole if whole else 1.0,
         )

@@ -164,13 +164,17 @@ def _measure(pid: int, page: str, seconds: int) -> None:
             time.sleep(0.1)
     before, began = _cpu_s(pid), time.monotonic()
     first = told["counts"].get("records", 0)
+    heartbeats = 0.0
     while not told["reading"]["caught_up"]:
         time.sleep(0.2)
         told = httpx.get(page + "api/fleet", timeout=5).json()
+        if told["reading"]["heartbeats_read"] and not heartbeats:
+            heartbeats = time.monotonic() - began
     read = told["counts"]["records"] - first
     took, cpu = time.monotonic() - began, _cpu_s(pid) - before
     print(f"the past            {read / took:8.0f} records a second, {cpu / read * 1e6:.0f} us of")
     print(f"                             processor time each ({read} records)")
+    print(f"heartbeats read in  {heartbeats:8.1f} s of {took:.1f} s")
     stop = threading.Event()
     answers: list[float] = []
 

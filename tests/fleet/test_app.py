@@ -120,12 +120,15 @@ def test_off_loopback_all_ask_for_the_token(guarded: str, path: str):
     assert httpx.get(guarded + path, headers=bearer).status_code == 200
 
 
-def test_nobody_goes_quiet_while_the_broker_is_away(fleet: Fleet, clock: FakeClock):
-    away = Reading("refused", "nothing listens", caught_up=True, known_until=clock.now)
+def test_nobody_goes_quiet_while_nothing_can_be_known(fleet: Fleet, clock: FakeClock):
+    away = Reading("refused", "no", caught_up=True, heartbeats_read=True, known_until=clock.now)
     clock.now += 3600
     told = json.loads(Document(fleet, StillReader(away), now=clock).body())
     assert told["stations"][0]["state"] == "serving"
-    here = Reading("connected", caught_up=True, known_until=clock.now)
+    late = Reading("connected", known_until=clock.now)
+    told = json.loads(Document(fleet, StillReader(late), now=clock).body())
+    assert told["stations"][0]["state"] == "serving", "its heartbeats may be yet to be read"
+    here = Reading("connected", caught_up=True, heartbeats_read=True, known_until=clock.now)
     told = json.loads(Document(fleet, StillReader(here), now=clock).body())
     assert told["stations"][0]["state"] == "quiet"
 
