@@ -56,11 +56,13 @@ const KINDS = {
   "inspector.camera.lost.v1": ["lost", "Camera lost"],
   "inspector.camera.restored.v1": ["restored", "Camera back"],
   "inspector.events.dropped.v1": ["dropped", "Events given up"],
+  "inspector.line.fault.v1": ["line fault", "Line fault"],
+  "inspector.line.restored.v1": ["line restored", "Line restored"],
 };
 export const kindOf = (event) => KINDS[event.type]?.[0] ?? event.type.replace(/^inspector\.|\.v1$/g, "").replaceAll(/[._]/g, " ");
 export const kindInWords = (event) => KINDS[event.type]?.[1] ?? kindOf(event);
 
-const TONES = { rejected: "bad", degraded: "bad", lost: "bad", dropped: "bad", recovered: "good", restored: "good" };
+const TONES = { "line fault": "bad", "line restored": "good", rejected: "bad", degraded: "bad", lost: "bad", dropped: "bad", recovered: "good", restored: "good" };
 export function toneOf(event) {
   return TONES[kindOf(event)] ?? VERDICTS[event.verdict]?.[1] ?? "none";
 }
@@ -75,10 +77,14 @@ export function sentence(event) {
     case "recovered": return "Quality recovered";
     case "lost": return `Camera lost${AWAY[event.cause] ? `: ${AWAY[event.cause]}` : ""}`;
     case "restored": return typeof event.lost_s === "number" ? `Camera back after ${duration(event.lost_s)}` : "Camera back";
+    case "line fault": return `Line fault: ${plain(event.cause)}`;
+    case "line restored": return `Line restored: ${plain(event.cause)}${typeof event.after_s === "number" ? `, after ${duration(event.after_s)}` : ""}`;
     case "dropped": return `${event.count ?? "An unknown number of"} events given up`;
     default: return kindOf(event);
   }
 }
+
+export const plain = (word) => (word ?? "").replaceAll("_", " ");
 
 const NAMED = new RegExp(`\\b(${Object.keys(LABELS).join("|")})\\b`, "g");
 
