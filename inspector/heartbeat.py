@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector import __version__
+from inspector.camera_events import camera_entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,8 +75,7 @@ class Heartbeat:
             ready=report.ok,
             reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
             cameras={
-                name: {"state": camera["state"], "cause": camera["cause"], "fps": camera["fps"]}
-                for name, camera in self._status()["cameras"].items()
+                name: camera_entry(camera) for name, camera in self._status()["cameras"].items()
             },
             engine=self._engine(),
             outbox=outbox.stats().to_json(),

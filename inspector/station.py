@@ -87,7 +87,7 @@ class Station:
         self.config = config
         self.folder = state_folder(config)
         self.health = Health()
-        self.metrics = Metrics(self.status)
+        self.metrics = Metrics(self.status, self.health)
         self._secrets = secrets
         self._file = file
         self._stop_asked = stop_asked
