@@ -98,6 +98,8 @@ lock: | $(UV) ## resolve the requirements anew, with uv, which is fetched for it
 	$(LOCK) pyproject.toml -c requirements/dev.txt --extra train -o requirements/train.txt
 	$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
 	$(LOCK) --group install -o requirements/install.txt
+	for group in nvidia-old nvidia-10 nvidia-11 nvidia-source; do \
+		$(LOCK) --no-deps --group $$group -o requirements/$$group.txt; done
 
 build/uv/bin/uv:
 	@$(PYTHON) -m venv build/uv
@@ -136,9 +138,15 @@ $(STAMPS)/kafka: tests/servers/kafka.py $(STAMPS)/dev $(STAMPS)/apt
 	$(BIN)/python -m tests.servers.kafka --fetch
 	@touch $@
 
+$(STAMPS)/nvidia: tests/engine/nvidia/libraries.py $(wildcard requirements/nvidia-*.txt) \
+		$(STAMPS)/dev $(STAMPS)/apt
+	@echo "Fetching NVIDIA's Python bindings for the tests (52 MB)"
+	$(BIN)/python -m tests.engine.nvidia.libraries
+	@touch $@
+
 $(STAMPS)/wheels: requirements/run.txt requirements/install.txt tools/bundle.sh | $(STAMPS)/build
 	@sh tools/bundle.sh $(BIN)/python $(BUNDLE)
 	@touch $@
 
-$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/apt $(STAMPS)/kafka $(STAMPS)/wheels
+$(STAMPS)/test: $(STAMPS)/dev $(STAMPS)/apt $(STAMPS)/kafka $(STAMPS)/wheels $(STAMPS)/nvidia
 	@touch $@

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 
 from inspector.choices import Choice, Choices
+from inspector.engine.best import open_best
 from inspector.engine.load import stages_of
 from inspector.engine.manifest import find_engine
-from inspector.engine.occupying import open_occupant
+from inspector.engine.plans.building import BuildStoppedError
+from inspector.engine.plans.store import Plans
 from inspector.engine.seat import Seat
 from inspector.errors import EngineError, InspectorError, NoRuntimeError, UserError
 from inspector.observe.health import Fact
+from inspector.upgrades import Upgrades
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from inspector.config.station import Station as StationFile
     from inspector.engine.load import Engine
     from inspector.engine.occupant import Change, Occupant
+    from inspector.engine.plans.key import PlanKey
+    from inspector.engine.plans.request import Stage
     from inspector.journal import Journal
     from inspector.verdict import EngineInfo
 
@@ -83,6 +88,8 @@ class EngineRoom:
         self._choices = Choices(folder)
         self._journal = journal
         self._turn = threading.Lock()  # one activation at a time
+        self._folder = folder
+        self._upgrades = Upgrades(self._turn, lambda: config().engine.fallback != "none")
         self._seats: dict[str, Seat] = {}
         self._names: dict[str, str] = {}  # engine folder by stage
         self._changes: Counter[tuple[str, str]] = Counter()
@@ -115,11 +122,14 @@ class EngineRoom:
         seats = list(self._seats.values())
         return tuple(dict.fromkeys(x for seat in seats for x in seat.engine.manifest.classes))
 
-    def load(self, on_step: Callable[[str], None]) -> Iterator[str]:
+    def load(
+        self, on_step: Callable[[str], None], stopped: Callable[[], bool] = bool
+    ) -> Iterator[str]:
         """Load the engines, stage after stage; gives each stage that is ready.
 
         Args:
             on_step: told what is being done.
+            stopped: whether to give up a build that is waited for; then nothing more comes.
 
         Raises:
             NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
@@ -128,9 +138,12 @@ class EngineRoom:
         for stage, name in stages_of(self._config().engine):
             on_step(f"loading engine {name}")
             try:
-                used, occupant, note = self._first(stage, name)
+                used, occupant, note = self._first(stage, name, on_step, stopped)
             except NoRuntimeError:
                 raise
+            except BuildStoppedError:
+                yield stage
+                return
             except EngineError as error:
                 msg = f"the station cannot serve: {error}"
                 raise UserError(msg) from error
@@ -148,21 +161,26 @@ class EngineRoom:
             )
             if seat.engine.degraded:
                 _log.warning("engine degraded", stage=stage, reason=seat.engine.degraded)
+            self._upgrades.tend(stage, seat)
             yield stage
 
-    def _first(self, stage: str, name: str) -> tuple[str, Occupant, str | None]:
+    def _first(
+        self, stage: str, name: str, on_step: Callable[[str], None], stopped: Callable[[], bool]
+    ) -> tuple[str, Occupant, str | None]:
         """The engine to begin with: the one that was activated if it can be had, else `name`."""
         choice = self._choices.get(stage, name)
+        note = None
         if choice is not None:
             try:
-                return choice.name, self._open(choice.name), None
+                return choice.name, self._open(choice.name, on_step, stopped), None
+            except BuildStoppedError:
+                raise
             except InspectorError as error:
                 note = (
                     f"{choice.name} was activated on {choice.at} and cannot judge: {error}; "
                     f"{name} judges, which the station file names"
                 )
-                return name, open_occupant(name, self._config().engine), note
-        return name, open_occupant(name, self._config().engine), None
+        return name, self._best(name, on_step, stopped), note
 
     def activate(self, name: str, stage: str, origin: str) -> Activation:
         """Have another engine judge, from one batch to the next. Takes seconds; never raises.
@@ -210,6 +228,7 @@ class EngineRoom:
         except EngineError:
             _close(occupant)
             raise
+        self._upgrades.tend(stage, seat)
         self._settle(stage, name, was)
         return self._told("activated", stage, before, seat.engine.info, origin)
 
@@ -231,6 +250,7 @@ class EngineRoom:
                 raise
         else:
             return Activation("refused", f"{stage}: no engine was activated that one could go back")
+        self._upgrades.tend(stage, seat)
         self._settle(stage, name, None)
         return self._told("rolled back", stage, before, seat.engine.info, origin)
 
@@ -238,12 +258,30 @@ class EngineRoom:
         """The engine that the station file names."""
         return dict(stages_of(self._config().engine))[stage]
 
-    def _open(self, name: str) -> Occupant:
+    def _best(
+        self, name: str, on_step: Callable[[str], None] | None, stopped: Callable[[], bool]
+    ) -> Occupant:
+        """The best that there is for an engine; `on_step`: a build may be waited for."""
+        asked = self._config().engine
+        plans = Plans(self._folder / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
+
+        def on_stage(key: PlanKey, said: Stage) -> None:
+            if on_step is not None:
+                on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
+
+        wait = None if on_step is None else on_stage
+        return open_best(name, asked, plans, on_stage=wait, stopped=stopped)
+
+    def _open(
+        self,
+        name: str,
+        on_step: Callable[[str], None] | None = None,
+        stopped: Callable[[], bool] = bool,
+    ) -> Occupant:
         """A warm engine that the policies can work with. Raises EngineError, UserError."""
-        config = self._config()
-        occupant = open_occupant(name, config.engine)
+        occupant = self._best(name, on_step, stopped)
         try:
-            _check_policies(config, occupant.engine)
+            _check_policies(self._config(), occupant.engine)
         except BaseException:
             _close(occupant)
             raise
@@ -254,7 +292,7 @@ class EngineRoom:
     def _changed(self, change: Change) -> None:
         """By whichever thread brings a change about: nothing here may wait."""
         self._changes[change.stage, change.word] += 1
-        log = _log.info if change.word in {"activated", "restored"} else _log.warning
+        log = _log.info if change.word in {"activated", "restored", "upgraded"} else _log.warning
         log(
             f"engine {change.word}",
             stage=change.stage,
@@ -270,6 +308,7 @@ class EngineRoom:
         stage = change.stage
         with self._turn:  # the activation that it undoes may still be being written down
             choice = self._choices.get(stage, self._named(stage))
+            self._upgrades.tend(stage, self._seats[stage])
             self._settle(stage, choice.before if choice else self._named(stage), None)
         self._write(change.word, stage, change.before, change.now, f"the station: {change.why}")
 
@@ -318,6 +357,7 @@ class EngineRoom:
             if choice is not None and choice.name != choice.instead_of:
                 detail += f"; activated on {choice.at}, the station file names {choice.instead_of}"
             yield Fact(f"engine {stage}", engine.degraded is None, engine.degraded or detail)
+        yield from self._upgrades.facts()
         if self._unwritten is not None:
             yield Fact("activated engine", ok=False, detail=self._unwritten)
 
@@ -329,13 +369,15 @@ class EngineRoom:
             found[stage] = asdict(engine.info) | {
                 "reason": engine.degraded,
                 "folder": self._names[stage],
+                "plan": self._upgrades.status(stage),
                 "before": asdict(before.info) if before is not None else None,
                 "changes": {word: n for (one, word), n in self._changes.items() if one == stage},
             }
         return found
 
     def close(self) -> None:
-        """Close all engines. Idempotent."""
+        """Close all engines, end all builders. Idempotent."""
+        self._upgrades.close()
         for seat in self._seats.values():
             seat.close()
 

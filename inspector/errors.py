@@ -29,6 +29,10 @@ class EngineError(InspectorError):
     """An engine folder, a runtime or an inference failed."""
 
 
+class ParityError(EngineError):
+    """A runtime that computes something else than was trained: it must not serve."""
+
+
 class EngineLostError(EngineError):
     """A runtime that will judge nothing any more: its process or its device is gone.
 

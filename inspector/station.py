@@ -166,7 +166,7 @@ class Station:
                 on_published=lambda done: self.metrics.publish_seconds.observe(done.send_s),
             )
             self._publisher.start()
-        for _ in self._engines.load(partial(setattr, self.health, "step")):
+        for _ in self._engines.load(partial(setattr, self.health, "step"), self._stop_asked):
             if self._stop_asked():
                 return False
         self._viewing.show(outbox, lambda: self._engines.labels)

@@ -9,7 +9,12 @@ import pytest
 import structlog
 
 # Their fixtures start the real counterparts: GStreamer's RTSP server, and an Apache Kafka broker.
-pytest_plugins = ["tests.servers.rtsp", "tests.servers.kafka", "tests.servers.disk"]
+pytest_plugins = [
+    "tests.servers.rtsp",
+    "tests.servers.kafka",
+    "tests.servers.disk",
+    "tests.engine.simulated_gpu.fixtures",
+]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So is a run that a shell put into the background: the programs it starts would inherit it.

@@ -58,12 +58,13 @@ def measure(setting: Setting) -> Iterator[Figure]:
     try:
         for tiles, bound in BOUNDS.items():
             setting.say(f"pipeline and bare engine in turn, {tiles} tiles a frame")
-            yield _figure(setting, with_tiles(engine, tiles), tiles, bound)
+            yield measure_engine(setting, with_tiles(engine, tiles), tiles, bound)
     finally:
         engine.close()
 
 
-def _figure(setting: Setting, engine: Engine, tiles: int, bound: float) -> Figure:
+def measure_engine(setting: Setting, engine: Engine, tiles: int, bound: float) -> Figure:
+    """The pipeline's part of one engine's throughput, with so many tiles a frame."""
     feed = MemoryFeed(good_pictures(engine.manifest, tiles, _SLOTS))
     try:
         with _pipeline(engine, feed, setting.folder) as accepted:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from inspector.cli.engine_plans import PlansFolder, StationFile, asked_of
 from inspector.cli.engines import Folder, engine_faults
 from inspector.engine.load import PrecisionChoice, RuntimeChoice
 from inspector.errors import UserError
@@ -47,19 +48,31 @@ def classify(
         PrecisionChoice, typer.Option(help="auto: the fastest that is right.")
     ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    station: StationFile = None,
+    plans: PlansFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Judge pictures, folders of pictures and videos."""
+    """Judge pictures, folders of pictures and videos.
+
+    On TensorRT where there is a plan for this box in --station's or --plans' folder.
+    """
     files = files_of(paths)
     from inspector.cli.file_feed import judge_files
-    from inspector.engine.load import load_engine
-    from inspector.engine.manifest import find_engine
+    from inspector.engine.best import open_now
 
-    home = find_engine(engine, folder)
+    asked, store = asked_of(station, plans)
+    changed = {
+        "folder": folder or asked.folder,
+        "runtime": runtime,
+        "precision": precision,
+        "threads": threads,
+        "fallback": "openvino",
+    }
+    asked = asked.model_copy(update=changed)
     counts: Counter[str] = Counter()
     faulty = False
     with engine_faults():
-        loaded = load_engine(home, runtime=runtime, precision=precision, threads=threads)
+        loaded = open_now(engine, asked, store)
         if loaded.degraded:
             print(f"inspector: {loaded.degraded}", file=sys.stderr)
         out = Console(highlight=False, soft_wrap=True)

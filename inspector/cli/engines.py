@@ -15,8 +15,21 @@ from rich.progress import Progress
 from rich.table import Table
 
 from inspector.cli.activation import activate, rollback
+from inspector.cli.engine_bench import bench_plans
+from inspector.cli.engine_plans import (
+    Device,
+    MaxBatch,
+    PlansFolder,
+    StationFile,
+    build_plans,
+    place_of,
+    plan_documents,
+    plan_rows,
+    print_built,
+    print_plans,
+)
 from inspector.engine.load import PrecisionChoice, RuntimeChoice
-from inspector.errors import EngineError
+from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,11 +66,23 @@ app.command()(rollback)
 
 
 @app.command("list")
-def list_engines(folder: Folder = None, as_json: AsJson = False) -> None:
-    """List the engines: versions, precisions, accuracy, and what their thresholds are worth."""
+def list_engines(
+    folder: Folder = None,
+    station: StationFile = None,
+    plans: PlansFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the engines: versions, precisions, accuracy, and what their thresholds are worth.
+
+    With --station or --plans also the TensorRT plans that are there, and why each fits or not.
+    """
     from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
 
-    where = folder or shipped_engines_folder()
+    place = place_of(
+        name=None, engines=folder, station=station, plans=plans,
+        precision="auto", max_batch=None, device=None,
+    )  # fmt: skip
+    where = folder or (place and place.asked.folder) or shipped_engines_folder()
     rows: list[dict[str, Any]] = []
     for name in engine_names(where):
         try:
@@ -80,10 +105,15 @@ def list_engines(folder: Folder = None, as_json: AsJson = False) -> None:
                 "budget_proven": limits.budget_proven,
             }
         )
+    with engine_faults():
+        found, fault = plan_rows(place) if place else ([], None)
     if as_json:
-        print(json.dumps({"folder": str(where), "engines": rows}, indent=2))
+        there = {"plans": plan_documents(found), "tensorrt": fault} if place else {}
+        print(json.dumps({"folder": str(where), "engines": rows, **there}, indent=2))
     else:
         _print_list(where, rows)
+        if place:
+            print_plans(place, found, fault)
     if any("error" in row for row in rows):
         raise typer.Exit(1)
 
@@ -123,28 +153,70 @@ def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
 def build(
     name: Annotated[str | None, typer.Argument(help="Engine; all of them if not given.")] = None,
     folder: Folder = None,
+    runtime: Annotated[
+        RuntimeChoice,
+        typer.Option(help="openvino: derived files; tensorrt: plans; auto: what this box runs."),
+    ] = "auto",
+    station: StationFile = None,
+    plans: PlansFolder = None,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Of a plan; auto: the first that serves.")
+    ] = "auto",
+    max_batch: MaxBatch = None,
+    device: Device = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Build plans though they are there, or refused.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make the files that an engine derives from its int8 file, once, so that no start has to."""
+    """Make what an engine needs once, so that no start has to: derived files, TensorRT plans.
+
+    A plan is built for this box; with --station as that station would build it, which may run.
+    """
+    place = place_of(
+        name=name, engines=folder, station=station, plans=plans,
+        precision=precision, max_batch=max_batch, device=device,
+    )  # fmt: skip
+    if runtime == "tensorrt" and place is None:
+        raise UserError("where is the plan to lie? Give --station FILE or --plans FOLDER")
+    rows: list[dict[str, Any]] = []
+    with engine_faults():
+        if runtime != "tensorrt":
+            home = folder or (place.asked.folder if place else None)
+            rows += _derive(name, home, quiet=as_json)
+        if place is not None and runtime != "openvino":
+            try:
+                built = build_plans(place, again=again)
+            except EngineError as error:
+                if runtime == "tensorrt":
+                    raise
+                print(f"inspector: no plan was built: {error}", file=sys.stderr)
+            else:
+                rows += built
+                if not as_json:
+                    print_built(built)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+
+
+def _derive(name: str | None, folder: Path | None, *, quiet: bool) -> list[dict[str, Any]]:
     from inspector.engine.build import build_engine
     from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
 
     where = folder or shipped_engines_folder()
     names = engine_names(where) if name is None else [name]
     built: list[Built] = []
-    with engine_faults(), _progress() as progress:
+    with _progress() as progress:
         task = progress.add_task("derived files", total=len(names))
         for one in names:
             built += build_engine(find_engine(one, where))
             progress.advance(task)
-    if as_json:
-        print(json.dumps([{**asdict(file), "path": str(file.path)} for file in built], indent=2))
-        return
-    for file in built:
+    for file in () if quiet else built:
         state = "made" if file.made else "there"
         print(f"{file.engine}: {file.precision} {state}, {file.path} ({file.bytes / 1e6:.1f} MB)")
-    if not built:
+    if not built and not quiet:
         print(f"nothing to derive: {', '.join(names) or 'no engines'} in {where}")
+    return [{**asdict(file), "path": str(file.path)} for file in built]
 
 
 @app.command()
@@ -155,20 +227,36 @@ def verify(
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto: every one that runs here.")
     ] = "auto",
+    station: StationFile = None,
+    plans: PlansFolder = None,
+    max_batch: MaxBatch = None,
+    device: Device = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check digests and golden tiles, in every precision; exit status 1 if anything is wrong."""
-    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
-    from inspector.engine.verify import verify_engine
+    """Check digests and golden tiles, in every precision; exit status 1 if anything is wrong.
 
-    where = folder or shipped_engines_folder()
-    names = engine_names(where) if name is None else [name]
+    With --runtime tensorrt the plans that lie in --station's or --plans' folder.
+    """
+    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
+    from inspector.engine.verify import verify_engine, verify_plans
+
     checks: list[Check] = []
-    with _progress() as progress:
+    place = place_of(
+        name=name, engines=folder, station=station, plans=plans,
+        precision=precision, max_batch=max_batch, device=device,
+    )  # fmt: skip
+    if runtime == "tensorrt" and place is None:
+        raise UserError("where do the plans lie? Give --station FILE or --plans FOLDER")
+    where = folder or (place and place.asked.folder) or shipped_engines_folder()
+    names = engine_names(where) if name is None else [name]
+    with engine_faults(), _progress() as progress:
         task = progress.add_task("golden tiles", total=len(names))
-        for one in names:
+        if runtime == "tensorrt" and place is not None:
+            for found in place.plans():
+                checks += verify_plans(found)
+        for one in names if runtime != "tensorrt" else ():
             home = find_engine(one, where)
-            checks += verify_engine(home, runtime=runtime, precision=precision)
+            checks += verify_engine(home, precision=precision)
             progress.advance(task)
     if not checks:
         print(f"inspector: no engines in {where}", file=sys.stderr)
@@ -208,9 +296,16 @@ _BENCH_COLUMNS = (
 def bench(
     name: Annotated[str, typer.Argument(help="Engine to measure.")],
     folder: Folder = None,
+    runtime: Annotated[
+        RuntimeChoice, typer.Option(help="What runs it; tensorrt needs plans, auto is openvino.")
+    ] = "auto",
+    station: StationFile = None,
+    plans: PlansFolder = None,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="auto: every one that runs here.")
     ] = "auto",
+    max_batch: MaxBatch = None,
+    device: Device = None,
     threads: Annotated[
         list[int] | None, typer.Option(min=1, help="Processor threads; one and all if not given.")
     ] = None,
@@ -220,21 +315,36 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0.02, help="Time for each measurement.")] = 4.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure tiles and frames a second, and latency, by precision, threads and batch."""
+    """Measure tiles and frames a second, and latency, by precision, threads and batch.
+
+    With --runtime tensorrt the plans that lie in --station's or --plans' folder: also where the
+    time on the GPU goes, and how much is reached of what it can.
+    """
     from inspector.engine import bench as benches
     from inspector.engine.manifest import find_engine
 
+    if runtime == "tensorrt":
+        place = place_of(
+            name=name, engines=folder, station=station, plans=plans,
+            precision=precision, max_batch=max_batch, device=device,
+        )  # fmt: skip
+        if place is None:
+            raise UserError("where do the plans lie? Give --station FILE or --plans FOLDER")
+        with engine_faults():
+            what = batch or benches.BATCHES
+            bench_plans(name, place, what, seconds=seconds, as_json=as_json)
+        return
     home = find_engine(name, folder)
     speeds: list[Speed] = []
     with engine_faults(), _progress() as progress:
-        what = benches.cases(
+        cases = benches.cases(
             home,
             precisions=() if precision == "auto" else (precision,),
             threads=threads or (),
             batches=batch or benches.BATCHES,
         )
-        task = progress.add_task(f"measuring {name}", total=len(what))
-        for speed in benches.measure(home, what, seconds=seconds):
+        task = progress.add_task(f"measuring {name}", total=len(cases))
+        for speed in benches.measure(home, cases, seconds=seconds):
             speeds.append(speed)
             progress.advance(task)
     fp32 = {

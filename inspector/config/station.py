@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -41,6 +42,12 @@ class Engine(Section):
     """Without the confirming engine's answer in this time the screen's verdict stands."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads of the openvino runtime; all of them if absent."""
+    plans: Path = Path("plans")
+    """Folder of compiled TensorRT plans; a relative path starts at the state folder."""
+    plans_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 4000
+    """Bound of all plans; the last good one of each engine and precision stays in any case."""
+    device: Annotated[int, Field(ge=0, le=255)] = 0
+    """Number of the GPU that the tensorrt runtime uses."""
     own_process: bool = False
     """Run openvino in a process of its own, so that a crash in it does not end the station."""
 

@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from inspector.config.state import state_folder
 from inspector.doctor import box, broker, cameras, engines, files, line
 from inspector.doctor.capacity import capacity
 from inspector.doctor.deadlines import deadlines
 from inspector.doctor.evidence import check_evidence
 from inspector.doctor.finding import Finding, Grade
+from inspector.doctor.gpu import check_gpu
+from inspector.doctor.plans import check_plans
 from inspector.doctor.service import check_service
 from inspector.doctor.state import RunningStation, check_state
+from inspector.engine.plans.store import Plans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 ENGINE_WITHIN_S = 120.0
 BROKER_WITHIN_S = 60.0
 LINE_WITHIN_S = 90.0
-BOX_WITHIN_S = 30.0
+BOX_WITHIN_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,17 @@ def examine_station(
             *checks_of_box(),
         ]
     )
+    asked = station.engine
+    store = Plans(state_folder(station) / asked.plans, max_bytes=asked.plans_max_mb * 1_000_000)
+    findings += examine(
+        [
+            Check("gpu", "", BOX_WITHIN_S, partial(check_gpu, asked)),
+            Check("plan", "", BOX_WITHIN_S, partial(check_plans, asked, store)),
+        ]
+    )
     # Alone, so that its speed is its own.
     findings += examine(
-        [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, station.engine))]
+        [Check("engine", "", ENGINE_WITHIN_S, partial(engines.check_engines, asked, store))]
     )
     return [*findings, *capacity(station, findings), *deadlines(station, findings)]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from inspector.doctor.finding import Finding, Grade
 from inspector.engine.bench import tiles_per_s
-from inspector.engine.load import load_asked, stages_of
+from inspector.engine.best import open_now
+from inspector.engine.load import stages_of
 from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
@@ -14,22 +15,27 @@ if TYPE_CHECKING:
 
     from inspector.config.station import Engine as EngineSection
     from inspector.engine.load import Engine
+    from inspector.engine.plans.store import Plans
 
 SECONDS = 1.0
 """Time for an engine's speed."""
 
 
-def check_engines(asked: EngineSection) -> Iterator[Finding]:
-    """Load screen and confirming engine, one after the other."""
+def check_engines(asked: EngineSection, store: Plans) -> Iterator[Finding]:
+    """Load screen and confirming engine, one after the other, with what is there; builds no plan.
+
+    Args:
+        store: the station's plans.
+    """
     for stage, name in stages_of(asked):
-        yield _check(stage, name, asked)
+        yield _check(stage, name, asked, store)
 
 
-def _check(stage: str, name: str, asked: EngineSection) -> Finding:
+def _check(stage: str, name: str, asked: EngineSection, store: Plans) -> Finding:
     what = f"{stage} {name}"
     expected = "its golden tiles, in the runtime and precision asked for"
     try:
-        engine = load_asked(name, asked)
+        engine = open_now(name, asked, store)
     except UserError as error:
         remedy = "correct engine in the station file"
         return Finding("engine", what, Grade.MISTAKE, str(error), expected, remedy)
@@ -58,7 +64,9 @@ def _speed(stage: str, what: str, engine: Engine, expected: str) -> Finding:
         Grade.MEND if engine.degraded else Grade.GOOD,
         found,
         expected,
-        "set runtime to openvino or auto" if engine.degraded else "",
+        "mend what is found under gpu and plan; or set engine.runtime to openvino or auto"
+        if engine.degraded
+        else "",
         {
             "stage": stage,
             "runtime": info.runtime,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, find_engine, read_manifest
-from inspector.errors import EngineError, NoRuntimeError
+from inspector.errors import EngineError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 RuntimeChoice = Literal["auto", "tensorrt", "openvino"]
 PrecisionChoice = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-Fallback = Literal["openvino", "none"]
 
 _CHOOSE_WITHIN_S = 4.0
 """After this long `auto` takes the best found so far: the first verdict must come soon."""
@@ -76,7 +75,7 @@ def stages_of(asked: EngineSection) -> Iterator[tuple[str, str]]:
 
 
 def load_asked(name: str, asked: EngineSection) -> Engine:
-    """Make an engine of a station file ready to serve, as its section says; takes seconds.
+    """Make an engine of a station file ready to serve on the processor; takes seconds.
 
     Raises:
         UserError: there is no engine of that name.
@@ -84,42 +83,34 @@ def load_asked(name: str, asked: EngineSection) -> Engine:
     """
     return load_engine(
         find_engine(name, asked.folder),
-        runtime=asked.runtime,
         precision=asked.precision,
         max_batch=asked.max_batch,
         threads=asked.threads,
-        fallback=asked.fallback,
     )
 
 
 def load_engine(
     folder: Path,
     *,
-    runtime: RuntimeChoice = "auto",
     precision: PrecisionChoice = "auto",
     max_batch: int = 16,
     threads: int | None = None,
-    fallback: Fallback = "openvino",
 ) -> Engine:
-    """Make the engine in `folder` ready to serve; takes seconds.
+    """Make the engine in `folder` ready to serve on the processor; takes seconds.
 
     Args:
         folder: the engine folder.
-        runtime: auto: the best that is there.
         precision: auto: the fastest, as measured now, that reproduces the golden tiles.
         max_batch: most tiles judged at once. OpenVINO takes fewer, see docs/engines.md.
         threads: processor threads for OpenVINO; all that this process may use if None.
-        fallback: what to do where the runtime asked for is not to be had.
 
     Raises:
-        NoRuntimeError: the runtime asked for cannot be had, and `fallback` is none.
         EngineError: a file is missing or another one, or the golden tiles are not reproduced: by
             which tile, which label, how far.
     """
     manifest = read_manifest(folder)
     manifest.check_files()
     golden = read_golden(manifest)
-    degraded = _why_not(manifest, runtime, fallback)
     batch = min(max_batch, max(manifest.sampling.count, _OPENVINO_BATCH))
 
     def compiled(name: Precision) -> OpenVinoRuntime:
@@ -134,32 +125,8 @@ def load_engine(
         runtime=choice.runtime,
         thresholds=manifest.verdict_thresholds(),
         parity=choice.parity,
-        degraded=degraded,
         passed_over=passed_over,
     )
-
-
-_NO_TENSORRT = "this version of inspector has no tensorrt runtime"
-
-
-def refuse_missing_runtime(manifest: Manifest, runtime: RuntimeChoice) -> None:
-    """Raise where a runtime is asked for that cannot be had.
-
-    Raises:
-        NoRuntimeError: says why, and what to set instead.
-    """
-    if runtime == "tensorrt":
-        msg = f"engine {manifest.name}: {_NO_TENSORRT}; set the runtime to openvino or auto"
-        raise NoRuntimeError(msg)
-
-
-def _why_not(manifest: Manifest, runtime: RuntimeChoice, fallback: Fallback) -> str | None:
-    """Why the runtime asked for does not serve, or None where it does."""
-    if fallback == "none":
-        refuse_missing_runtime(manifest, runtime)
-    if runtime != "tensorrt":
-        return None
-    return f"tensorrt was asked for, openvino is serving: {_NO_TENSORRT}"
 
 
 def _choose(
@@ -207,7 +174,8 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
     """Hold a runtime against the golden tiles.
 
     Raises:
-        EngineError: it does not reproduce them (or failed): which tile, which label, how far off.
+        ParityError: it does not reproduce them: which tile, which label, how far off.
+        EngineError: it failed.
     """
     precision: Precision = runtime.info.precision  # type: ignore[assignment]
     parity = compare(manifest, golden, judge_tiles(runtime, golden.tiles), precision)
@@ -217,7 +185,7 @@ def check_parity(manifest: Manifest, golden: Golden, runtime: Runtime) -> Parity
             f"engine {manifest.name} on {runtime.info.runtime} ({precision}, {file}) does not "
             f"reproduce its golden tiles and does not serve: {parity.explain()}"
         )
-        raise EngineError(msg)
+        raise ParityError(msg)
     return parity
 
 

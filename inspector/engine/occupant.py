@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from inspector.engine.load import Engine
+    from inspector.engine.plans.engine_plans import EnginePlans
     from inspector.verdict import EngineInfo
 
 
@@ -31,11 +32,13 @@ class Occupant:
         standby: a warm engine of the same folder that judges while `engine` cannot; None: none.
         revive: opens a fresh engine in the place of a lost one. Takes seconds, raises EngineError.
             None: there is nothing to open anew, as in the station's own process.
+        pending: plans that are to be built for it, and to judge in its place then; None: none are.
     """
 
     engine: Engine
     standby: Engine | None = None
     revive: Callable[[], Engine] | None = None
+    pending: EnginePlans | None = None
 
     def runtimes(self) -> Iterator[Runtime]:
         """The runtimes that it needs to keep."""
@@ -52,7 +55,7 @@ class Occupant:
         return replace(self.standby, degraded=said)
 
 
-Word = Literal["activated", "rolled back", "lost", "restored"]
+Word = Literal["activated", "rolled back", "lost", "restored", "upgraded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class Change:
     Attributes:
         stage: `screen` or `confirm`.
         word: `activated`: asked for; `rolled back`: to the one before, asked for or after a
-            failure; `lost`: the standby judges, or nothing does; `restored`: a fresh one judges.
+            failure; `lost`: the standby judges, or nothing does; `restored`: a fresh one judges;
+            `upgraded`: the same engine judges by its plan, on TensorRT.
         why: a sentence for a person.
         before, now: which engine judged, and which one judges.
         asked: somebody asked for it; else the station did it by itself.

@@ -1,4 +1,4 @@
-"""From the station file's engine section and an engine folder to who takes a seat."""
+"""From the station file's engine section and an engine folder to who judges on the processor."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def open_occupant(name: str, asked: EngineSection) -> Occupant:
-    """Make an engine ready to serve as the station file wants it; takes seconds.
+    """Make an engine ready to serve on the processor; takes seconds.
 
     Raises:
         UserError: there is no engine of that name.
-        NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
         EngineError: as `load_engine`.
     """
     engine = load_asked(name, asked)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from inspector.engine.tiling import cut
+from inspector.engine.mapped import MappedRings
 from inspector.errors import EngineError
 from inspector.verdict import EngineInfo
 
@@ -108,7 +108,7 @@ class OpenVinoRuntime:
             precision=precision,
         )
         self._max_batch = max_batch
-        self._rings: dict[str, Ring] = {}
+        self._rings = MappedRings(self._name(), max_batch)
         self._closed = False
         try:
             compiled = _compile(manifest, precision, max_batch, threads)
@@ -139,11 +139,11 @@ class OpenVinoRuntime:
 
     def map_ring(self, ring: Ring) -> None:
         """Make a ring's slots readable by this runtime."""
-        self._rings[ring.key] = ring
+        self._rings.add(ring)
 
     def unmap_ring(self, key: str) -> None:
         """Forget a ring; batches in flight have their tiles already."""
-        self._rings.pop(key, None)
+        self._rings.remove(key)
 
     def submit(self, tiles: Sequence[TileRef]) -> Future[NDArray[np.float32]]:
         """Judge tiles; follows `Runtime.submit`. Blocks while both lanes are busy.
@@ -151,40 +151,22 @@ class OpenVinoRuntime:
         Raises:
             ValueError: more than `max_batch` tiles, none, or a ring that was not mapped.
         """
-        if not 1 <= len(tiles) <= self._max_batch:
-            msg = f"{self._name()} takes 1 to {self._max_batch} tiles, came {len(tiles)}"
-            raise ValueError(msg)
+        self._rings.check_count(tiles)
         if self._closed:
             return self._failed("it is closed")
-        if unknown := {ref.ring for ref in tiles} - self._rings.keys():
-            msg = f"{self._name()}: ring {', '.join(sorted(unknown))} was not mapped"
-            raise ValueError(msg)
+        self._rings.check_rings(tiles)
         lane = self._free.get()
         if lane is None:
             self._free.put(None)
             return self._failed("it is closed")
         try:
-            self._cut(tiles, lane.buffer)
+            self._rings.cut(tiles, lane.buffer)
             future = self._workers.submit(self._infer, lane, len(tiles))
         except BaseException:
             self._free.put(lane)
             raise
         future.add_done_callback(lambda _: self._free.put(lane))
         return future
-
-    def _cut(self, tiles: Sequence[TileRef], buffer: NDArray[np.uint8]) -> None:
-        start = 0
-        for end in range(1, len(tiles) + 1):
-            first = tiles[start]
-            if end < len(tiles) and _place(tiles[end]) == _place(first):
-                continue
-            ring = self._rings.get(first.ring)
-            if ring is None:
-                msg = f"{self._name()}: ring {first.ring} was unmapped"
-                raise ValueError(msg)
-            picture = ring.picture(first.slot, first.height, first.width)
-            cut(picture, [ref.tile for ref in tiles[start:end]], buffer[start:end])
-            start = end
 
     def _infer(self, lane: _Lane, batch: int) -> NDArray[np.float32]:
         try:
@@ -208,10 +190,6 @@ class OpenVinoRuntime:
         self._free.put(None)
         self._workers.shutdown()
         self._rings.clear()
-
-
-def _place(ref: TileRef) -> tuple[str, int, int, int]:
-    return ref.ring, ref.slot, ref.height, ref.width
 
 
 def _compile(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from inspector.engine.golden import compare, judge_tiles, read_golden
-from inspector.engine.load import available_precisions, refuse_missing_runtime
+from inspector.engine.golden import TOLERANCE, compare, judge_tiles, read_golden
+from inspector.engine.load import available_precisions
 from inspector.engine.manifest import read_manifest
 from inspector.errors import EngineError
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from inspector.engine.golden import Golden
-    from inspector.engine.load import PrecisionChoice, RuntimeChoice
+    from inspector.engine.load import PrecisionChoice
     from inspector.engine.manifest import Manifest, Precision
+    from inspector.engine.plans.engine_plans import EnginePlans
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +38,50 @@ class Check:
     detail: str
 
 
-def verify_engine(
-    folder: Path, *, runtime: RuntimeChoice = "auto", precision: PrecisionChoice = "auto"
-) -> list[Check]:
-    """Check one engine folder; a fault is a result, never an exception.
+def verify_plans(plans: EnginePlans) -> list[Check]:
+    """Check the plans of one engine that lie there; a fault is a result, never an exception."""
+    name, checks = plans.manifest.name, []
+    for key in plans.keys:
+        precision = key.precision
+        found = plans.store.find(key)
+        if found.state in {"missing", "other"}:
+            continue
+        gap, detail, ok = None, found.detail, False
+        if found.plan is not None:
+            try:
+                engine = plans.open(found.plan)
+            except EngineError as error:
+                detail = str(error)
+            else:
+                engine.close()
+                ok, gap = True, engine.parity.gap
+                detail = f"engine {name} on tensorrt ({precision}): {engine.parity.explain()}"
+        checks.append(Check(name, "tensorrt", precision, ok, gap, TOLERANCE[precision], detail))
+    if not checks:
+        why = "; ".join(plans.store.find(key).detail for key in plans.keys)
+        detail = f"{why}: run inspector engines build {name} --runtime tensorrt"
+        checks.append(
+            Check(name, "tensorrt", None, ok=False, gap=None, tolerance=None, detail=detail)
+        )
+    return checks
+
+
+def verify_engine(folder: Path, *, precision: PrecisionChoice = "auto") -> list[Check]:
+    """Check one engine folder on the processor; a fault is a result, never an exception.
 
     Args:
         folder: the engine folder.
-        runtime: what is to run it.
         precision: auto: every precision that the folder has and this processor computes.
     """
-    serving = "openvino" if runtime == "auto" else runtime
     try:
         manifest = read_manifest(folder)
-        refuse_missing_runtime(manifest, runtime)
         manifest.check_files()
         golden = read_golden(manifest)
     except EngineError as error:
         return [
-            Check(folder.name, serving, None, ok=False, gap=None, tolerance=None, detail=str(error))
+            Check(
+                folder.name, "openvino", None, ok=False, gap=None, tolerance=None, detail=str(error)
+            )
         ]
     names = available_precisions(manifest) if precision == "auto" else (precision,)
     return [_check(manifest, golden, name) for name in names]

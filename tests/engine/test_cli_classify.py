@@ -279,7 +279,7 @@ def test_a_fallback_is_said(engines, tmp_path, capfd):
     assert status_of([*arguments, "--runtime", "tensorrt", "--threads", "1"]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["engine"]["degraded"] is True
-    assert "tensorrt was asked for, openvino is serving" in err
+    assert "openvino judges, not tensorrt: nobody said where its plan lies" in err
 
 
 def test_people_get_lines_and_a_summary(engines, tmp_path, capfd):

@@ -92,10 +92,14 @@ def test_verify_fails_where_one_precision_is_off_and_says_how_far(engines_comman
     assert err == ""
 
 
-def test_verify_of_a_runtime_that_is_not_there(engines_command, engines):
-    status, _, err = engines_command("verify", "tiny", "--folder", engines, "--runtime", "tensorrt")
+def test_verify_of_a_runtime_that_is_not_there(engines_command, engines, tmp_path):
+    wanted = ["verify", "tiny", "--folder", engines, "--runtime", "tensorrt"]
+    status, _, err = engines_command(*wanted, "--plans", tmp_path)
     assert status == 1
-    assert "no tensorrt runtime" in err
+    assert "inspector: TensorRT cannot run here: there is no NVIDIA driver" in err
+    status, _, err = engines_command(*wanted)
+    assert status == 2
+    assert "Give --station FILE or --plans FOLDER" in err
 
 
 def test_verify_of_nothing_is_no_success(engines_command, tmp_path):

@@ -44,28 +44,6 @@ def test_auto_does_not_try_for_ever(engines, monkeypatch):
     assert all("was not tried" in reason for reason in engine.passed_over)
 
 
-def test_tensorrt_falls_back_and_says_so(engines):
-    engine = load_engine(engines / "tiny", runtime="tensorrt", precision="fp32", threads=1)
-    engine.close()
-    assert engine.info.degraded
-    assert engine.info.runtime == "openvino"
-    assert engine.degraded is not None
-    assert "tensorrt was asked for, openvino is serving" in engine.degraded
-
-
-def test_without_a_fallback_there_is_no_engine(engines):
-    with pytest.raises(EngineError, match=r"engine tiny: .*no tensorrt runtime"):
-        load_engine(engines / "tiny", runtime="tensorrt", fallback="none")
-
-
-def test_auto_without_tensorrt_is_not_degraded(engines):
-    engine = load_engine(
-        engines / "tiny", runtime="auto", fallback="none", precision="fp32", threads=1
-    )
-    engine.close()
-    assert not engine.info.degraded
-
-
 def test_a_precision_without_a_file_is_refused(tiny):
     document = tiny_engine.read_document(tiny)
     del document["files"]["int8"]

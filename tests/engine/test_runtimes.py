@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +19,13 @@ from inspector.engine.openvino import OpenVinoRuntime, precisions_of_processor
 from inspector.engine.process.client import EngineProcess
 from inspector.engine.process.spec import OpenVinoSpec
 from inspector.engine.runtime import TileRef
+from inspector.engine.tensorrt import PRECISIONS, TensorRtRuntime
 from inspector.engine.tiling import Tile
 from inspector.errors import EngineError
 from inspector.slots import Ring
 from tests.engine import tiny_engine
+from tests.engine.simulated_gpu.machine import machine
+from tests.engine.simulated_gpu.plan import make_plan
 
 WAIT_S = 30
 
@@ -35,12 +41,31 @@ def in_its_own_process(manifest, max_batch):
     return EngineProcess(OpenVinoSpec(manifest.folder, "fp32", max_batch, threads=1))
 
 
+def tensorrt(precision):
+    def make(manifest, max_batch):
+        machine.reset(schedule=(3, 1, 0, 2))
+        plan = make_plan(manifest.read_model(precision), (64, 64, 3), most=max_batch)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(plan)
+            file.flush()
+            return TensorRtRuntime(
+                manifest,
+                precision,
+                plan=Path(file.name),
+                plan_sha256=hashlib.sha256(plan).hexdigest(),
+                max_batch=max_batch,
+            )
+
+    return make
+
+
 RUNTIMES = {f"openvino-{p}": openvino(p) for p in precisions_of_processor()}
 RUNTIMES["process-openvino-fp32"] = in_its_own_process
+RUNTIMES |= {f"tensorrt-{p}": tensorrt(p) for p in PRECISIONS}  # on a simulated GPU
 
 
 @pytest.fixture(params=RUNTIMES)
-def make_runtime(request, engines):
+def make_runtime(request, engines, simulated_libraries):
     made = []
 
     def make(max_batch=4, home=engines / "tiny"):

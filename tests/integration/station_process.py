@@ -27,10 +27,15 @@ class StationProcess:
     Args:
         folder: where file, state and log lie; they outlive the process, so that a second
             `StationProcess` on the same folder is the restart of the first.
+        program: the module that is run.
     """
 
     def __init__(
-        self, folder: Path, config: Mapping[str, Any], env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        env: Mapping[str, str] | None = None,
+        program: str = "inspector.cli",
     ) -> None:
         self.folder = folder
         self.file = folder / "station.yaml"
@@ -39,7 +44,7 @@ class StationProcess:
         self.log_path = folder / f"station-{time.monotonic_ns()}.log"
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "inspector.cli", "run", str(self.file), "--log-format=json"],
+                [sys.executable, "-m", program, "run", str(self.file), "--log-format=json"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

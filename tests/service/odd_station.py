@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from inspector import cli, station
+from inspector import cli
 from inspector.capture.supervisor import Capture
+from inspector.engine import occupying
 from inspector.engine.judge import Judge
 from inspector.events.writer import Writer
 
@@ -20,7 +21,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "judge": (Judge, "_patience_s"),
     "capture": (Capture, "_spawn_due"),
     "outbox": (Writer, "_purge_sometimes"),
-    "load": (station, "load_asked"),
+    "load": (occupying, "load_asked"),
 }
 
 

@@ -73,7 +73,7 @@ class TensorRtSpec:
     def open(self) -> Runtime:
         """Check the plan's digest, load it, warm every batch size. Raises EngineError."""
         from inspector.engine.manifest import read_manifest
-        from inspector.engine.tensorrt import TensorRtRuntime  # type: ignore[import-not-found]
+        from inspector.engine.tensorrt import TensorRtRuntime
 
         runtime: Runtime = TensorRtRuntime(
             read_manifest(self.folder),

@@ -1,0 +1,71 @@
+"""What a builder is asked, and what it tells: plain values, one JSON object a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from inspector.engine.plans.key import PlanKey
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(_Line):
+    """One plan to be built.
+
+    Attributes:
+        engine_folder: where the ONNX file comes from, by its digest.
+        plans: the plan folder.
+        max_bytes: most that the plan folder may hold.
+        again: build though there is a plan of this key.
+    """
+
+    engine_folder: Path
+    plans: Path
+    max_bytes: int
+    key: PlanKey
+    again: bool = False
+
+
+class Stage(_Line):
+    """How far the build is.
+
+    Attributes:
+        stage: `waiting` for another builder, `reading`, TensorRT's own phases, `writing`.
+        percent: of the build as a whole; 0 while it waits.
+        detail: for whom it waits.
+    """
+
+    t: Literal["stage"] = "stage"
+    stage: str
+    percent: float = 0.0
+    detail: str = ""
+
+
+class Done(_Line):
+    """The plan lies in the folder.
+
+    Attributes:
+        made: False where another builder had made it meanwhile.
+    """
+
+    t: Literal["done"] = "done"
+    made: bool
+
+
+class Failed(_Line):
+    """There is no plan, and why."""
+
+    t: Literal["failed"] = "failed"
+    reason: str
+
+
+class Said(BaseModel):
+    """Any line of a builder."""
+
+    model_config = ConfigDict(frozen=True)
+    line: Annotated[Stage | Done | Failed, Field(discriminator="t")]
