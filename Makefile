@@ -27,6 +27,10 @@ test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP se
 test-slow: $(STAMPS)/test ## run the long tests: soaks, the bundle on a box without network
 	$(BIN)/pytest -m slow $(ARGS)
 
+.PHONY: line-soak
+line-soak: $(STAMPS)/test ## signal 10,000 parts at 20 a second to the PLC simulator, none without its answer
+	$(BIN)/pytest -n 0 -s -m slow tests/line/test_soak.py $(ARGS)
+
 .PHONY: lint
 lint: $(STAMPS)/dev ## check style
 	$(BIN)/ruff check
@@ -52,7 +56,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' inspector/__init__.py
 BUNDLE  := build/inspector-$(VERSION)
 SHIPPED := $(shell find inspector engines systemd configs -type f ! -name '*.pyc' 2>/dev/null) \
 	tools/bundle.sh tools/install.sh requirements/run.txt requirements/install.txt \
-	pyproject.toml docs/installation.md
+	pyproject.toml docs/installation.md docs/line.md $(wildcard docs/plc/* docs/images/line-*)
 
 .PHONY: bundle
 bundle: $(BUNDLE)/SHA256SUMS ## pack all that a box without network needs into dist/

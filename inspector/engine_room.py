@@ -111,6 +111,11 @@ class EngineRoom:
         seat = self._seats.get("screen")
         return seat.engine.info if seat is not None else None
 
+    @property
+    def degraded(self) -> bool:
+        """Whether another runtime serves than was asked for."""
+        return any(seat.engine.degraded is not None for seat in list(self._seats.values()))
+
     def load(
         self, on_step: Callable[[str], None], stopped: Callable[[], bool] = bool
     ) -> Iterator[str]:

@@ -44,6 +44,18 @@ class NoRuntimeError(EngineError):
     """The runtime asked for cannot be had, and no other is allowed: exit status 3."""
 
 
+class LineError(InspectorError):
+    """The PLC cannot be reached, or does not answer as the register map wants it.
+
+    Attributes:
+        cause: `plc_away`: nothing, or nothing in time; `bad_answer`: a refusal, or nonsense.
+    """
+
+    def __init__(self, cause: Literal["plc_away", "bad_answer"], detail: str) -> None:
+        super().__init__(detail)
+        self.cause: Literal["plc_away", "bad_answer"] = cause
+
+
 class WebError(InspectorError):
     """The page cannot be served for now, through no mistake of the user's."""
 

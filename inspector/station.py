@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from inspector import __version__
+from inspector import __version__, facts
 from inspector.camera_events import CameraEvents
 from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
@@ -28,17 +28,19 @@ from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
 from inspector.evidence.store import Evidence
 from inspector.journal import Journal
+from inspector.line.session import Standing
 from inspector.lineup import Lineup
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
+from inspector.signalling import Signalling
 from inspector.triggers import Triggers
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -100,6 +102,7 @@ class Station:
         self._engines = EngineRoom(lambda: self.config, self.folder, self._journal)
         self._reloads: Reloads | None = None
         self._triggers: Triggers | None = None
+        self._line: Signalling | None = None
         self._stopping = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         token = secrets.get(config.web.token) if config.web.token else None
@@ -207,9 +210,13 @@ class Station:
             try:
                 rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
-                triggers.answer(frame, verdict, reject=rulings.rejects(frame, verdict))
+                reject = rulings.rejects(frame, verdict)
+                triggers.answer(frame, verdict, reject=reject)
+                self._judged(frame, verdict, reject=reject, late=late)
 
         def on_change(status: CameraStatus) -> None:
+            if line is not None:
+                line.camera(status.name, status.state)
             # The service manager ends the workers with us: that is no camera that was lost.
             if not (self._stop_asked() or self._stopping.is_set()):
                 camera_events.change(status)
@@ -234,6 +241,7 @@ class Station:
             on_missed=on_missed,
         )
         triggers = Triggers(capture, self.config.mode, self.metrics)
+        line = self._line = self._signal_line(outbox, triggers)
         judge = Judge(
             capture,
             self._engines.screen,
@@ -253,12 +261,33 @@ class Station:
                 Loop("capture", capture.progress_ns, LOOP_LIMIT_S),
                 Loop("outbox", outbox.progress_ns, LOOP_LIMIT_S),
                 Loop("triggers", triggers.progress_ns, LOOP_LIMIT_S),
+                *([Loop("line", line.signals.progress_ns, LOOP_LIMIT_S)] if line else []),
             ],
             lambda: self._facts(outbox, capture),
         )
         triggers.start()
+        if line is not None:
+            line.start()
         judge.start()
         capture.start()
+
+    def _judged(
+        self, frame: Frame, verdict: Verdict, *, reject: bool, late: Collection[str]
+    ) -> None:
+        if self._line is not None:
+            self._line.judged(frame, verdict, reject=reject, late=late)
+
+    def _signal_line(self, outbox: Outbox, triggers: Triggers) -> Signalling | None:
+        asked = self.config.line
+        if asked is None:
+            return None
+
+        def standing() -> Standing:
+            return Standing(self.health.phase is Phase.SERVING, self._engines.degraded)
+
+        return Signalling(
+            self.config, asked, self._documents, outbox, self.metrics, triggers, standing
+        )
 
     def _make_reloads(self, lineup: Lineup) -> None:
         if self._file is None:
@@ -349,6 +378,8 @@ class Station:
             self._judge.stop(left(4.5))
         if self._triggers is not None:
             self._triggers.close()
+        if self._line is not None:
+            self._line.stop(min(1.0, left(4.5)))
         if self._evidence is not None:
             self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
         if self._capture is not None:
@@ -374,6 +405,7 @@ class Station:
             },
             "outbox": self._outbox.stats().to_json() if self._outbox is not None else None,
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
+            "line": self._line.status() if self._line is not None else None,
             "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
             "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
         }
@@ -393,7 +425,9 @@ class Station:
             raise TriggerError("unknown_camera", f"no camera {camera}; this station has {known}")
         if self._triggers is None or self.health.phase is not Phase.SERVING:
             raise TriggerError("not_serving", f"the station does not judge now: {self.health.step}")
-        return self._triggers.ask(camera, part_id)
+        if self._line is None:
+            return self._triggers.ask(camera, part_id)
+        return self._line.ask(camera, part_id)
 
     def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
         """The newest events, newest first, as CloudEvents documents."""
@@ -412,34 +446,16 @@ class Station:
     def _facts(self, outbox: Outbox, capture: Capture) -> Iterator[Fact]:
         if self.config.mode == "observe":
             yield Fact("mode", ok=True, detail=OBSERVING)
-        stats = outbox.stats()
-        yield Fact(
-            "outbox", stats.fault is None, stats.fault or f"{stats.waiting} events wait", gates=True
-        )
-        if stats.parked:
-            parked = f"{stats.parked} refused by the broker for good: inspector events parked"
-            yield Fact("parked events", ok=False, detail=parked)
-        if self._evidence is not None:
-            kept = self._evidence.stats()
-            detail = kept.fault or f"{kept.files} pictures, {kept.bytes // 1_000_000} MB"
-            yield Fact("evidence", kept.fault is None, detail)
-        fault = self._rulings.engine_fault if self._rulings is not None else None
-        if fault is not None:
-            yield Fact("judging", ok=False, detail=fault, gates=True)
+        yield from facts.of_outbox(outbox)
+        yield from facts.of_evidence(self._evidence)
+        yield from facts.of_judging(self._rulings)
         yield from self._engines.facts()
-        if self._publisher is None:
-            yield Fact("broker", ok=True, detail="off: events stay in the outbox")
-        else:
-            broker = self._publisher.status()
-            yield Fact("broker", broker.state == "connected", broker.reason or broker.state)
-            for topic, reason in broker.blocked.items():
-                yield Fact(f"topic {topic}", ok=False, detail=reason)
+        yield from facts.of_broker(self._publisher)
+        if self._line is not None:
+            yield self._line.fact()
         if self._reloads is not None:
             yield from self._reloads.facts()
-        for name, camera in capture.status().items():
-            up = camera.state in {"running", "ended"}
-            detail = ": ".join(part for part in (camera.state, camera.detail) if part)
-            yield Fact(f"camera {name}", up, detail)
+        yield from facts.of_cameras(capture)
 
     def _serve(self, phase: Phase, step: str) -> None:
         self.health.phase, self.health.step = phase, step

@@ -52,6 +52,7 @@ class Cameras(Protocol):
 @dataclass(slots=True)
 class _Waiting:
     trigger: Trigger
+    until_ns: int
     answer: Future[Answer] = field(default_factory=Future)
     claimed: bool = False  # its frame has its verdict: the deadline is met
 
@@ -91,12 +92,16 @@ class Triggers:
         self._turned_ns = self._clock_ns()
         self._thread.start()
 
-    def ask(self, camera: str, part_id: str | None) -> Future[Answer]:
+    def ask(
+        self, camera: str, part_id: str | None, *, until_ns: int | None = None
+    ) -> Future[Answer]:
         """Take a trigger.
 
         Args:
             camera: whose verdict is wanted.
             part_id: the asker's own name of the part.
+            until_ns: monotonic time of the asker's own deadline, where it is earlier than the
+                camera's.
 
         Returns:
             The answer to come. It cannot be cancelled.
@@ -122,7 +127,7 @@ class Triggers:
                 raise TriggerError("unknown_camera", msg) from None
             except NoFramesError as error:
                 return self._without_frame(camera, trigger_id, part_id, error)
-            new = _Waiting(trigger)
+            new = _Waiting(trigger, min(trigger.until_ns, until_ns or trigger.until_ns))
             new.answer.set_running_or_notify_cancel()
             self._waiting[trigger.id] = new
             self._changed.notify()
@@ -152,7 +157,7 @@ class Triggers:
         with self._changed:
             for trigger in frame.triggers:
                 waiting = self._waiting.get(trigger.id)
-                if waiting is None or now > trigger.until_ns:
+                if waiting is None or now > waiting.until_ns:
                     late.add(trigger.id)
                 else:
                     waiting.claimed = True
@@ -195,35 +200,36 @@ class Triggers:
         while not self._closing:
             self._turned_ns = self._clock_ns()
             for waiting in self._overdue():
-                self._miss(waiting, "deadline", self._why_late(waiting.trigger))
+                self._miss(waiting, "deadline", self._why_late(waiting))
 
     def _overdue(self) -> list[_Waiting]:
         """Wait for a deadline, or a turn; takes those whose deadline is over."""
         with self._changed:
             open_ones = [w for w in self._waiting.values() if not w.claimed]
             now = self._clock_ns()
-            next_ns = min((w.trigger.until_ns for w in open_ones), default=now + 10**12)
+            next_ns = min((w.until_ns for w in open_ones), default=now + 10**12)
             if next_ns > now and not self._closing:
                 self._changed.wait(min(TURN_S, (next_ns - now) / 1e9))
                 now = self._clock_ns()
-            over = [
-                w for w in self._waiting.values() if not w.claimed and w.trigger.until_ns <= now
-            ]
+            over = [w for w in self._waiting.values() if not w.claimed and w.until_ns <= now]
             for waiting in over:
                 del self._waiting[waiting.trigger.id]
             return over
 
-    def _why_late(self, trigger: Trigger) -> str:
-        limit_ms = (trigger.until_ns - trigger.asked_ns) / 1e6
+    def _why_late(self, waiting: _Waiting) -> str:
+        trigger = waiting.trigger
+        limit_ms = (waiting.until_ns - trigger.asked_ns) / 1e6
+        own = waiting.until_ns == trigger.until_ns
+        which = "inspect.deadline_ms" if own else f"line.cameras.{trigger.camera}.deadline_ms"
         delay_ms = (trigger.from_ns - trigger.asked_ns) / 1e6
         if self._cameras.awaits_frame(trigger):
             what = f"no frame of camera {trigger.camera} arrived"
             since = f" from {delay_ms:g} ms (camera_delay_ms) on" if delay_ms else ""
             then = "look at its frame rate (and inspect.every_s), or raise the deadline"
-            return f"{what}{since} within {limit_ms:g} ms (inspect.deadline_ms); {then}"
+            return f"{what}{since} within {limit_ms:g} ms ({which}); {then}"
         return (
             f"a frame of camera {trigger.camera} arrived, but had no verdict within "
-            f"{limit_ms:g} ms (inspect.deadline_ms); look at inspector_stage_seconds to see where "
+            f"{limit_ms:g} ms ({which}); look at inspector_stage_seconds to see where "
             "the time goes, or raise the deadline"
         )
 
@@ -233,7 +239,8 @@ class Triggers:
         self, camera: str, trigger_id: str, part_id: str | None, error: NoFramesError
     ) -> Future[Answer]:
         now = self._clock_ns()
-        waiting = _Waiting(Trigger(trigger_id, camera, part_id, now, time.time_ns(), now, now))
+        trigger = Trigger(trigger_id, camera, part_id, now, time.time_ns(), now, now)
+        waiting = _Waiting(trigger, now)
         self._miss(waiting, error.cause, str(error))
         return waiting.answer
 

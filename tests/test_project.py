@@ -17,11 +17,21 @@ PACKAGE = ROOT / "inspector"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
-STAGES = {"capture", "engine", "decision", "events", "evidence", "web"}
+STAGES = {"capture", "engine", "decision", "events", "evidence", "line", "web"}
 """Stages of a frame's way; the station connects them, they do not know one another."""
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
-UPPER = {"station", "cli", "ruling", "reload", "lineup", "handover", "engine_room", "choices"}
+UPPER = {
+    "station",
+    "signaller",
+    "cli",
+    "ruling",
+    "reload",
+    "lineup",
+    "handover",
+    "engine_room",
+    "choices",
+}
 """What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {

@@ -75,6 +75,17 @@ def verdict(outcome=Outcome.REJECTED, **more):
     return Verdict(outcome, "gblur", {"gblur": 0.97}, ("because",), engine=ENGINE, **more)
 
 
+def test_the_askers_own_deadline_holds_where_it_is_earlier(triggers, cameras):
+    now = time.monotonic_ns()
+    answer = triggers.ask("infeed", None, until_ns=now + 10**8)
+    got = answer.result(30)
+    assert (got["verdict"], got["cause"]) == ("unjudgeable", "deadline")
+    assert "(line.cameras.infeed.deadline_ms)" in got["reasons"][0]
+    cameras.deadline_ms = 50.0
+    got = triggers.ask("infeed", None, until_ns=now + 10**12).result(30)
+    assert "within 50 ms (inspect.deadline_ms)" in got["reasons"][0]
+
+
 def test_the_answer_is_the_verdict_on_the_frame(triggers, metrics):
     answer = triggers.ask("infeed", "part-7")
     (trigger_id,) = waiting_ids(triggers)

@@ -30,7 +30,11 @@ cp requirements/run.txt "$new/requirements.txt"
 cp tools/install.sh LICENSE "$new"
 cp -R systemd "$new/systemd"
 cp configs/station.yaml "$new/example.yaml"
-cp docs/installation.md "$new/installation.md"
+cp configs/line.yaml "$new/example-line.yaml"
+cp docs/installation.md docs/line.md "$new"
+mkdir -p "$new/images" "$new/plc"
+cp docs/images/line-*.svg "$new/images"
+cp docs/plc/*.st "$new/plc"
 # But for files that are derived when they are read.
 find engines -type f | while read -r file; do
     git check-ignore -q "$file" 2>/dev/null || {

@@ -1,4 +1,4 @@
-"""Writes the reference of all station file keys into docs/configuration.md, from the models.
+"""Writes the references of all keys into docs/configuration.md and docs/line.md, from the models.
 
 python tools/configuration_reference.py          # rewrite the reference
 python tools/configuration_reference.py --check  # fail if it is out of date
@@ -15,12 +15,20 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
+from inspector.config.shape import is_mapping
+from inspector.config.signaller import CAMERA_PATTERN, MEMBER_PATTERN, Signaller
 from inspector.config.station import Station
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "configuration.md"
+PAGES: dict[Path, tuple[type[BaseModel], str]] = {
+    PAGE: (Station, "###"),
+    DOCS / "line.md": (Signaller, "####"),
+}
+"""Each page with the model of its kind of file, and the rank of its headings."""
 BEGIN = "<!-- reference: begin; written by `make docs`, do not edit -->"
 END = "<!-- reference: end -->"
 
@@ -42,16 +50,21 @@ UNITS = {
     "recover_after": "frames",
     "max_batch": "tiles",
 }
-PATTERNS = {NAME_PATTERN: "name", SECRET_NAME_PATTERN: "name of a secret"}
+PATTERNS = {
+    NAME_PATTERN: "name",
+    SECRET_NAME_PATTERN: "name of a secret",
+    CAMERA_PATTERN: "STATION/CAMERA",
+    MEMBER_PATTERN: "name",
+}
 
 
-def reference() -> str:
+def reference(root: type[BaseModel] = Station, rank: str = "###") -> str:
     """The reference as Markdown: one table a section of the file."""
-    return "\n".join(_section(Station, "", "The top of the file"))
+    return "\n".join(_section(root, "", "The top of the file", rank))
 
 
-def _section(model: type[BaseModel], at: str, title: str) -> Iterator[str]:
-    yield f"### {title}\n"
+def _section(model: type[BaseModel], at: str, title: str, rank: str) -> Iterator[str]:
+    yield f"{rank} {title}\n"
     yield f"{_sentence(model)}\n"
     yield "| key | value | unit | default | meaning |"
     yield "| --- | --- | --- | --- | --- |"
@@ -60,13 +73,13 @@ def _section(model: type[BaseModel], at: str, title: str) -> Iterator[str]:
         models = list(_models(field.annotation))
         cells = (f"`{name}`", _kind(field), _unit(name), _default(field), _meaning(field))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-        named = _is_mapping(field.annotation)
+        named = is_mapping(field.annotation)
         inner += [(each, f"{at}{name}." + ("NAME." if named else "")) for each in models]
     yield ""
     for each, place in inner:
         kind = each.model_fields.get("kind")
         suffix = f" of kind `{get_args(kind.annotation)[0]}`" if kind else ""
-        yield from _section(each, place, f"`{place.rstrip('.')}`{suffix}")
+        yield from _section(each, place, f"`{place.rstrip('.')}`{suffix}", rank)
 
 
 def _sentence(model: type[BaseModel]) -> str:
@@ -161,26 +174,21 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _is_mapping(annotation: Any) -> bool:
-    return get_origin(annotation) is dict
-
-
-def page_with(text: str) -> str:
+def page_with(text: str, root: type[BaseModel] = Station, rank: str = "###") -> str:
     """The page as it should be: what is written by hand around the reference."""
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n\n{reference()}\n{END}{tail}"
+    return f"{head}{BEGIN}\n\n{reference(root, rank)}\n{END}{tail}"
 
 
 def main() -> None:
-    """Rewrite the page, or say that it is out of date."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = page_with(old)
-    if old == new:
-        return
-    if "--check" in sys.argv:
-        raise SystemExit("docs/configuration.md is out of date; type: make docs")
-    PAGE.write_text(new, encoding="utf-8")
+    """Rewrite the pages, or say that one is out of date."""
+    for page, (root, rank) in PAGES.items():
+        old = page.read_text(encoding="utf-8")
+        new = page_with(old, root, rank)
+        if old != new and "--check" in sys.argv:
+            raise SystemExit(f"docs/{page.name} is out of date; type: make docs")
+        page.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

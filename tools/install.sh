@@ -17,7 +17,7 @@ share=$PREFIX/share/inspector
 # The service manager looks here, wherever PREFIX is.
 manager=/usr/local/lib
 [ "$PREFIX" != /usr ] || manager=/usr/lib
-unit=$manager/systemd/system/inspector@.service
+units=$manager/systemd/system
 users=$manager/sysusers.d/inspector.conf
 folders=$manager/tmpfiles.d/inspector.conf
 config=/etc/inspector
@@ -101,12 +101,18 @@ install() {
     printf '#!/bin/sh\nexec "%s/bin/python" -P -m inspector.cli "$@"\n' "$home" >"$launch"
     put 755 "$launch" "$launcher"
     rm -f "$launch"
-    put 644 "$here/systemd/inspector@.service" "$unit"
+    for unit in inspector@.service inspector-line@.service; do
+        put 644 "$here/systemd/$unit" "$units/$unit"
+    done
     put 644 "$here/systemd/inspector.sysusers" "$users"
     put 644 "$here/systemd/inspector.tmpfiles" "$folders"
     put 755 "$here/install.sh" "$share/install.sh"
     put 644 "$here/example.yaml" "$share/example.yaml"
+    put 644 "$here/example-line.yaml" "$share/example-line.yaml"
     put 644 "$here/installation.md" "$PREFIX/share/doc/inspector/installation.md"
+    for page in line.md images/line-states.svg images/line-timing.svg plc/inspection.st; do
+        put 644 "$here/$page" "$PREFIX/share/doc/inspector/$page"
+    done
     put 644 "$here/LICENSE" "$PREFIX/share/doc/inspector/LICENSE"
     mkdir -p "$DESTDIR$config/secrets"
     chmod 700 "$DESTDIR$config/secrets"
@@ -115,8 +121,8 @@ install() {
         systemd-sysusers "$users"
         systemd-tmpfiles --create "$folders"
         systemctl daemon-reload
-        # Stations that run go on with the new version: half of each would be neither.
-        systemctl try-restart 'inspector@*.service'
+        # What runs goes on with the new version: half of each would be neither.
+        systemctl try-restart 'inspector@*.service' 'inspector-line@*.service'
     fi
     [ -n "$DESTDIR" ] || "$launcher" --version
     echo "Installed. Next: a station file $config/NAME.yaml, secrets in $config/secrets, then"
@@ -126,12 +132,14 @@ install() {
 
 uninstall() {
     if live; then
-        systemctl stop 'inspector@*.service'
-        rm -f /etc/systemd/system/*.wants/inspector@*.service
+        systemctl stop 'inspector@*.service' 'inspector-line@*.service'
+        rm -f /etc/systemd/system/*.wants/inspector@*.service \
+            /etc/systemd/system/*.wants/inspector-line@*.service
     fi
     rm -rf "$DESTDIR$home" "$DESTDIR$home.new" "$DESTDIR$home.old" "$DESTDIR$share" \
         "$DESTDIR$PREFIX/share/doc/inspector"
-    rm -f "$DESTDIR$launcher" "$DESTDIR$unit" "$DESTDIR$users" "$DESTDIR$folders"
+    rm -f "$DESTDIR$launcher" "$DESTDIR$users" "$DESTDIR$folders" \
+        "$DESTDIR$units/inspector@.service" "$DESTDIR$units/inspector-line@.service"
     if live; then
         systemctl daemon-reload
     fi

@@ -55,7 +55,14 @@ _COMMANDS = {
         "bench",
     ),
     "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
-    "schema": _Command("Print the JSON Schema of station files or of events.", "schema"),
+    "line": _Command("Signal the rejects of stations, read from Kafka, to a PLC.", "line"),
+    "plc-simulator": _Command(
+        "Play the PLC of a line, to try the handshake with, and to make faults.", "plc_simulator"
+    ),
+    "schema": _Command(
+        "Print the JSON Schema of station files, of events, or of files of `inspector line`.",
+        "schema",
+    ),
 }
 
 
@@ -78,7 +85,8 @@ class _LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Import a sub-command and make it ready to be invoked."""
-    part = getattr(importlib.import_module(f"inspector.cli.{name}"), _COMMANDS[name].attribute)
+    module = importlib.import_module(f"inspector.cli.{name.replace('-', '_')}")
+    part = getattr(module, _COMMANDS[name].attribute)
     if isinstance(part, typer.Typer):
         return typer.main.get_group(part)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -1,4 +1,4 @@
-"""`inspector check`: a station file, and every fault in it."""
+"""`inspector check`: a station file, or that of a signaller, and every fault in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inspector.cli.check_line import check_signaller
 from inspector.cli.doctor import as_document, print_findings, waiting
 from inspector.config.faults import Fault, KeyPath, StationFileError
-from inspector.config.load import StationFile, read_station
+from inspector.config.load import StationFile, is_signaller_file, load_signaller, read_station
 from inspector.config.secrets import Secrets, names_of
 from inspector.doctor.finding import status_of
 
@@ -27,7 +28,9 @@ PROBE_S = 3.0
 
 
 def check(
-    file: Annotated[Path, typer.Argument(help="Station file to check.")],
+    file: Annotated[
+        Path, typer.Argument(help="Station file to check, or a file of `inspector line`.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ask_secrets: Annotated[
         bool, typer.Option("--secrets/--no-secrets", help="Whether secrets must be set here.")
@@ -37,8 +40,12 @@ def check(
     ] = False,
 ) -> None:
     """Check a station file and list every fault in it."""
+    secrets = Secrets() if ask_secrets else None
     try:
-        loaded = read_station(file, Secrets() if ask_secrets else None)
+        if is_signaller_file(file):
+            signaller = load_signaller(file, secrets)
+            raise typer.Exit(check_signaller(file, signaller, as_json=as_json, probe=probe))
+        loaded = read_station(file, secrets)
     except StationFileError as error:
         if not as_json:
             raise
@@ -123,6 +130,7 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     kafka = station.events.kafka
     target = ", ".join(kafka.bootstrap_servers) if kafka else "no broker: events stay in the outbox"
     console.print(f"events    {target}")
+    console.print(f"line      {_line(station)}")
     console.print(f"evidence  {_evidence(station)}")
     console.print(f"web       http://{station.web.listen}/")
     secrets = names_of(file.document.value)
@@ -140,6 +148,19 @@ def _evidence(station: Station) -> str:
         f"{kept.folder}{'' if kept.folder.is_absolute() else ' in the state folder'}, "
         f"{kept.format}, {kept.keep_days:g} days, {kept.max_mb} MB at most"
     )
+
+
+def _line(station: Station) -> str:
+    line = station.line
+    if line is None:
+        return "none: no PLC is told"
+    at = line.modbus
+    places = line.places(station.cameras)
+    parts = ", ".join(
+        f"{name} at {places[name]} ({camera.trigger}, {camera.deadline_ms:g} ms)"
+        for name, camera in line.signalled(station.cameras).items()
+    )
+    return f"{at.host}:{at.port} unit {at.unit}: {parts}"
 
 
 def _address(source: Any) -> str:

@@ -102,6 +102,7 @@ def plan(old: Station, new: Station, new_logins: Collection[str] = ()) -> Plan:
     (['cameras.a.source.fps: 10.0 → 5.0'], ('a',))
     """
     changes = [*_differences(_plain(old), _plain(new), ())]
+    changes += _moved_blocks(old, new)
     changed = {change.key[1] for change in changes if _needs_worker(change)}
     both = [name for name in new.cameras if name in old.cameras]
     for name in both:
@@ -116,6 +117,15 @@ def plan(old: Station, new: Station, new_logins: Collection[str] = ()) -> Plan:
         removed=tuple(name for name in old.cameras if name not in new.cameras),
         restarted=tuple(name for name in both if name in changed),
     )
+
+
+def _moved_blocks(old: Station, new: Station) -> Iterator[Change]:
+    """Blocks of the line that come, go or move, since cameras do: the PLC would not know of it."""
+    if old.line is None or new.line is None or old.line != new.line:
+        return  # a change of the section itself, which only a restart can make
+    before, after = (station.line.places(station.cameras) for station in (old, new) if station.line)
+    if before != after:
+        yield Change(("line", "cameras"), before, after)
 
 
 def _needs_worker(change: Change) -> bool:

@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
 from inspector.config.events import SERVER_PATTERN, TOPIC_PATTERN
 from inspector.config.faults import Fault, KeyPath
+from inspector.config.line import HOST_PATTERN
 from inspector.config.shape import is_mapping, models_in
+from inspector.config.signaller import CAMERA_PATTERN, MEMBER_PATTERN
 from inspector.config.station import Station
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ _PATTERNS = {
     NAME_PATTERN: "a name of small letters, digits and hyphens, at most 63, such as infeed-2",
     SECRET_NAME_PATTERN: "the NAME of a secret, such as CAM_PASSWORD, never the secret itself",
     SERVER_PATTERN: "HOST:PORT, such as broker1:9093",
+    HOST_PATTERN: "a host name or address, such as 10.0.0.5",
+    CAMERA_PATTERN: "STATION/CAMERA, such as packing-07/infeed",
+    MEMBER_PATTERN: "a name of letters, digits, underscores and hyphens",
     TOPIC_PATTERN: "a topic name of letters, digits, dots, underscores and hyphens",
 }
 _TYPES = {
@@ -51,13 +56,19 @@ _LONGEST_SHOWN = 60
 _USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 
 
-def faults_of(errors: Iterable[ErrorDetails], document: Document) -> list[Fault]:
-    """Say what the validator found, one fault a place."""
+def faults_of(
+    errors: Iterable[ErrorDetails], document: Document, root: type[BaseModel] = Station
+) -> list[Fault]:
+    """Say what the validator found, one fault a place.
+
+    Args:
+        root: the model of the whole file.
+    """
     grouped: dict[KeyPath, list[ErrorDetails]] = {}
     for error in errors:
         grouped.setdefault(_key_of(error, document.value), []).append(error)
     return [
-        _fault(key, group, document)
+        _fault(key, group, document, root)
         for key, group in grouped.items()
         # A union reports each way it tried, a list what is left of it: what lies deeper says more.
         if group[0]["loc"][-1:] == ("[key]",) or not any(_below(other, key) for other in grouped)
@@ -115,24 +126,26 @@ def _below(other: KeyPath, key: KeyPath) -> bool:
     return len(other) > len(key) and other[: len(key)] == key
 
 
-def _fault(key: KeyPath, group: list[ErrorDetails], document: Document) -> Fault:
+def _fault(
+    key: KeyPath, group: list[ErrorDetails], document: Document, root: type[BaseModel]
+) -> Fault:
     error = group[0]
     line, column = document.place(key)
     if error["type"] == "extra_forbidden":
-        hint = near_miss(str(key[-1]), _keys_at(error["loc"][:-1]))
+        hint = near_miss(str(key[-1]), _keys_at(error["loc"][:-1], root))
         return Fault(key, f"unknown key; {hint}", line, column, expected=hint)
     if error["type"] == "missing":
-        about = _about(error["loc"])
+        about = _about(error["loc"], root)
         problem = f"missing; expected {about}" if about else "missing"
         return Fault(key, problem, line, column, expected=about)
     if error["type"] == "union_tag_not_found":
-        expected = f"one of {', '.join(_kinds_at(error['loc']))}"
+        expected = f"one of {', '.join(_kinds_at(error['loc'], root))}"
         return Fault((*key, "kind"), f"missing; expected {expected}", line, column, None, expected)
     if error["type"] == "union_tag_invalid":
         key = (*key, "kind")
         line, column = document.place(key)
         tag = str(error["ctx"]["tag"])
-        kinds = _kinds_at(error["loc"])
+        kinds = _kinds_at(error["loc"], root)
         expected = f"one of {', '.join(kinds)}"
         problem = f"got {shown(tag, key)}, expected {expected}"
         close = difflib.get_close_matches(tag, kinds, n=1)
@@ -182,9 +195,9 @@ def _own_words(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def _about(location: KeyPath) -> str | None:
+def _about(location: KeyPath, root: type[BaseModel]) -> str | None:
     """What belongs at a place, by the description of its model."""
-    for model in _models_at(location[:-1]):
+    for model in _models_at(location[:-1], root):
         field = model.model_fields.get(str(location[-1]))
         if field is not None and field.description:
             sentence = field.description.split(". ")[0].split("\n")[0].rstrip(".")
@@ -192,22 +205,22 @@ def _about(location: KeyPath) -> str | None:
     return None
 
 
-def _keys_at(location: KeyPath) -> set[str]:
-    return {name for model in _models_at(location) for name in model.model_fields}
+def _keys_at(location: KeyPath, root: type[BaseModel]) -> set[str]:
+    return {name for model in _models_at(location, root) for name in model.model_fields}
 
 
-def _kinds_at(location: KeyPath) -> list[str]:
+def _kinds_at(location: KeyPath, root: type[BaseModel]) -> list[str]:
     return [
         str(kind)
-        for model in _models_at(location)
+        for model in _models_at(location, root)
         if "kind" in model.model_fields
         for kind in get_args(model.model_fields["kind"].annotation)
     ]
 
 
-def _models_at(location: KeyPath) -> list[type[BaseModel]]:
+def _models_at(location: KeyPath, root: type[BaseModel]) -> list[type[BaseModel]]:
     """The models that may stand at a location of the validator (union branches by their tag)."""
-    models: list[type[BaseModel]] = [Station]
+    models: list[type[BaseModel]] = [root]
     named = False
     for part in location:
         if named:  # the name of an entry, such as a camera

@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from inspector.config.base import FOLDER
 from inspector.config.document import Document, parse
 from inspector.config.explain import faults_of, near_miss, shown
 from inspector.config.faults import Fault, KeyPath, StationFileError
 from inspector.config.secrets import Secrets, names_of
+from inspector.config.signaller import Signaller
 from inspector.config.station import Station
 from inspector.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MOST_BYTES = 2_000_000
 """Larger than any station file; what is larger was named by mistake."""
@@ -66,6 +69,27 @@ def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
         StationFileError: with every fault of the file.
     """
     path = Path(path)
+    document = _document(path)
+    station = _read(path, document, Station, secrets, _unknown_policies(document))
+    return StationFile(path, station, document)
+
+
+def load_signaller(path: Path, secrets: Secrets | None = None) -> Signaller:
+    """Read a file of `inspector line`; as `load_station`."""
+    path = Path(path)
+    return _read(path, _document(path), Signaller, secrets)
+
+
+def is_signaller_file(path: Path) -> bool:
+    """Whether it is a file of `inspector line`, rather than a station file, however faulty."""
+    try:
+        value = parse(_text(Path(path))).value
+    except StationFileError:
+        return False
+    return isinstance(value, dict) and "signaller" in value and "station" not in value
+
+
+def _document(path: Path) -> Document:
     document = parse(_text(path))
     if document.value is None and document.faults:
         raise StationFileError(path, document.faults)
@@ -73,22 +97,33 @@ def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
         got = shown(document.value, ())
         problem = f"got {got}, expected a section that begins with `version: 1`"
         raise StationFileError(path, [Fault((), problem, 1, 1, got)])
-    faults = [*document.faults, *_unknown_policies(document)]
-    station, found = _validate(document, path.absolute().parent)
+    return document
+
+
+def _read(
+    path: Path,
+    document: Document,
+    root: type[Model],
+    secrets: Secrets | None,
+    more: Sequence[Fault] = (),
+) -> Model:
+    """Hold a document against the model of its kind of file; every fault at once."""
+    faults = [*document.faults, *more]
+    model, found = _validate(document, path.absolute().parent, root)
     told = {fault.key for fault in document.faults}
     faults += [fault for fault in found if fault.key not in told]
     if secrets is not None:
-        faults += _missing_secrets(document, secrets)
-    if station is None or faults:
+        faults += _missing_secrets(document, secrets, root)
+    if model is None or faults:
         raise StationFileError(path, faults)
-    return StationFile(path, station, document)
+    return model
 
 
-def _missing_secrets(document: Document, secrets: Secrets) -> list[Fault]:
+def _missing_secrets(document: Document, secrets: Secrets, root: type[BaseModel]) -> list[Fault]:
     """A fault for each place that names a secret which cannot be had, whatever else is wrong."""
     return [
         Fault(key, problem, *document.place(key))
-        for name, keys in names_of(document.value).items()
+        for name, keys in names_of(document.value, root).items()
         if (problem := _why_missing(name, secrets))
         for key in keys
     ]
@@ -125,30 +160,32 @@ def _text(path: Path) -> str:
         raise StationFileError(path, [Fault((), "not text in UTF-8", line)]) from None
 
 
-def _validate(document: Document, folder: Path) -> tuple[Station | None, list[Fault]]:
+def _validate(
+    document: Document, folder: Path, root: type[Model]
+) -> tuple[Model | None, list[Fault]]:
     """Hold the values against the models.
 
     Rules between keys run only where each key is right by itself. So that they are told at once
     too, the wrong values are taken out and the rest is judged a second time.
     """
     try:
-        return _model(document.value, folder), []
+        return _model(document.value, folder, root), []
     except ValidationError as error:
-        faults = faults_of(error.errors(include_url=False), document)
+        faults = faults_of(error.errors(include_url=False), document, root)
         # Strange keys can go without changing the meaning of the rest; wrong values cannot.
         strange = {fault.key for fault in faults if fault.problem.startswith("unknown key")}
         wrong = {fault.key for fault in faults} - strange
     try:
-        _model(_without(document.value, strange | wrong), folder)
+        _model(_without(document.value, strange | wrong), folder, root)
     except ValidationError as error:
-        later = faults_of(error.errors(include_url=False), document)
+        later = faults_of(error.errors(include_url=False), document, root)
         faults += [fault for fault in later if not any(_touches(fault.key, key) for key in wrong)]
     return None, [fault for fault in faults if fault.key or "asks for policy" not in fault.problem]
 
 
-def _model(value: Any, folder: Path) -> Station:
+def _model(value: Any, folder: Path, root: type[Model]) -> Model:
     # JSON is the validator's strict mode that still takes text for paths and lists for tuples.
-    return Station.model_validate_json(json.dumps(value), strict=True, context={FOLDER: folder})
+    return root.model_validate_json(json.dumps(value), strict=True, context={FOLDER: folder})
 
 
 def _touches(key: KeyPath, wrong: KeyPath) -> bool:

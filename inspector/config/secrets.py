@@ -95,15 +95,16 @@ def _credential(file: Path) -> str | None:
         raise UserError(msg) from None
 
 
-def names_of(value: Any) -> dict[str, list[KeyPath]]:
+def names_of(value: Any, root: type[BaseModel] = Station) -> dict[str, list[KeyPath]]:
     """The secrets that a station file names, each with the keys that name it.
 
     Args:
         value: the file as plain values. It may be full of faults: what is no section is passed
             over, and so is what cannot be the name of a secret.
+        root: the model of the whole file, where it is no station file.
     """
     found: dict[str, list[KeyPath]] = {}
-    _collect([Station], value, (), found)
+    _collect([root], value, (), found)
     return found
 
 

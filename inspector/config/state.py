@@ -1,4 +1,4 @@
-"""Where a station keeps its state."""
+"""Where a station, or a signaller, keeps its state."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from inspector.config.signaller import Signaller
     from inspector.config.station import Station
 
 
 def state_folder(config: Station) -> Path:
     """Where a station keeps its outbox: as written, else as systemd says, else here."""
-    if config.state is not None:
-        return config.state
+    return _folder(config.state, config.station)
+
+
+def signaller_folder(config: Signaller) -> Path:
+    """Where `inspector line` keeps the ids of handled events; by the same rule."""
+    return _folder(config.state, config.signaller)
+
+
+def _folder(written: Path | None, name: str) -> Path:
+    if written is not None:
+        return written
     given = os.environ.get("STATE_DIRECTORY")
-    return Path(given) if given else Path("state") / config.station
+    return Path(given) if given else Path("state") / name

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from inspector.config.base import FilePath, Name, SecretName, Section
 from inspector.config.cameras import Camera, Label
 from inspector.config.events import Events
 from inspector.config.evidence import Evidence
+from inspector.config.line import Line
+
+if TYPE_CHECKING:
+    from inspector.config.faults import KeyPath
 
 
 class Engine(Section):
@@ -129,8 +134,17 @@ class Station(Section):
     """What is published, and where to."""
     evidence: Evidence | None = None
     """Pictures of rejected frames, kept beside their events; none if absent."""
+    line: Line | None = None
+    """The PLC that hears the verdicts; none if absent."""
     web: Web = Web()
     """Page, probes, metrics and interface."""
+
+    @model_validator(mode="after")
+    def _line_fits(self) -> Self:
+        faults = [] if self.line is None else [*self.line.faults(self.cameras)]
+        if faults:
+            raise ValidationError.from_exception_data("line", [told(*fault) for fault in faults])
+        return self
 
     @model_validator(mode="after")
     def _policies_exist(self) -> Self:
@@ -156,3 +170,9 @@ class Station(Section):
         if asked.inspect.on_trigger:
             return policy.model_copy(update={"needed": 1, "window": 1, "recover_after": 1})
         return policy
+
+
+def told(key: KeyPath, problem: str) -> InitErrorDetails:
+    """A fault between sections, at the place of its key."""
+    kind = PydanticCustomError("value_error", "{problem}", {"problem": problem})
+    return InitErrorDetails(type=kind, loc=key, input={})

@@ -1,7 +1,8 @@
 """The checks of a station: one list, for `inspector doctor` and `inspector check --probe`.
 
 Nothing here changes anything: what is written to measure a disk is removed, nothing is written to a
-topic, and a station that runs on the same state folder does not notice.
+topic, the PLC gets back what its registers held, and a station that runs on the same state folder
+does not notice.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.config.state import state_folder
-from inspector.doctor import box, broker, cameras, engines, files
+from inspector.doctor import box, broker, cameras, engines, files, line
 from inspector.doctor.capacity import capacity
 from inspector.doctor.deadlines import deadlines
 from inspector.doctor.evidence import check_evidence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ENGINE_WITHIN_S = 120.0
 BROKER_WITHIN_S = 60.0
+LINE_WITHIN_S = 90.0
 BOX_WITHIN_S = 40.0
 
 
@@ -83,6 +85,7 @@ def examine_station(
                 partial(cameras.check_cameras, station, secrets, running, seconds=seconds),
             ),
             *checks_of_broker(station, secrets),
+            *checks_of_line(station, running),
             Check("state", "", BOX_WITHIN_S, partial(check_state, station, running)),
             Check("evidence", "", BOX_WITHIN_S, partial(check_evidence, station, running)),
             Check("service", "", BOX_WITHIN_S, partial(check_service, station, file)),
@@ -110,6 +113,14 @@ def checks_of_broker(station: Station, secrets: Secrets) -> list[Check]:
     """Of a station that has a broker; else that it has none."""
     run = partial(broker.check_broker, station.events, secrets)
     return [Check("broker", "", BROKER_WITHIN_S, run)]
+
+
+def checks_of_line(station: Station, running: RunningStation | None) -> list[Check]:
+    """Of a station that has a PLC; else none."""
+    if station.line is None:
+        return []
+    run = partial(line.check_line, station, station.line, running)
+    return [Check("line", "", LINE_WITHIN_S, run)]
 
 
 def checks_of_box() -> list[Check]:

@@ -36,8 +36,8 @@ class Finding:
     """One thing that was looked at. Nothing in it is a secret.
 
     Attributes:
-        subject: what kind of thing: `file camera engine gpu plan trigger broker state evidence
-            service page memory clock cpu`.
+        subject: what kind of thing: `file camera engine gpu plan trigger broker line state
+            evidence service page memory clock cpu`.
         name: which one; empty where there is only one.
         grade: how good it is.
         found, expected: in words; `expected` may be empty where nothing was.

@@ -20,6 +20,8 @@ from inspector.events.kinds import (
     EVENTS_DROPPED,
     FRAME_JUDGED,
     FRAME_REJECTED,
+    LINE_FAULT,
+    LINE_RESTORED,
     QUALITY_DEGRADED,
     QUALITY_RECOVERED,
     STATION_STATUS,
@@ -274,6 +276,30 @@ class Documents:
             "keys": dict(keys),
         }
         return self._make(EVENTS_DROPPED, None, self._utc_ns(), data)
+
+    def line_fault(
+        self, camera: str | None, *, cause: str, fail_safe: Literal["reject", "stop"], detail: str
+    ) -> Event:
+        """Signalling to the PLC does not work as it should.
+
+        Args:
+            camera: whose parts are concerned; None: the whole line.
+            cause: one word (`no_acknowledge`, `plc_away` …).
+            fail_safe: what holds on the line now.
+            detail: a sentence for a person.
+        """
+        data = {"camera": camera, "cause": cause, "fail_safe": fail_safe, "detail": detail}
+        return self._make(LINE_FAULT, camera, self._utc_ns(), data)
+
+    def line_restored(self, camera: str | None, *, cause: str, after_s: float | None) -> Event:
+        """A fault of the line is over.
+
+        Args:
+            after_s: how long it held; None where it began in an earlier life of the station.
+        """
+        after = None if after_s is None else round(after_s, 3)
+        data = {"camera": camera, "cause": cause, "after_s": after}
+        return self._make(LINE_RESTORED, camera, self._utc_ns(), data)
 
     def _of_frame(
         self,

@@ -15,6 +15,8 @@ CAMERA_LOST: Final = "inspector.camera.lost.v1"
 CAMERA_RESTORED: Final = "inspector.camera.restored.v1"
 STATION_STATUS: Final = "inspector.station.status.v1"
 EVENTS_DROPPED: Final = "inspector.events.dropped.v1"
+LINE_FAULT: Final = "inspector.line.fault.v1"
+LINE_RESTORED: Final = "inspector.line.restored.v1"
 
 TYPES: Final = (
     FRAME_REJECTED,
@@ -25,6 +27,12 @@ TYPES: Final = (
     CAMERA_RESTORED,
     STATION_STATUS,
     EVENTS_DROPPED,
+    LINE_FAULT,
+    LINE_RESTORED,
+)
+
+_OF_STATUS: Final = frozenset(
+    {CAMERA_LOST, CAMERA_RESTORED, STATION_STATUS, EVENTS_DROPPED, LINE_FAULT, LINE_RESTORED}
 )
 
 
@@ -38,7 +46,7 @@ def topic_of(event_type: str, topics: Topics) -> str:
         return topics.rejects
     if event_type == FRAME_JUDGED:
         return topics.verdicts
-    if event_type in {CAMERA_LOST, CAMERA_RESTORED, STATION_STATUS, EVENTS_DROPPED}:
+    if event_type in _OF_STATUS:
         return topics.status
     msg = f"unknown event type {event_type!r}, known: {', '.join(TYPES)}"
     raise ValueError(msg)

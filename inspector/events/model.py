@@ -167,6 +167,29 @@ class CameraRestoredData(CameraData):
     picture: Picture | None
 
 
+class LineData(StationData):
+    """What the data of an event of the line has."""
+
+    camera: str | None
+    """The camera whose parts are concerned; null: the whole line."""
+    cause: Literal["no_acknowledge", "plc_away", "plc_silent", "queue_full", "bad_answer"]
+
+
+class LineFaultData(LineData):
+    """Signalling to the PLC does not work as it should."""
+
+    fail_safe: Literal["reject", "stop"]
+    """What holds on the line until it is restored, by the station file."""
+    detail: str
+
+
+class LineRestoredData(LineData):
+    """A fault of the line is over."""
+
+    after_s: Annotated[float, Field(ge=0)] | None
+    """How long it held; null where it began in an earlier life of the station."""
+
+
 class CameraEntry(_Model):
     """A camera in the station's status."""
 
@@ -270,6 +293,20 @@ class EventsDropped(Envelope):
     data: EventsDroppedData
 
 
+class LineFault(Envelope):
+    """Signalling to the PLC does not work as it should: the line is in its fail-safe."""
+
+    type: Literal["inspector.line.fault.v1"]
+    data: LineFaultData
+
+
+class LineRestored(Envelope):
+    """A fault of the line is over."""
+
+    type: Literal["inspector.line.restored.v1"]
+    data: LineRestoredData
+
+
 StationEvent = (
     FrameRejected
     | FrameJudged
@@ -279,6 +316,8 @@ StationEvent = (
     | CameraRestored
     | StationStatus
     | EventsDropped
+    | LineFault
+    | LineRestored
 )
 
 MODELS: dict[str, type[StationEvent]] = {

@@ -37,15 +37,26 @@ class OutboxInUseError(OutboxUnusableError):
 class FolderLock:
     """Holds a folder for one writing process, until it is released or the process ends.
 
+    Args:
+        name: file of the lock.
+        what, whose: for messages: what the folder holds, and who uses it.
+
     Raises:
         OutboxInUseError: another process holds it.
         OutboxUnusableError: the folder cannot be made or written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = LOCK,
+        *,
+        what: str = "the outbox",
+        whose: str = "station",
+    ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             msg = (
                 f"the outbox folder {folder} cannot be used: {error.strerror};"
@@ -58,7 +69,7 @@ class FolderLock:
             owner = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._file)
             msg = (
-                f"the outbox in {folder} is in use by process {owner}: a second station cannot"
+                f"{what} in {folder} is in use by process {owner}: a second {whose} cannot"
                 " use the same state folder; stop the other one, or give this one its own `state`"
             )
             raise OutboxInUseError(msg) from None

@@ -96,6 +96,19 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self.signal_seconds = Histogram(
+            "inspector_signal_seconds",
+            "From a verdict to valid on the wire to the PLC",
+            ["camera"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.line_faults_total = Counter(
+            "inspector_line_faults_total",
+            "Faults of the line by cause; without a camera those of the line as a whole",
+            ["camera", "cause"],
+            registry=self._registry,
+        )
         self._registry.register(_StatusCollector(status))
         ProcessCollector(registry=self._registry)
 
@@ -103,7 +116,8 @@ class Metrics:
         """Drop the series of a camera that is gone; if it returns, they begin at zero."""
         of_cameras = (self.frame_age_seconds, self.verdicts_total, self.unconfirmed_total)
         of_triggers = (self.triggers_total, self.trigger_seconds)
-        for metric in (*of_cameras, *of_triggers):
+        of_line = (self.signal_seconds, self.line_faults_total)
+        for metric in (*of_cameras, *of_triggers, *of_line):
             metric.remove_by_labels({"camera": camera})
 
     def exposition(self) -> bytes:
@@ -127,6 +141,8 @@ class _StatusCollector:
         yield from _broker_metrics(status["broker"])
         if status["outbox"] is not None:
             yield from _events_metrics(status["outbox"])
+        if status.get("line") is not None:
+            yield from _line_metrics(status["line"])
         evidence = status.get("evidence")
         free = GaugeMetricFamily(
             "inspector_evidence_free_bytes",
@@ -228,6 +244,37 @@ def _events_metrics(outbox: Mapping[str, Any]) -> Iterator[Metric]:
         counter = CounterMetricFamily(name, text)
         counter.add_metric([], outbox[key])
         yield counter
+
+
+def _line_metrics(line: Mapping[str, Any]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("inspector_line_up", "1 while the PLC answers")
+    up.add_metric([], float(line["state"] == "connected"))
+    safe = GaugeMetricFamily(
+        "inspector_line_safe", "What the PLC is told: 0 normal, 1 reject everything, 2 stop"
+    )
+    safe.add_metric([], float(("normal", "reject", "stop").index(line["safe"])))
+    signals = CounterMetricFamily(
+        "inspector_signals_total",
+        "Parts that the PLC was told of, by what it was told",
+        labels=["camera", "result"],
+    )
+    late = CounterMetricFamily(
+        "inspector_signals_late_total",
+        "Verdicts that came after the line's deadline; the PLC was told no_result",
+        labels=["camera"],
+    )
+    gave_way = CounterMetricFamily(
+        "inspector_signals_gave_way_total",
+        "Parts that the PLC was never told of, since the queue was full",
+        labels=["camera"],
+    )
+    for name, camera in line["cameras"].items():
+        counters = camera["counters"]
+        for result in ("accept", "reject", "uncertain", "unjudgeable", "no_result"):
+            signals.add_metric([name, result], counters[result])
+        late.add_metric([name], counters["late"])
+        gave_way.add_metric([name], counters["gave_way"])
+    yield from (up, safe, signals, late, gave_way)
 
 
 def _evidence_metrics(evidence: Mapping[str, Any]) -> Iterator[Metric]:

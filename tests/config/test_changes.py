@@ -57,6 +57,33 @@ def test_a_camera_that_comes_and_one_that_goes() -> None:
     assert found.fixed == ()
 
 
+LINE = {"modbus": {"host": "10.0.0.5"}}
+
+
+def test_cameras_whose_blocks_the_plc_reads_come_and_go_with_a_restart_only() -> None:
+    old = Station.model_validate(FILE | {"line": LINE})
+    cameras = FILE["cameras"]
+    without_a = Station.model_validate(FILE | {"line": LINE, "cameras": {"b": cameras["b"]}})
+    found = plan(old, without_a)
+    assert [str(change) for change in found.fixed] == [
+        'line.cameras: {"a": 32, "b": 64} → {"b": 32}'
+    ]
+    turned = Station.model_validate(
+        FILE | {"line": LINE, "cameras": dict(reversed(cameras.items()))}
+    )
+    assert [change.new for change in plan(old, turned).fixed] == [{"b": 32, "a": 64}]
+
+
+def test_a_camera_that_is_not_signalled_comes_and_goes_freely() -> None:
+    line = LINE | {"cameras": {"b": {}}}
+    old = Station.model_validate(FILE | {"line": line})
+    new = Station.model_validate(
+        FILE | {"line": line, "cameras": {"b": FILE["cameras"]["b"], "c": FILE["cameras"]["a"]}}
+    )
+    found = plan(old, new)
+    assert (found.added, found.removed, found.fixed) == (("c",), ("a",), ())
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

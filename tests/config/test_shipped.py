@@ -10,12 +10,13 @@ import jsonschema
 import pytest
 import yaml
 
-from inspector.config.load import load_station
-from inspector.config.schema import station_schema
+from inspector.config.load import is_signaller_file, load_signaller, load_station
+from inspector.config.schema import signaller_schema, station_schema
 from inspector.config.shipped import demo_file, shipped_configs
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = sorted(shipped_configs().glob("*.yaml"))
+FILES = sorted(shipped_configs().glob("*.yaml"))
+SHIPPED = [path for path in FILES if not is_signaller_file(path)]
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,14 @@ def test_shipped_station_file_loads(path):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_shipped_station_file_fits_the_schema(path, validator):
     validator.validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def test_shipped_file_of_a_signaller_loads_and_fits_its_schema():
+    (path,) = [path for path in FILES if path not in SHIPPED]
+    assert load_signaller(path).line.cameras
+    schema = signaller_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
 
 
 @pytest.mark.parametrize(

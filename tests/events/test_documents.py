@@ -27,6 +27,9 @@ def all_kinds(make: Maker) -> list[model.StationEvent]:
             "infeed", stream_epoch=2, lost_s=1.5, size_wh=(1280, 720), counters=Counted()
         )
     )
+    fault = {"cause": "no_acknowledge", "fail_safe": "reject", "detail": "part 7 was not …"}
+    events.append(documents.line_fault("infeed", **fault))
+    events.append(documents.line_restored(None, cause="plc_away", after_s=1.25))
     events.append(
         documents.events_dropped(
             count=2,
@@ -119,7 +122,7 @@ def test_the_envelope_of_a_camera_and_of_the_station(make: Maker) -> None:
 
 def test_types_go_to_the_topics_of_the_station_file() -> None:
     topics = Topics(rejects="r", verdicts="v", status="s")
-    assert [topic_of(t, topics) for t in TYPES] == ["r", "v", "r", "r", "s", "s", "s", "s"]
+    assert [topic_of(t, topics) for t in TYPES] == ["r", "v", "r", "r", *["s"] * 6]
     with pytest.raises(ValueError, match="unknown event type"):
         topic_of("inspector.frame.lost.v1", topics)
 

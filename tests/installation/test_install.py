@@ -19,11 +19,17 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("installation")]
 PLACED = {
     "/etc/inspector/example.yaml",
     "/usr/local/bin/inspector",
+    "/usr/local/lib/systemd/system/inspector-line@.service",
     "/usr/local/lib/systemd/system/inspector@.service",
     "/usr/local/lib/sysusers.d/inspector.conf",
     "/usr/local/lib/tmpfiles.d/inspector.conf",
     "/usr/local/share/doc/inspector/LICENSE",
+    "/usr/local/share/doc/inspector/images/line-states.svg",
+    "/usr/local/share/doc/inspector/images/line-timing.svg",
     "/usr/local/share/doc/inspector/installation.md",
+    "/usr/local/share/doc/inspector/line.md",
+    "/usr/local/share/doc/inspector/plc/inspection.st",
+    "/usr/local/share/inspector/example-line.yaml",
     "/usr/local/share/inspector/example.yaml",
     "/usr/local/share/inspector/install.sh",
 }
@@ -158,15 +164,16 @@ def test_another_prefix_is_named_in_unit_and_launcher(tmp_path, monkeypatch):
     """The paths of the default PREFIX become those of the one asked for; the environment apart."""
     script = (ROOT / "tools" / "install.sh").read_text()
     put = script[script.index("put() {") :].split("\n}\n")[0] + "\n}\n"
-    unit = ROOT / "systemd" / "inspector@.service"
-    command = f"{put}\nput 644 '{unit}' /unit"
+    units = " ".join(f"'{path}'" for path in sorted((ROOT / "systemd").glob("*.service")))
+    command = f'{put}\nfor unit in {units}; do put 644 "$unit" "/${{unit##*/}}"; done'
     subprocess.run(
         ["sh", "-euc", command], check=True, env={"PREFIX": "/opt/x", "DESTDIR": str(tmp_path),
                                                   "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
-    text = (tmp_path / "unit").read_text()
-    assert "ExecStart=/opt/x/bin/inspector run" in text
-    assert "/usr/local" not in text
+    for unit, command in (("inspector@", "run"), ("inspector-line@", "line")):
+        text = (tmp_path / f"{unit}.service").read_text()
+        assert f"ExecStart=/opt/x/bin/inspector {command}" in text
+        assert "/usr/local" not in text
 
 
 def install_from(bundle: Path, root: Path) -> str:

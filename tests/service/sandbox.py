@@ -1,4 +1,4 @@
-"""Runs a command under the unit's filter of system calls, as systemd would: sandbox.py WORD...
+"""Runs a command under the unit's filter of system calls, as systemd would: sandbox.py UNIT WORD...
 
 systemd's own tool says which calls a set has, and libseccomp, which systemd uses too, loads the
 filter. What else the unit takes away is a matter of mounts and users, and not tried here.
@@ -12,12 +12,14 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
-from tests.service.unit import UNIT, Unit
+from tests.service.unit import Unit
 
 ALLOW = 0x7FFF0000
 REFUSE = 0x00050000 | errno.EPERM
 EQUAL = 4
+SET_MDWE, REFUSE_EXEC_GAIN = 65, 1
 
 
 class Compare(ctypes.Structure):
@@ -89,8 +91,18 @@ def load(calls: set[str], families: list[int]) -> None:
         raise OSError(msg)
 
 
+def refuse_to_execute_what_was_written() -> None:
+    """Memory that was writable becomes executable no more; kernels before 6.3 do not know it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0) and ctypes.get_errno() != errno.EINVAL:
+        msg = "memory cannot be guarded"
+        raise OSError(msg)
+
+
 if __name__ == "__main__":
-    unit = Unit.read(UNIT, "line-1")
+    unit = Unit.read(Path(sys.argv[1]), "line-1")
     names = unit.one("RestrictAddressFamilies").split()
+    if unit.one("MemoryDenyWriteExecute") == "yes":
+        refuse_to_execute_what_was_written()
     load(allowed_calls(unit), [int(getattr(socket, name)) for name in names])
-    os.execvp(sys.argv[1], sys.argv[1:])
+    os.execvp(sys.argv[2], sys.argv[2:])

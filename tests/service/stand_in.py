@@ -43,12 +43,18 @@ class StandIn:
         root: has `etc/inspector` and `var/lib`; the absolute paths of the unit are meant below it.
         launcher: what stands for the first word of ExecStart.
         drop_ins: texts that are read after the unit file.
+        unit: another unit file than the station's.
     """
 
     def __init__(
-        self, root: Path, launcher: Sequence[str], *drop_ins: str, instance: str = "line-1"
+        self,
+        root: Path,
+        launcher: Sequence[str],
+        *drop_ins: str,
+        instance: str = "line-1",
+        unit: Path = UNIT,
     ) -> None:
-        self.unit = Unit.read(UNIT, instance, *drop_ins)
+        self.unit = Unit.read(unit, instance, *drop_ins)
         self.root = root
         self.state = "inactive"
         self.status = ""

@@ -20,7 +20,7 @@ from inspector.observe.reporting import TURN_S
 from tests.engine import tiny_engine
 from tests.integration.kafka_reading import outbox_events
 from tests.service.stand_in import Happened, StandIn
-from tests.service.unit import ROOT
+from tests.service.unit import ROOT, UNIT
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -61,7 +61,7 @@ class Box:
         module = ["inspector.cli"] if oddity is None else ["tests.service.odd_station"]
         odd = [] if oddity is None else [oddity[0], str(oddity[1])]
         launcher = ["env", f"PYTHONPATH={ROOT}"]
-        sandbox = [sys.executable, "-m", "tests.service.sandbox"] if filtered else []
+        sandbox = [sys.executable, "-m", "tests.service.sandbox", str(UNIT)] if filtered else []
         words = [*launcher, *sandbox, sys.executable, "-m", *module, *odd]
         return StandIn(self.root, words, *drop_ins)
 

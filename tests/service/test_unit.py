@@ -10,8 +10,9 @@ import pytest
 
 from inspector.cli import EXIT_USER
 from inspector.observe import reporting
+from inspector.signaller.service import READER_STOP_S
 from inspector.station import STOP_WITHIN_S
-from tests.service.unit import ROOT, UNIT, Unit
+from tests.service.unit import LINE_UNIT, ROOT, UNIT, Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +33,24 @@ def unit() -> Unit:
     return Unit.read(UNIT, "line-1")
 
 
-def test_systemd_finds_nothing_wrong_with_it(tmp_path):
+both = pytest.mark.parametrize("file", [UNIT, LINE_UNIT], ids=lambda file: file.stem)
+
+
+@both
+def test_systemd_finds_nothing_wrong_with_it(file, tmp_path):
     launcher = tmp_path / "inspector"
     launcher.write_text("#!/bin/sh\n")
     launcher.chmod(0o755)
-    text = UNIT.read_text().replace("/usr/local/bin/inspector", str(launcher))
-    placed = tmp_path / "inspector@.service"
+    text = file.read_text().replace("/usr/local/bin/inspector", str(launcher))
+    placed = tmp_path / file.name
     placed.write_text(text)
     assert said("systemd-analyze", "verify", placed) == ""
 
 
-def test_its_exposure_is_small():
+@both
+def test_its_exposure_is_small(file):
     threshold = f"--threshold={EXPOSURE_AT_MOST * 10:.0f}"
-    report = said("systemd-analyze", "security", "--offline=true", "--no-pager", threshold, UNIT)
+    report = said("systemd-analyze", "security", "--offline=true", "--no-pager", threshold, file)
     exposure = re.search(r"exposure level for \S+: ([0-9.]+)", report)
     assert float(exposure[1]) <= EXPOSURE_AT_MOST, report
 
@@ -72,7 +78,22 @@ def test_every_exception_has_its_reason():
         assert paragraph.startswith("#"), paragraph
 
 
-def test_it_is_started_again_for_ever_but_for_a_users_mistake(unit):
+def test_the_signaller_is_guarded_as_the_station_and_needs_less():
+    station, line = (Unit.read(file, "line-1") for file in (UNIT, LINE_UNIT))
+    marks = ("Protect", "Private", "Restrict", "NoNew", "Capability", "Ambient", "Lock", "Keyring")
+    asked = {name for (section, name) in station.settings if section == "Service"}
+    for name in sorted(asked):
+        if name.startswith(marks) and name not in {"PrivateUsers", "RestartSec"}:
+            assert line.all(name) == station.all(name) or line.one(name) == "yes", name
+    assert set(line.all("SystemCallFilter")) == {"@system-service", "~@privileged @resources"}
+    for name in ("PrivateDevices", "PrivateUsers", "MemoryDenyWriteExecute"):
+        assert line.one(name) == "yes"
+    assert not line.all("DeviceAllow")
+
+
+@both
+def test_it_is_started_again_for_ever_but_for_a_users_mistake(file):
+    unit = Unit.read(file, "line-1")
     assert unit.one("Restart") == "always"
     assert unit.one("StartLimitIntervalSec", section="Unit") == "0"
     assert unit.statuses("RestartPreventExitStatus") == {EXIT_USER}
@@ -88,6 +109,12 @@ def test_a_hung_station_runs_again_within_ten_seconds(unit):
 def test_a_stop_has_the_time_that_it_takes(unit):
     assert unit.seconds("TimeoutStopSec") > STOP_WITHIN_S + 2
     assert unit.seconds("TimeoutStartSec") > reporting.EXTEND_S
+
+
+def test_a_stop_of_the_signaller_has_the_time_that_it_takes():
+    line = Unit.read(LINE_UNIT, "line-1")
+    assert line.seconds("TimeoutStopSec") > READER_STOP_S + 4
+    assert line.seconds("WatchdogSec") >= reporting.TURN_S * 4
 
 
 def test_sysusers_make_the_user_and_its_groups(unit, tmp_path):

@@ -85,6 +85,23 @@ class SmallStation:
                 "shed_total": 0,
             },
             "broker": {"state": "authentication", "blocked": {"inspection.status": "not there"}},
+            "line": {
+                "state": "connected",
+                "safe": "stop",
+                "cameras": {
+                    "infeed": {
+                        "counters": {
+                            "accept": 5,
+                            "reject": 4,
+                            "uncertain": 3,
+                            "unjudgeable": 2,
+                            "no_result": 1,
+                            "late": 1,
+                            "gave_way": 2,
+                        }
+                    }
+                },
+            },
             "evidence": {
                 "fault": None,
                 "free_bytes": 2 * 10**9,
@@ -191,6 +208,12 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     assert families["inspector_outbox_max_bytes"].samples[0].value == 8192
     assert families["inspector_outbox_writable"].samples[0].value == 0
     assert families["inspector_evidence_free_bytes"].samples[0].value == 2 * 10**9
+    signals = {s.labels["result"]: s.value for s in families["inspector_signals"].samples}
+    assert signals == {"accept": 5, "reject": 4, "uncertain": 3, "unjudgeable": 2, "no_result": 1}
+    assert families["inspector_signals_late"].samples[0].labels == {"camera": "infeed"}
+    assert families["inspector_signals_gave_way"].samples[0].value == 2
+    assert families["inspector_line_up"].samples[0].value == 1
+    assert families["inspector_line_safe"].samples[0].value == 2
     figures = {
         "files": 7,
         "bytes": 4096,

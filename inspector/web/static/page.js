@@ -12,6 +12,7 @@ const EVENTS = {
   "inspector.quality.degraded.v1": ["quality degraded", "bad"], "inspector.quality.recovered.v1": ["quality recovered", "good"],
   "inspector.camera.lost.v1": ["camera lost", "bad"], "inspector.camera.restored.v1": ["camera restored", "good"],
   "inspector.events.dropped.v1": ["events given up", "bad"],
+  "inspector.line.fault.v1": ["line fault", "bad"], "inspector.line.restored.v1": ["line restored", "good"],
 };
 const HEARTBEAT = "inspector.station.status.v1";
 const MOST_EVENTS = 2000;

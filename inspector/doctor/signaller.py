@@ -1,0 +1,73 @@
+"""What `check --probe` finds of a signaller: the broker, its topic, and the PLC's registers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from inspector.config.line import CAMERA_REGISTERS, PLC_REGISTERS, STATION_REGISTERS
+from inspector.doctor.finding import Finding, Grade
+from inspector.errors import InspectorError, LineError
+from inspector.events.broker import CannotConnectError
+from inspector.events.link import Link
+from inspector.line.modbus import Plc
+from inspector.line.registers import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.config.secrets import Secrets
+    from inspector.config.signaller import Signaller
+
+CLIENT_ID = "inspector-doctor"
+REMEDY_PLC = "start the PLC's Modbus server, or correct line.modbus"
+
+
+def examine_signaller(config: Signaller, secrets: Secrets) -> list[Finding]:
+    """Reach what the signaller needs; nothing is written, and no group is joined."""
+    return [*_broker(config, secrets), *_plc(config)]
+
+
+def _broker(config: Signaller, secrets: Secrets) -> Iterator[Finding]:
+    topic = config.consume.topic
+    servers = ", ".join(config.kafka.bootstrap_servers)
+    expected = f"topic {topic}"
+    try:
+        cluster = Link(config.kafka, secrets, CLIENT_ID).describe([topic])
+    except CannotConnectError as error:
+        remedy = "start the broker, or correct the section kafka"
+        yield Finding("broker", servers, Grade.MEND, str(error), expected, remedy)
+        return
+    except InspectorError as error:
+        yield Finding("broker", servers, Grade.MISTAKE, str(error), expected)
+        return
+    took = f"a request takes {cluster.round_trip_s * 1e3:.0f} ms"
+    yield Finding("broker", servers, Grade.GOOD, took, "an answer")
+    view = cluster.topics.get(topic)
+    if view is None or view.error is not None:
+        found = "it is not there" if view is None else f"{view.error}"
+        remedy = "start a station that writes to it, or correct consume.topic"
+        yield Finding("broker", topic, Grade.MEND, found, expected, remedy)
+    else:
+        yield Finding("broker", topic, Grade.GOOD, f"{view.partitions} partitions", expected)
+
+
+def _plc(config: Signaller) -> Iterator[Finding]:
+    line = config.line.as_line()
+    layout = Layout.of(line, config.line.cameras)
+    blocks = {
+        "station's block": (layout.station, STATION_REGISTERS),
+        "PLC's block": (layout.plc, PLC_REGISTERS),
+        **{name: (at, CAMERA_REGISTERS) for name, at in layout.cameras.items()},
+    }
+    plc = Plc(line.modbus)
+    try:
+        plc.open()
+        for name, (at, count) in blocks.items():
+            plc.read(at, count)
+            found = f"registers {at} to {at + count - 1} read, {plc.round_trip_s * 1e3:.1f} ms"
+            yield Finding("line", name, Grade.GOOD, found, "registers that can be read")
+    except LineError as error:
+        expected = "registers that can be read"
+        yield Finding("line", plc.address, Grade.MEND, str(error), expected, REMEDY_PLC)
+    finally:
+        plc.close()
