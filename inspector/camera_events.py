@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from inspector.capture.status import CameraStatus
     from inspector.events.documents import Documents, Event
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("inspector.camera")
 
 _GONE = frozenset({"stalled", "lost", "failed"})
+
+
+def camera_entry(camera: Mapping[str, Any]) -> dict[str, object]:
+    """What the heartbeat tells of a camera.
+
+    Args:
+        camera: its entry in the station's status document.
+    """
+    told = {key: camera[key] for key in ("state", "cause", "fps", "quality")}
+    return told | {"judged": camera["counters"]["judged"]}
 
 
 class Publish(Protocol):

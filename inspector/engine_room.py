@@ -116,6 +116,12 @@ class EngineRoom:
         """Whether another runtime serves than was asked for."""
         return any(seat.engine.degraded is not None for seat in list(self._seats.values()))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the engines that judge now can call a picture, each label once."""
+        seats = list(self._seats.values())
+        return tuple(dict.fromkeys(x for seat in seats for x in seat.engine.manifest.classes))
+
     def load(
         self, on_step: Callable[[str], None], stopped: Callable[[], bool] = bool
     ) -> Iterator[str]:

@@ -81,3 +81,18 @@ class TriggerError(InspectorError):
     ) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class MarkError(InspectorError):
+    """What an operator says of an event could not be taken.
+
+    Attributes:
+        reason: there is no such event, no frame that could be marked, no such label, or the marks
+            cannot be read or written.
+    """
+
+    def __init__(
+        self, reason: Literal["unknown_event", "no_frame", "bad_label", "unwritable"], detail: str
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspector.evidence.store import Evidence
     from inspector.observe.metrics import Metrics
     from inspector.ruling import Rulings
+    from inspector.viewing import Viewing
 
 
 class Lineup:
@@ -34,6 +35,7 @@ class Lineup:
         camera_events: CameraEvents,
         metrics: Metrics,
         evidence: Evidence | None,
+        viewing: Viewing,
     ) -> None:
         self._config = config
         self._capture = capture
@@ -41,6 +43,7 @@ class Lineup:
         self._camera_events = camera_events
         self._metrics = metrics
         self._evidence = evidence
+        self._viewing = viewing
 
     @property
     def config(self) -> Station:
@@ -79,6 +82,7 @@ class Lineup:
         self._rulings.forget(camera)
         self._camera_events.forget(camera)
         self._metrics.forget(camera)
+        self._viewing.forget(camera)
         if self._evidence is not None:
             self._evidence.forget(camera)
 

@@ -27,6 +27,7 @@ from inspector.events.documents import Documents
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
 from inspector.evidence.store import Evidence
+from inspector.heartbeat import Heartbeat
 from inspector.journal import Journal
 from inspector.line.session import Standing
 from inspector.lineup import Lineup
@@ -36,6 +37,7 @@ from inspector.reload import Outcome, Reloads
 from inspector.ruling import Rulings, result_of
 from inspector.signalling import Signalling
 from inspector.triggers import Triggers
+from inspector.viewing import Viewing
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from inspector.capture.status import CameraStatus
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station as StationFile
-    from inspector.events.documents import Event
     from inspector.evidence.store import Picture
     from inspector.frame import Frame, Trigger
     from inspector.slots import Ring
@@ -86,11 +87,10 @@ class Station:
         self.config = config
         self.folder = state_folder(config)
         self.health = Health()
-        self.metrics = Metrics(self.status)
+        self.metrics = Metrics(self.status, self.health)
         self._secrets = secrets
         self._file = file
         self._stop_asked = stop_asked
-        self._started_utc_ns, self._started_ns = time.time_ns(), time.monotonic_ns()
         self._documents = Documents(config.station, config.mode, config.events.topics)
         self._outbox: Outbox | None = None
         self._publisher: Publisher | None = None
@@ -104,10 +104,13 @@ class Station:
         self._triggers: Triggers | None = None
         self._line: Signalling | None = None
         self._stopping = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heartbeat = Heartbeat(
+            self.status, self.health, self._documents, lambda: self._engines.judging
+        )
+        self._viewing = Viewing(self.folder, status=self.status, ready=self.health.ready)
         token = secrets.get(config.web.token) if config.web.token else None
         self._web = WebServer(
-            make_app(self, host=config.web.host, token=token),
+            make_app(self, self._viewing, host=config.web.host, token=token),
             host=config.web.host,
             port=config.web.port,
         )
@@ -139,6 +142,7 @@ class Station:
     def _start(self) -> bool:
         config = self.config
         self._make_folder()
+        self._viewing.start()
         self._web.start()
         outbox = Outbox(
             self.folder,
@@ -165,11 +169,12 @@ class Station:
         for _ in self._engines.load(partial(setattr, self.health, "step"), self._stop_asked):
             if self._stop_asked():
                 return False
+        self._viewing.show(outbox, lambda: self._engines.labels)
         self._connect(outbox)
         if config.mode == "observe":
             _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
-        self._heart.start()
+        self._heartbeat.start(outbox, config.events.heartbeat_s)
         return True
 
     def _make_folder(self) -> None:
@@ -206,7 +211,9 @@ class Station:
 
         def on_verdict(frame: Frame, verdict: Verdict) -> None:
             late = triggers.claim(frame)
-            release = partial(capture.release, frame, result_of(verdict))
+            release = self._viewing.saw(
+                frame, verdict, partial(capture.release, frame, result_of(verdict))
+            )
             try:
                 rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
@@ -253,7 +260,15 @@ class Station:
         )
         self._rulings, self._capture, self._judge = rulings, capture, judge
         self._triggers = triggers
-        lineup = Lineup(self.config, capture, rulings, camera_events, self.metrics, self._evidence)
+        lineup = Lineup(
+            self.config,
+            capture,
+            rulings,
+            camera_events,
+            self.metrics,
+            self._evidence,
+            self._viewing,
+        )
         self._make_reloads(lineup)
         self.health.watch(
             [
@@ -357,12 +372,13 @@ class Station:
         self._stop_judging(left)
         self._flush(left)
         self._engines.close()
+        self._viewing.close()
         self._web.stop()
 
     def _flush(self, left: Callable[[float], float]) -> None:
         """Bring events to the disk, and beside their pictures."""
         if self._outbox is not None:
-            self._tell_status(self._outbox)
+            self._heartbeat.stop(self._outbox)
         if self._publisher is not None:
             self._publisher.stop(left(2.5))
         if self._outbox is not None:
@@ -382,6 +398,7 @@ class Station:
             self._line.stop(min(1.0, left(4.5)))
         if self._evidence is not None:
             self._evidence.settle(min(1.0, left(4)))  # no event waits for its picture any more
+        self._viewing.settle()
         if self._capture is not None:
             self._capture.close()
 
@@ -460,33 +477,6 @@ class Station:
     def _serve(self, phase: Phase, step: str) -> None:
         self.health.phase, self.health.step = phase, step
         _log.info(step, station=self.config.station)
-
-    def _beat(self) -> None:
-        while self._outbox is not None and not self._stopping.wait(self.config.events.heartbeat_s):
-            self._tell_status(self._outbox)
-
-    def _tell_status(self, outbox: Outbox) -> None:
-        try:
-            outbox.append([self._heartbeat(outbox)])
-        except Exception:  # noqa: BLE001 - no heartbeat must end the next ones, or a stop half way
-            _log.warning("a heartbeat could not be written", exc_info=True)
-
-    def _heartbeat(self, outbox: Outbox) -> Event:
-        report = self.health.ready()
-        cameras = self._capture.status() if self._capture is not None else {}
-        return self._documents.station_status(
-            version=__version__,
-            started_utc_ns=self._started_utc_ns,
-            uptime_s=(time.monotonic_ns() - self._started_ns) / 1e9,
-            ready=report.ok,
-            reasons=[f"{fact.name}: {fact.detail}" for fact in report.facts if not fact.ok],
-            cameras={
-                name: {"state": camera.state, "cause": camera.cause, "fps": camera.fps}
-                for name, camera in cameras.items()
-            },
-            engine=self._engines.judging,
-            outbox=outbox.stats().to_json(),
-        )
 
 
 def _plain(camera: CameraStatus) -> dict[str, Any]:

@@ -22,16 +22,9 @@ STAGES = {"capture", "engine", "decision", "events", "evidence", "line", "web"}
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
 UPPER = {
-    "station",
-    "signaller",
-    "cli",
-    "ruling",
-    "reload",
-    "lineup",
-    "handover",
-    "engine_room",
-    "choices",
-}
+    "station", "signaller", "cli", "ruling", "reload", "lineup", "handover", "engine_room",
+    "choices", "heartbeat", "viewing", "fleet",
+}  # fmt: skip
 """What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}
 RUNTIMES = {

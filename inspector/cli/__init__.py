@@ -54,7 +54,10 @@ _COMMANDS = {
         "Measure speed, freshness and memory of the station on this machine, against its bounds.",
         "bench",
     ),
-    "events": _Command("Read the events in a station's outbox, and send them again.", "app"),
+    "events": _Command(
+        "Read the events in a station's outbox, send them again, export what was marked.", "app"
+    ),
+    "dashboard": _Command("Show all stations of a broker on one page.", "dashboard"),
     "line": _Command("Signal the rejects of stations, read from Kafka, to a PLC.", "line"),
     "plc-simulator": _Command(
         "Play the PLC of a line, to try the handshake with, and to make faults.", "plc_simulator"

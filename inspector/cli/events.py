@@ -1,4 +1,4 @@
-"""`inspector events`: what lies in a station's outbox, and sending it again."""
+"""`inspector events`: what lies in a station's outbox, sending it again, and what was marked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Read the events in a station's outbox, and send them again.",
+    help="Read the events in a station's outbox, send them again, export what was marked.",
 )
 
 TAIL_S = 0.2
@@ -134,6 +134,69 @@ def resend(
         raise UserError(msg)
 
 
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for LABEL/PICTURE; made if need be.")],
+    file: StationFile = None,
+    state: StateFolder = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pictures, where it is not that of the station file."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lay out the pictures of events that operators marked, by what they are in truth.
+
+    The folder is what `python -m train finetune --data` reads. A later run adds new marks, and
+    moves pictures whose mark has changed. The station may run meanwhile.
+    """
+    from inspector.errors import MarkError
+    from inspector.labelled import export as lay_out
+    from inspector.marks import FILE, Marks
+
+    folder, pictures = _folders(file, state)
+    if not (folder / FILE).is_file():
+        msg = f"nothing is marked: {FILE} is not in {folder}; events are marked on the dashboard"
+        raise UserError(msg)
+    try:
+        marked = Marks(folder).all()
+    except MarkError as error:
+        raise UserError(str(error)) from error
+    done = lay_out(marked, evidence or pictures, out)
+    if as_json:
+        print(json.dumps(done.document()))
+        return
+    labels = ", ".join(f"{count} {label}" for label, count in sorted(done.labels.items()))
+    print(f"{out}: {labels or 'no pictures'} ({done.copied} new, {done.moved} moved)")
+    for reason, count in done.left_out.items():
+        print(f"left out {count}: {reason}")
+    if done.lossy:
+        print(
+            f"{done.lossy} of them were kept as JPEG and have its traces: set evidence.format to "
+            "png where pictures are to be trained on"
+        )
+
+
+def _folders(file: Path | None, state: Path | None) -> tuple[Path, Path]:
+    """The state folder that the user means, and the folder of its pictures.
+
+    Raises:
+        UserError: none or both of the ways to name it were used.
+    """
+    if file is not None and state is None:
+        from inspector.config.load import load_station
+        from inspector.config.state import state_folder
+
+        station = load_station(file)
+        folder = state_folder(station)
+        pictures = station.evidence.folder if station.evidence else "evidence"
+        return folder, folder / pictures
+    if state is None or file is not None:
+        msg = "name the station: give its station file, or its state folder with --state"
+        raise UserError(msg)
+    return state, state / "evidence"
+
+
 def _path(file: Path | None, state: Path | None) -> Path:
     """The outbox file that the user means.
 
@@ -142,14 +205,7 @@ def _path(file: Path | None, state: Path | None) -> Path:
     """
     from inspector.events.store import FILE
 
-    if file is not None and state is None:
-        from inspector.config.load import load_station
-        from inspector.config.state import state_folder
-
-        state = state_folder(load_station(file))
-    elif state is None or file is not None:
-        msg = "name the station: give its station file, or its state folder with --state"
-        raise UserError(msg)
+    state, _ = _folders(file, state)
     path = state / FILE
     if not path.is_file():
         msg = f"no outbox in {state}: {FILE} is not there; has the station run with this folder?"

@@ -74,10 +74,15 @@ def read_station(path: Path, secrets: Secrets | None = None) -> StationFile:
     return StationFile(path, station, document)
 
 
+def load_as(path: Path, root: type[Model], secrets: Secrets | None = None) -> Model:
+    """Read a file of another kind, whose model is `root`; as `load_station`."""
+    path = Path(path)
+    return _read(path, _document(path), root, secrets)
+
+
 def load_signaller(path: Path, secrets: Secrets | None = None) -> Signaller:
     """Read a file of `inspector line`; as `load_station`."""
-    path = Path(path)
-    return _read(path, _document(path), Signaller, secrets)
+    return load_as(path, Signaller, secrets)
 
 
 def is_signaller_file(path: Path) -> bool:
@@ -163,7 +168,7 @@ def _text(path: Path) -> str:
 def _validate(
     document: Document, folder: Path, root: type[Model]
 ) -> tuple[Model | None, list[Fault]]:
-    """Hold the values against the models.
+    """Hold the values of a file in `folder` against its model.
 
     Rules between keys run only where each key is right by itself. So that they are told at once
     too, the wrong values are taken out and the rest is judged a second time.

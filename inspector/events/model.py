@@ -193,9 +193,13 @@ class LineRestoredData(LineData):
 class CameraEntry(_Model):
     """A camera in the station's status."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
 
     state: str
+    judged: Count | None = None
+    """Frames judged since the station began to use the camera, or since it started."""
+    quality: Literal["good", "degraded"] | None = None
+    """By the camera's policy."""
 
 
 class StationStatusData(StationData):

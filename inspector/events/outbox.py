@@ -192,6 +192,24 @@ class Outbox:
         except sqlite3.DatabaseError:
             return []  # a broken file: the writer sees to it
 
+    def since(self, after: int, most: int) -> tuple[int, list[Document]]:
+        """The documents of what became durable after a row, sent or not; any thread.
+
+        Args:
+            after: row number; 0 at first.
+            most: of more than so many the older ones are left out.
+
+        Returns:
+            The newest row number, to go on from, and the documents, oldest first.
+        """
+        try:
+            rows = self._reader.rows("seq > ? ORDER BY seq DESC LIMIT ?", (after, most))
+            # A file that was begun anew counts from 1 again.
+            last = rows[:1] or self._reader.newest(1)
+        except sqlite3.DatabaseError:
+            return after, []  # a broken file: the writer sees to it
+        return last[0].seq if last else 0, [json.loads(row.body) for row in reversed(rows)]
+
     def documents(self, ids: Sequence[str]) -> dict[str, Document]:
         """The documents of those events that are on disk, by their ids; any thread."""
         found: dict[str, Document] = {}

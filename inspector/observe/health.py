@@ -86,14 +86,17 @@ class Health:
 
     def live(self) -> Report:
         """Do all mandatory loops turn?"""
-        now = self._clock_ns()
         facts = []
-        for loop in self._loops:
-            silent_s = (now - loop.progress_ns()) / 1e9 if loop.progress_ns() else 0.0
-            ok = silent_s <= loop.limit_s
-            detail = f"last turn {silent_s:.1f} s ago, limit {loop.limit_s:.0f} s"
-            facts.append(Fact(loop.name, ok, detail, gates=True))
+        for loop, idle_s in zip(self._loops, self.idle_s().values(), strict=True):
+            detail = f"last turn {idle_s:.1f} s ago, limit {loop.limit_s:.0f} s"
+            facts.append(Fact(loop.name, idle_s <= loop.limit_s, detail, gates=True))
         return self._report(facts)
+
+    def idle_s(self) -> dict[str, float]:
+        """Seconds since each mandatory loop's last turn; 0 before its first."""
+        now = self._clock_ns()
+        turns = {loop.name: loop.progress_ns() for loop in self._loops}
+        return {name: (now - turn) / 1e9 if turn else 0.0 for name, turn in turns.items()}
 
     def standing_since(self, then_ns: int) -> tuple[str, ...]:
         """Names of the mandatory loops that have not turned since a monotonic time."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
+    from inspector.observe.health import Health
+
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -33,9 +35,12 @@ class Metrics:
 
     Args:
         status: makes the station's status document (`Station.status`).
+        health: answers whether the station is ready and its loops turn; None: not told.
     """
 
-    def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, status: Callable[[], Mapping[str, Any]], health: Health | None = None
+    ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside every histogram says nothing to anyone
         self._registry = CollectorRegistry()
         self.frame_age_seconds = Histogram(
@@ -110,6 +115,8 @@ class Metrics:
             registry=self._registry,
         )
         self._registry.register(_StatusCollector(status))
+        if health is not None:
+            self._registry.register(_HealthCollector(health))
         ProcessCollector(registry=self._registry)
 
     def forget(self, camera: str) -> None:
@@ -153,6 +160,31 @@ class _StatusCollector:
         yield free
         if evidence is not None:
             yield from _evidence_metrics(evidence)
+
+
+class _HealthCollector:
+    """What the probes tell, for alerts."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        ready = GaugeMetricFamily(
+            "inspector_ready", "1 while frames are judged and events kept, as /readyz answers"
+        )
+        ready.add_metric([], float(self._health.ready().ok))
+        yield ready
+        idle = GaugeMetricFamily(
+            "inspector_loop_idle_seconds",
+            "Time since the last turn of a loop that must turn",
+            labels=["loop"],
+        )
+        for loop, idle_s in self._health.idle_s().items():
+            idle.add_metric([loop], idle_s)
+        yield idle
 
 
 def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:

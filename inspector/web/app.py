@@ -1,21 +1,18 @@
-"""The station's HTTP interface: probes, metrics, cameras, events, and a page for people.
+"""The station's HTTP interface: probes, metrics, cameras, events, and a dashboard for people.
 
-Triggers, `POST /api/reload` and the routes of engines do something, all else only reads. On any
-address but loopback every path except the probes asks for the token, as a bearer token (programs)
-or as the password of HTTP basic authentication with any user name (browsers).
+Triggers, marks, `POST /api/reload` and the routes of engines do something, all else only reads. On
+any address but loopback every path except the probes asks for the token, as a bearer token
+(programs) or as the password of HTTP basic authentication with any user name (browsers).
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hmac
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from fastapi import Depends, FastAPI, Query, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -24,30 +21,25 @@ from inspector.observe.metrics import CONTENT_TYPE
 from inspector.web.engines import Engines, add_engines
 from inspector.web.evidence import add_evidence
 from inspector.web.foreign import refuse_foreign_pages
+from inspector.web.guard import Guard
+from inspector.web.marks import TakeMark, add_marks
+from inspector.web.stills import Stills, add_stills
+from inspector.web.stream import Stream, add_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from inspector.observe.health import Health, Report
     from inspector.observe.metrics import Metrics
     from inspector.web.evidence import File
 
-_PROBES = frozenset({"/livez", "/readyz", "/startupz"})
-_STATIC = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
+_PAGE = "page.html"
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 _RELOAD_STATUS = {
     "applied": 200, "unchanged": 200, "refused": 422, "restart needed": 409, "not now": 503,
@@ -93,6 +85,17 @@ class Served(Engines, Protocol):
         """A kept picture by the uri in its event; None if there is none."""
 
 
+class Viewed(Protocol):
+    """What people see of the station, and say of it."""
+
+    stream: Stream
+    stills: Stills
+
+    @property
+    def mark(self) -> TakeMark:
+        """Takes what an operator says of an event; any thread."""
+
+
 class Asked(BaseModel):
     """What a trigger may say of itself."""
 
@@ -101,38 +104,27 @@ class Asked(BaseModel):
     part_id: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
-def make_app(station: Served, *, host: str, token: str | None) -> FastAPI:
+def make_app(station: Served, viewing: Viewed, *, host: str, token: str | None) -> FastAPI:
     """The ASGI application.
 
     Args:
         station: what is served.
+        viewing: what the dashboard needs beyond that.
         host: the address it is served on.
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
     app = FastAPI(title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
     if token is None:  # a page of another site must not reach us by a name that it made up
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
-
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        if token is not None and request.url.path not in _PROBES and not _knows(request, token):
-            response: Response = PlainTextResponse(
-                "This station asks for its token: as a bearer token, or as the password of any "
-                "user name.\n",
-                status_code=401,
-                headers={"WWW-Authenticate": 'Basic realm="inspector"'},
-            )
-        else:
-            response = await go_on(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
-
+    app.add_middleware(Guard, token=token)
     _add_probes(app, station)
     _add_api(app, station)
     _add_reload(app, station)
     add_engines(app, station)
     add_evidence(app, station.evidence)
+    add_stills(app, viewing.stills)
+    add_marks(app, viewing.mark)
+    add_stream(app, viewing.stream)
     _add_page(app)
     return app
 
@@ -217,26 +209,12 @@ def _add_reload(app: FastAPI, station: Served) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    folder = files("inspector.web") / "static"
-
-    def serve(path: str, name: str, media_type: str) -> None:
-        content = (folder / name).read_bytes()
-
+    def serve(path: str, content: bytes, media_type: str) -> None:
         @app.get(path, include_in_schema=False)
-        def static() -> Response:
+        async def static() -> Response:
             return Response(content, media_type=media_type)
 
-    for path, (name, media_type) in _STATIC.items():
-        serve(path, name, media_type)
-
-
-def _knows(request: Request, token: str) -> bool:
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            value = base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return False
-    elif scheme.lower() != "bearer":
-        return False
-    return hmac.compare_digest(value.encode(), token.encode())
+    for file in (files("inspector.web") / "static").iterdir():
+        media_type = _MEDIA_TYPES.get(f".{file.name.rpartition('.')[2]}")
+        if media_type is not None:
+            serve(f"/{'' if file.name == _PAGE else file.name}", file.read_bytes(), media_type)

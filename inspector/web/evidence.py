@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from fastapi import Request  # noqa: TC002 - FastAPI reads annotations when the program runs
 from fastapi.responses import JSONResponse, Response
 
+from inspector.web.thumbnails import Thumbnails
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,11 +35,12 @@ class File(Protocol):
 
 
 def add_evidence(app: FastAPI, find: Callable[[str], File | None]) -> None:
-    """Serve `/api/evidence/URI`.
+    """Serve `/api/evidence/URI`; with `?small=true` a picture for a list.
 
     Args:
         find: gives the file of a uri, and None for whatever is not the exact name of one.
     """
+    thumbnails = Thumbnails()
 
     # The uri is no path here: `find` takes it apart and knows the few forms that it can have.
     @app.head("/api/evidence/{uri:path}", include_in_schema=False)
@@ -45,11 +48,14 @@ def add_evidence(app: FastAPI, find: Callable[[str], File | None]) -> None:
         "/api/evidence/{uri:path}",
         summary="A kept picture, by `evidence.uri` of its event; with .json its event",
     )
-    def evidence(uri: str, request: Request) -> Response:
+    def evidence(uri: str, request: Request, *, small: bool = False) -> Response:
         file = find(uri)
         if file is None:
             detail = "no such evidence: it was removed to make room, or never kept"
             return JSONResponse({"detail": detail}, status_code=404)
+        if small and (thumbnail := thumbnails.of(file.sha256, file.data)) is not None:
+            kept = {"Cache-Control": CACHE}
+            return Response(thumbnail, media_type="image/jpeg", headers=kept)
         headers = {"ETag": f'"{file.sha256}"', "Cache-Control": CACHE}
         if _knows(request, file.sha256):
             return Response(status_code=304, headers=headers)

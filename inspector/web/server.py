@@ -14,6 +14,9 @@ from inspector.errors import UserError, WebError
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+GONE_MS = 15_000
+"""A connection whose other end acknowledges nothing for so long is closed."""
+
 
 class WebServer:
     """Listens from `start` on; requests are answered in its thread until `stop`.
@@ -48,6 +51,8 @@ class WebServer:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it: who vanished without a word is not waited for.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
         try:
             listener.bind((self._host, self._port))
             listener.listen()  # whoever comes before the thread does waits, and is not refused

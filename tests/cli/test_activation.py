@@ -12,6 +12,7 @@ from inspector.verdict import EngineInfo
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
 from tests.web.test_app import SmallStation
+from tests.web.viewing import SmallViewing
 
 SECOND = EngineInfo("second", "2.0.0", "0" * 64, "openvino", "int8")
 FIRST = EngineInfo("first", "1.0.0", "1" * 64, "openvino", "int8")
@@ -27,7 +28,9 @@ def serve(station):
     servers = []
 
     def start(token=None, host="127.0.0.1"):
-        server = WebServer(make_app(station, host=host, token=token), host=host, port=0)
+        server = WebServer(
+            make_app(station, SmallViewing(), host=host, token=token), host=host, port=0
+        )
         server.start()
         servers.append(server)
         return server.address.rstrip("/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from inspector.reload import Outcome, Word
 from inspector.verdict import EngineInfo
 from inspector.web.app import make_app
 from inspector.web.server import WebServer
+from tests.web.viewing import SmallViewing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,7 +169,9 @@ def guarded(station: SmallStation) -> Iterator[httpx.Client]:
 
 
 def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
-    server = WebServer(make_app(station, host="127.0.0.1", token=token), host="127.0.0.1", port=0)
+    server = WebServer(
+        make_app(station, SmallViewing(), host="127.0.0.1", token=token), host="127.0.0.1", port=0
+    )
     server.start()
     with httpx.Client(base_url=server.address) as client:
         yield client
@@ -335,8 +339,16 @@ def test_the_page_takes_nothing_from_elsewhere(page: httpx.Client) -> None:
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "http://" not in answer.text
     assert "https://" not in answer.text
-    for path in ("/page.js", "/page.css", "/icon.svg"):
-        assert page.get(path).status_code == 200
+    assert page.get("/look.css").headers["content-type"] == "text/css; charset=utf-8"
+    assert page.get("/icon.svg").headers["content-type"] == "image/svg+xml"
+    modules = {"page.js"}
+    while modules:
+        script = page.get(f"/{modules.pop()}")
+        assert script.status_code == 200
+        assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+        imported = re.findall(r'^(?:import|export) .*"(.+)";$', script.text, re.MULTILINE)
+        assert all(name.startswith("./") for name in imported)
+        modules |= {name.removeprefix("./") for name in imported}
 
 
 def test_a_made_up_host_name_is_refused_on_loopback(page: httpx.Client) -> None:
@@ -359,7 +371,9 @@ def test_an_address_that_is_taken_is_the_users_mistake(
 ) -> None:
     port = page.base_url.port
     assert port is not None
-    server = WebServer(make_app(station, host="127.0.0.1", token=None), host="127.0.0.1", port=port)
+    server = WebServer(
+        make_app(station, SmallViewing(), host="127.0.0.1", token=None), host="127.0.0.1", port=port
+    )
     with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
         server.start()
 
@@ -460,7 +474,9 @@ def test_an_address_that_may_come_with_the_network_is_nobodys_mistake(
     station: SmallStation,
 ) -> None:
     # 192.0.2.0/24 is kept for examples, so no machine has it.
-    server = WebServer(make_app(station, host="192.0.2.1", token="t"), host="192.0.2.1", port=0)
+    server = WebServer(
+        make_app(station, SmallViewing(), host="192.0.2.1", token="t"), host="192.0.2.1", port=0
+    )
     with pytest.raises(WebError, match=r"192\.0\.2\.1:0: this machine does not have that address"):
         server.start()
 

@@ -1,0 +1,78 @@
+"""Asks for the token, and sends the headers that keep a browser from doing what the page does not.
+
+A plain ASGI layer: it passes every part of an answer on as it comes, also of one without end.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PROBES = frozenset({"/livez", "/readyz", "/startupz"})
+"""Paths that are answered without a token."""
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """The outer layer of the interface.
+
+    Args:
+        token: the secret callers must show; None serves whoever reaches the (loopback) address.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        token = self._token
+        if token is None or scope["path"] in PROBES or _knows(Headers(scope=scope), token):
+            await self._app(scope, receive, send_with_headers)
+            return
+        refusal = PlainTextResponse(
+            "This station asks for its token: as a bearer token, or as the password of any "
+            "user name.\n",
+            status_code=401,
+            headers={"WWW-Authenticate": 'Basic realm="inspector"'},
+        )
+        await refusal(scope, receive, send_with_headers)
+
+
+def _knows(headers: Headers, token: str) -> bool:
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            value = base64.b64decode(value, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return False
+    elif scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(value.encode(), token.encode())
