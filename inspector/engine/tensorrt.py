@@ -8,7 +8,6 @@ own: while one batch is computed, the next is copied in and the last is copied o
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from inspector.engine.mapped import MappedRings
 from inspector.engine.nvidia.ports import Port
+from inspector.engine.plans.files import read_plan
 from inspector.errors import EngineError, EngineLostError
 from inspector.verdict import EngineInfo
 
@@ -115,7 +115,7 @@ class TensorRtRuntime:
         self._closed = threading.Event()
         self._free: SimpleQueue[Lane | None] = SimpleQueue()
         self._orders: SimpleQueue[_Batch | _Errand | None] = SimpleQueue()
-        content = _read_plan(self._name(), plan, plan_sha256)
+        content = read_plan(plan, plan_sha256)
         opened: Future[None] = Future()
         self._owner = threading.Thread(
             target=self._own,
@@ -343,23 +343,6 @@ def _device(number: int) -> Device:
 def _ports(manifest: Manifest) -> tuple[Port, Port]:
     image = Port(manifest.input.name, (manifest.input.height, manifest.input.width, 3))
     return image, Port(manifest.output.name, (len(manifest.classes),))
-
-
-def _read_plan(name: str, path: Path, sha256: str) -> bytes:
-    """What is checked is what is loaded."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        msg = f"{name}: cannot read the plan {path}: {error.strerror}"
-        raise EngineError(msg) from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        msg = (
-            f"{name}: the plan {path} has sha256 {found}, expected {sha256}: it is not the one "
-            "that was compiled here and is not loaded"
-        )
-        raise EngineError(msg)
-    return content
 
 
 def _remedy(error: EngineError) -> str:

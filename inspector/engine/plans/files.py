@@ -129,7 +129,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             while block := file.read(_BLOCK_BYTES):
                 yield block
     except OSError as error:
-        msg = f"cannot read {path}: {error.strerror}"
+        msg = f"cannot read the plan {path}: {error.strerror}"
         raise EngineError(msg) from error
 
 

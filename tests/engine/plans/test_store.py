@@ -131,7 +131,7 @@ def test_a_link_is_not_followed(plans, tmp_path):
     plan = add(plans)
     plan.path.rename(tmp_path / "elsewhere")
     plan.path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(EngineError, match=r"cannot read .*symbolic links"):
+    with pytest.raises(EngineError, match=r"cannot read the plan .*symbolic links"):
         read_plan(plan.path, plan.sidecar.sha256)
 
 
