@@ -53,8 +53,9 @@ class Thresholds:
     """An engine's own thresholds, from its manifest.
 
     Attributes:
-        accept: least probability of an acceptable label to accept a frame.
-        reject: least probability of each other label to reject a frame.
+        accept: least probability of all acceptable labels together to accept a frame.
+        reject: for each other label, as the most probable one, the least probability of all that
+            are not acceptable together to reject a frame.
     """
 
     acceptable: frozenset[str]
@@ -94,8 +95,10 @@ def outcome_of(
 ) -> tuple[Outcome, str, tuple[str, ...]]:
     """Apply the verdict rule to one frame's joined probabilities.
 
-    The label is the arg max. A label that is not acceptable rejects from its threshold on, an
-    acceptable one accepts from `accept` on, all else is uncertain.
+    The label is the arg max. Whether the frame is good is another question than which fault it has:
+    a blurred frame may be split between two kinds of blur and still be certainly no good one. So a
+    label that is acceptable accepts from `accept` on, and another rejects from its threshold on, by
+    what its whole side has; all else is uncertain.
 
     Args:
         probabilities: C values in the order of `classes`, summing to 1.
@@ -105,19 +108,22 @@ def outcome_of(
     Returns:
         Outcome, label and reasons.
 
-    >>> t = Thresholds(frozenset({"refimgs"}), accept=0.5, reject={"gblur": 0.9})
-    >>> outcome_of([0.95, 0.05], ["gblur", "refimgs"], t)[:2]
+    >>> t = Thresholds(frozenset({"refimgs"}), accept=0.5, reject={"gblur": 0.9, "wn": 0.9})
+    >>> outcome_of([0.6, 0.35, 0.05], ["gblur", "wn", "refimgs"], t)[:2]
     (<Outcome.REJECTED: 'rejected'>, 'gblur')
-    >>> outcome_of([0.6, 0.4], ["gblur", "refimgs"], t)[:2]
+    >>> outcome_of([0.6, 0.1, 0.3], ["gblur", "wn", "refimgs"], t)[:2]
     (<Outcome.UNCERTAIN: 'uncertain'>, 'gblur')
     """
     best = max(range(len(classes)), key=lambda i: probabilities[i])
     label, p = classes[best], float(probabilities[best])
     good = label in thresholds.acceptable
-    limit = thresholds.accept if good else thresholds.reject[label]
-    if p < limit:
+    fine = sum(float(probabilities[i]) for i, c in enumerate(classes) if c in thresholds.acceptable)
+    side, limit = (fine, thresholds.accept) if good else (1.0 - fine, thresholds.reject[label])
+    what = f"{label} {p:.3f}"
+    if round(side, 3) != round(p, 3):
+        what += f", {'acceptable' if good else 'not acceptable'} in all {side:.4f}"
+    if side < limit:
         word = "accept" if good else "reject"
-        reason = f"{label} {p:.3f} is below the {word} threshold {limit:.3f}"
-        return Outcome.UNCERTAIN, label, (reason,)
-    reason = f"{label} {p:.3f}, threshold {limit:.3f}"
-    return (Outcome.ACCEPTED if good else Outcome.REJECTED), label, (reason,)
+        return Outcome.UNCERTAIN, label, (f"{what}: below the {word} threshold {limit:.4g}",)
+    outcome = Outcome.ACCEPTED if good else Outcome.REJECTED
+    return outcome, label, (f"{what}, threshold {limit:.4g}",)

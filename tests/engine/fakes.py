@@ -1,9 +1,9 @@
 """A runtime and a feed with behaviour: they do what the real ones promise, on the test's command.
 
 Pictures are flat: the blue value of a pixel is the column of the label that the fake runtime
-answers, the green value how sure it is, in percent. It reads the pixels as late as a runtime may,
-at the answer; and the feed overwrites a slot as soon as its frame has a verdict. So a slot that is
-handed back too early gives a wrong label.
+answers, the green value how sure it is, in percent; the rest goes to the good label. It reads the
+pixels as late as a runtime may, at the answer; and the feed overwrites a slot as soon as its frame
+has a verdict. So a slot that is handed back too early gives a wrong label.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from inspector.verdict import EngineInfo
 WAIT_S = 20
 SIDE = 64
 GARBAGE = 255
+_GOOD = 6  # column of `refimgs` among the eight labels
 
 
 class FakeRuntime:
@@ -122,7 +123,10 @@ class FakeRuntime:
         row = np.zeros(self._classes, np.float32)
         if label == GARBAGE:
             return row  # every label 0: no verdict is like that
-        row[:] = (1 - percent / 100) / (self._classes - 1)
+        if label == _GOOD:
+            row[:] = (1 - percent / 100) / (self._classes - 1)
+        else:
+            row[_GOOD] = 1 - percent / 100
         row[label] = percent / 100
         return row
 

@@ -120,6 +120,10 @@ def test_thresholds_reject_no_more_good_frames_than_the_budget():
     wrong = false_rejects(good.astype(np.float32), LABELS, 1, thresholds.reject)
     assert wrong.sum() <= 4
     assert set(thresholds.reject) == {"gblur", "wn"}
+    assert len(set(thresholds.reject.values())) == 1
+    assert 0.5 < thresholds.reject["wn"] < 0.9999
+    lower = dict.fromkeys(thresholds.reject, thresholds.reject["wn"] - 0.05)
+    assert false_rejects(good.astype(np.float32), LABELS, 1, lower).sum() > 4, "none lower would do"
     assert thresholds.good_frames_judged == 2000
     assert thresholds.false_reject_upper_95 > 0.001
     assert not thresholds.budget_proven

@@ -18,8 +18,10 @@ DEFAULT_BUDGET = 0.001
 _TEMPERATURES = np.geomspace(0.4, 4.0, 61)
 _LEAST_REJECT = 0.5
 _LEAST_ACCEPT = 0.5
-_CLEARANCE = 0.02
-"""How far a threshold keeps above the most doubtful good frame that it was set on."""
+_MOST_REJECT = 0.9999
+_CLEARANCE = 0.2
+"""By this share the good label's probability has to be lower than that of the good frames which
+just must not be rejected. A share, since the thresholds lie close to 1."""
 _BINS = 15
 
 
@@ -91,7 +93,7 @@ def false_rejects(
     """Which frames the thresholds reject; meant for good frames, of which none should be."""
     first = joined.argmax(axis=1)
     limit = np.array([2.0 if i == good else reject[label] for i, label in enumerate(labels)])
-    return joined[np.arange(len(joined)), first] >= limit[first]
+    return 1 - joined[:, good] >= limit[first]
 
 
 def set_thresholds(
@@ -105,8 +107,9 @@ def set_thresholds(
 ) -> Thresholds:
     """Set the thresholds on one set of frames and bound their false rejects on another.
 
-    Each label's rejection threshold is the lowest that, on `setting`, lets no more good frames be
-    rejected than the budget allows for all labels together. Acceptance needs the good label's
+    The rejection threshold is the lowest that, on `setting`, lets no more good frames be rejected
+    than the budget allows. It is the same for all labels: what it is held against is how certain it
+    is that the frame is no good one, whatever fault it has. Acceptance needs the good label's
     probability to exceed that of all others together.
 
     Args:
@@ -118,7 +121,8 @@ def set_thresholds(
         independent: How many independent good scenes were judged; the budget counts as proven
             only from 3 / budget on, since that many without a false reject bound its rate.
     """
-    reject = _lowest_rejects(setting, how, budget)
+    limit = _lowest_reject(setting, how, budget)
+    reject = {label: limit for i, label in enumerate(setting.labels) if i != setting.good}
     good = checking.where(checking.truth == checking.good)
     wrong = int(false_rejects(good.joined(how), good.labels, good.good, reject).sum())
     upper = rate_upper_95(wrong, len(good.truth))
@@ -133,20 +137,12 @@ def set_thresholds(
     )
 
 
-def _lowest_rejects(answers: Answers, how: Join, budget: float) -> dict[str, float]:
-    good = answers.where(answers.truth == answers.good)
-    joined = good.joined(how)
-    first = joined.argmax(axis=1)
-    wrong = first != good.good
-    allowed = int(budget * len(joined))
-    # Of the good frames taken for bad, the most certain ones are given up first.
-    doubt = sorted(np.flatnonzero(wrong), key=lambda i: joined[i, first[i]])
-    held = doubt[: len(doubt) - allowed] if allowed else doubt
-    reject = {}
-    for column, label in enumerate(answers.labels):
-        if column == answers.good:
-            continue
-        highest = max((float(joined[i, column]) for i in held if first[i] == column), default=0.0)
-        above = highest + _CLEARANCE if highest else 0.0
-        reject[label] = round(float(min(max(above, _LEAST_REJECT), 1.0)), 4)
-    return reject
+def _lowest_reject(answers: Answers, how: Join, budget: float) -> float:
+    joined = answers.where(answers.truth == answers.good).joined(how)
+    wrong = joined[joined.argmax(axis=1) != answers.good]
+    # Of the good frames taken for bad, the most certain ones are given up.
+    fine = np.sort(wrong[:, answers.good])[int(budget * len(joined)) :]
+    if not fine.size:
+        return _LEAST_REJECT
+    above = 1 - float(fine[0]) * (1 - _CLEARANCE)
+    return round(min(max(above, _LEAST_REJECT), _MOST_REJECT), 4)
