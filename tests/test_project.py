@@ -22,8 +22,9 @@ STAGES = {"capture", "engine", "decision", "events", "evidence", "line", "web"}
 VALUES = {"addresses", "errors", "frame", "slots", "verdict"}
 """Modules that flow through all stages and know none of them."""
 UPPER = {
-    "station", "signaller", "cli", "ruling", "reload", "lineup", "handover", "engine_room",
-    "choices", "heartbeat", "viewing", "fleet",
+    "station", "signaller", "fleet", "cli", "doctor", "bench", "ruling", "camera_events", "reload",
+    "lineup", "journal", "handover", "engine_room", "choices", "upgrades", "triggers", "signalling",
+    "facts", "heartbeat", "viewing", "marks", "labelled",
 }  # fmt: skip
 """What lies above the stages: nothing below imports it."""
 BELOW_STAGES = VALUES | {"config", "observe"}

@@ -45,7 +45,7 @@ _COMMANDS = {
     "run": _Command("Run a station until it is stopped; the demo if no file is given.", "run"),
     "check": _Command("Check a station file and list every fault in it.", "check"),
     "doctor": _Command(
-        "Examine cameras, engine, broker, disks, service, clock and memory; say what to mend.",
+        "Examine cameras, engine, broker, PLC, disks, service, clock, memory; say what to mend.",
         "doctor",
     ),
     "classify": _Command("Judge pictures, folders of pictures and videos.", "classify"),
@@ -57,7 +57,9 @@ _COMMANDS = {
     "events": _Command(
         "Read the events in a station's outbox, send them again, export what was marked.", "app"
     ),
-    "dashboard": _Command("Show all stations of a broker on one page.", "dashboard"),
+    "dashboard": _Command(
+        "Show all stations of a broker on one page: the fleet view.", "dashboard"
+    ),
     "line": _Command("Signal the rejects of stations, read from Kafka, to a PLC.", "line"),
     "plc-simulator": _Command(
         "Play the PLC of a line, to try the handshake with, and to make faults.", "plc_simulator"
@@ -119,7 +121,7 @@ def _inspector(
         False, "--version", callback=_print_version, is_eager=True, help="Print the version."
     ),
 ) -> None:
-    """Camera pictures in, a verdict on every frame, rejects out to Kafka."""
+    """Camera pictures in, a verdict on every frame, rejects out to Kafka and the line's PLC."""
 
 
 # Typer leaves a group's commands empty where none was registered; names serve its "did you mean".

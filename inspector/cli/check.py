@@ -1,4 +1,4 @@
-"""`inspector check`: a station file, or that of a signaller, and every fault in it."""
+"""`inspector check`: the file of a station, a signaller or a fleet view, and every fault in it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inspector.cli.check_line import check_signaller
+from inspector.cli.check_others import check_fleet, check_signaller
 from inspector.cli.doctor import as_document, print_findings, waiting
 from inspector.config.faults import Fault, KeyPath, StationFileError
+from inspector.config.fleet import is_fleet_file, load_fleet
 from inspector.config.load import StationFile, is_signaller_file, load_signaller, read_station
 from inspector.config.secrets import Secrets, names_of
 from inspector.doctor.finding import status_of
@@ -29,7 +30,8 @@ PROBE_S = 3.0
 
 def check(
     file: Annotated[
-        Path, typer.Argument(help="Station file to check, or a file of `inspector line`.")
+        Path,
+        typer.Argument(help="Station file, or one of `inspector line` or `inspector dashboard`."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     ask_secrets: Annotated[
@@ -45,6 +47,9 @@ def check(
         if is_signaller_file(file):
             signaller = load_signaller(file, secrets)
             raise typer.Exit(check_signaller(file, signaller, as_json=as_json, probe=probe))
+        if is_fleet_file(file):
+            fleet = load_fleet(file, secrets)
+            raise typer.Exit(check_fleet(file, fleet, as_json=as_json, probe=probe))
         loaded = read_station(file, secrets)
     except StationFileError as error:
         if not as_json:

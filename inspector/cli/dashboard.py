@@ -6,11 +6,12 @@ import re
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
 
+from inspector.cli.log_options import LogFormat, LogLevel
 from inspector.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,16 +51,13 @@ def dashboard(
             metavar="NAME", help="Name of the secret that callers off loopback must show."
         ),
     ] = None,
-    log_format: Annotated[
-        Literal["auto", "json", "text"], typer.Option(help="auto: text on a terminal, else JSON.")
-    ] = "auto",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level to write.")
-    ] = "info",
+    log_format: LogFormat = "auto",
+    log_level: LogLevel = "info",
 ) -> None:
-    """Show all stations of a broker on one page, until stopped (SIGTERM, Ctrl-C).
+    """Show all stations of a broker on one page: the fleet view.
 
-    Give a FILE, or the broker with --kafka; further options go with --kafka.
+    Give a FILE, or the broker with --kafka; further options go with --kafka. SIGTERM and Ctrl-C
+    stop it.
     """
     import time
 

@@ -35,7 +35,7 @@ def doctor(
     seconds: Seconds = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Examine cameras, engine, broker, disks, service, clock and memory; say what to mend."""
+    """Examine cameras, engine, broker, PLC, disks, service, clock, memory; say what to mend."""
     from inspector.config.secrets import Secrets
     from inspector.config.shipped import demo_file
     from inspector.doctor.checks import examine_file

@@ -6,10 +6,12 @@ import faulthandler
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
+
+from inspector.cli.log_options import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from inspector.config.secrets import Secrets
@@ -20,17 +22,14 @@ if TYPE_CHECKING:
 
 def line(
     file: Annotated[Path, typer.Argument(help="The signaller's file; see docs/line.md.")],
-    log_format: Annotated[
-        Literal["auto", "json", "text"], typer.Option(help="auto: text on a terminal, else JSON.")
-    ] = "auto",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level to write.")
-    ] = "info",
+    log_format: LogFormat = "auto",
+    log_level: LogLevel = "info",
 ) -> None:
-    """Read the rejects of stations from Kafka, and signal them to a PLC, until it is stopped.
+    """Signal the rejects of stations, read from Kafka, to a PLC.
 
     A station signals its own line by the section `line` of its file; this is for lines whose PLC
     is nearer to Kafka than to the station. `inspector check FILE` looks the file through.
+    SIGTERM and SIGINT stop it.
     """
     from inspector.config.load import load_signaller
     from inspector.config.secrets import Secrets

@@ -99,9 +99,10 @@ def plc_simulator(
         bool, typer.Option("--json", help="Print transitions and summary as JSON lines.")
     ] = False,
 ) -> None:
-    """Play the PLC of a line: announce parts, read answers, acknowledge, eject.
+    """Play the PLC of a line, to try the handshake with, and to make faults.
 
-    Ends with exit status 1 where a part got a wrong answer or none in time.
+    It announces parts, reads answers, acknowledges and ejects, as docs/line.md says. Ends with
+    exit status 1 where a part got a wrong answer or none in time.
     """
     from inspector.line.simulator.faults import Fault, Plan
     from inspector.line.simulator.played import played

@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import structlog
 import typer
+
+from inspector.cli.log_options import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -26,12 +28,8 @@ def run(
             "--until-ended", help="Stop when every camera has come to its end (files, folders)."
         ),
     ] = False,
-    log_format: Annotated[
-        Literal["auto", "json", "text"], typer.Option(help="auto: text on a terminal, else JSON.")
-    ] = "auto",
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], typer.Option(help="Least level to write.")
-    ] = "info",
+    log_format: LogFormat = "auto",
+    log_level: LogLevel = "info",
 ) -> None:
     """Run a station until it is stopped; the demo if no file is given.
 

@@ -15,11 +15,13 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from inspector.config.base import Name, Section
 from inspector.config.events import Kafka, Topics
-from inspector.config.load import load_as
+from inspector.config.load import load_as, top_keys
 from inspector.config.station import Web
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from inspector.config.secrets import Secrets
 
 LISTEN = "127.0.0.1:8788"
 """One above the station's page, so that both can run on one box."""
@@ -91,10 +93,19 @@ class Fleet(Section):
     """The page."""
 
 
-def load_fleet(path: Path) -> Fleet:
+def is_fleet_file(path: Path) -> bool:
+    """Whether it is the file of a fleet view, rather than a station file, however faulty."""
+    keys = top_keys(path)
+    return "kafka" in keys and not keys & {"station", "cameras", "signaller"}
+
+
+def load_fleet(path: Path, secrets: Secrets | None = None) -> Fleet:
     """Read the file of a fleet view.
+
+    Args:
+        secrets: where its secrets must be; not looked at if None.
 
     Raises:
         StationFileError: with every fault of the file: line, key, what came, what was expected.
     """
-    return load_as(path, Fleet)
+    return load_as(path, Fleet, secrets)

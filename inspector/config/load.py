@@ -87,11 +87,17 @@ def load_signaller(path: Path, secrets: Secrets | None = None) -> Signaller:
 
 def is_signaller_file(path: Path) -> bool:
     """Whether it is a file of `inspector line`, rather than a station file, however faulty."""
+    keys = top_keys(path)
+    return "signaller" in keys and "station" not in keys
+
+
+def top_keys(path: Path) -> frozenset[str]:
+    """Keys at the top of a file, however faulty; none where it cannot be read."""
     try:
         value = parse(_text(Path(path))).value
     except StationFileError:
-        return False
-    return isinstance(value, dict) and "signaller" in value and "station" not in value
+        return frozenset()
+    return frozenset(map(str, value)) if isinstance(value, dict) else frozenset()
 
 
 def _document(path: Path) -> Document:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from inspector.config.line import CAMERA_REGISTERS, PLC_REGISTERS, STATION_REGISTERS
 from inspector.doctor.finding import Finding, Grade
-from inspector.errors import InspectorError, LineError
-from inspector.events.broker import CannotConnectError
-from inspector.events.link import Link
+from inspector.doctor.reading import check_reading
+from inspector.errors import LineError
 from inspector.line.modbus import Plc
 from inspector.line.registers import Layout
 
@@ -18,37 +17,13 @@ if TYPE_CHECKING:
     from inspector.config.secrets import Secrets
     from inspector.config.signaller import Signaller
 
-CLIENT_ID = "inspector-doctor"
 REMEDY_PLC = "start the PLC's Modbus server, or correct line.modbus"
 
 
 def examine_signaller(config: Signaller, secrets: Secrets) -> list[Finding]:
     """Reach what the signaller needs; nothing is written, and no group is joined."""
-    return [*_broker(config, secrets), *_plc(config)]
-
-
-def _broker(config: Signaller, secrets: Secrets) -> Iterator[Finding]:
-    topic = config.consume.topic
-    servers = ", ".join(config.kafka.bootstrap_servers)
-    expected = f"topic {topic}"
-    try:
-        cluster = Link(config.kafka, secrets, CLIENT_ID).describe([topic])
-    except CannotConnectError as error:
-        remedy = "start the broker, or correct the section kafka"
-        yield Finding("broker", servers, Grade.MEND, str(error), expected, remedy)
-        return
-    except InspectorError as error:
-        yield Finding("broker", servers, Grade.MISTAKE, str(error), expected)
-        return
-    took = f"a request takes {cluster.round_trip_s * 1e3:.0f} ms"
-    yield Finding("broker", servers, Grade.GOOD, took, "an answer")
-    view = cluster.topics.get(topic)
-    if view is None or view.error is not None:
-        found = "it is not there" if view is None else f"{view.error}"
-        remedy = "start a station that writes to it, or correct consume.topic"
-        yield Finding("broker", topic, Grade.MEND, found, expected, remedy)
-    else:
-        yield Finding("broker", topic, Grade.GOOD, f"{view.partitions} partitions", expected)
+    topics = (config.consume.topic,)
+    return [*check_reading(config.kafka, topics, secrets, "consume.topic"), *_plc(config)]
 
 
 def _plc(config: Signaller) -> Iterator[Finding]:

@@ -125,7 +125,7 @@ def test_rejects_by_line_and_shift(page: Page):
     names = [row[0].split()[0] for row in rows]
     assert names == ["packing", "moulding", "All"]
     assert [row[1] for row in rows[:2]] == ["2 stations", "1 station"]
-    assert "of 1,600" in page.one("#board tr").text
+    assert "of 1\u202f600" in page.one("#board tr").text
     assert "all-day, now" in page.one("#shifts").text
 
 

@@ -15,7 +15,10 @@ from inspector.errors import EngineError, UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-COMMANDS = ("run", "check", "doctor", "bench", "classify", "engines", "events", "schema")
+COMMANDS = (
+    "run", "check", "doctor", "bench", "classify", "engines", "events", "dashboard", "line",
+    "plc-simulator", "schema",
+)  # fmt: skip
 
 
 def inspector(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:

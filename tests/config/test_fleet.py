@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from inspector.cli import status_of
 from inspector.config.faults import StationFileError
-from inspector.config.fleet import load_fleet
+from inspector.config.fleet import is_fleet_file, load_fleet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,3 +79,37 @@ def test_all_mistakes_at_once(tmp_path: Path):
     with pytest.raises(StationFileError) as caught:
         load_fleet(file)
     assert {str(fault.key[0]) for fault in caught.value.faults} == {"version", "lines", "kafka"}
+
+
+def test_check_tells_a_file_in_order_and_one_that_is_not(tmp_path: Path, capsys):
+    file = tmp_path / "fleet.yaml"
+    file.write_text(GOOD)
+    assert status_of(["check", "--no-secrets", str(file)]) == 0
+    said = "".join(capsys.readouterr().out.split())  # whatever the width
+    assert "fleetviewisinorder" in said
+    assert "packing-07,packing-1?" in said
+    assert "day06:00,night18:30;Europe/Berlin" in said
+    assert status_of(["check", "--json", str(file)]) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert [fault["key"] for fault in told["faults"]] == [
+        "kafka.sasl.username", "kafka.sasl.password", "web.token"
+    ]  # fmt: skip
+    file.write_text(GOOD.replace("quiet_after", "quiet_aftr"))
+    assert status_of(["check", "--no-secrets", str(file)]) == 2
+    assert "line 11: quiet_aftr: unknown key" in capsys.readouterr().err
+
+
+def test_the_probe_reaches_for_the_broker(tmp_path: Path, capsys):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("kafka: {bootstrap_servers: ['127.0.0.1:1'], request_timeout_s: 1}")
+    assert status_of(["check", "--probe", "--json", str(file)]) == 1
+    (finding,) = json.loads(capsys.readouterr().out)["probe"]["findings"]
+    assert (finding["subject"], finding["grade"]) == ("broker", "mend")
+    assert finding["expected"] == "topic inspection.rejects, inspection.status"
+
+
+def test_a_station_file_is_no_fleet_view(tmp_path: Path):
+    file = tmp_path / "station.yaml"
+    file.write_text("version: 1\ncameras: {}\nkafka: {}\n")
+    assert not is_fleet_file(file)
+    assert not is_fleet_file(tmp_path / "missing.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,16 @@ import jsonschema
 import pytest
 import yaml
 
+from inspector.config.fleet import is_fleet_file, load_fleet
 from inspector.config.load import is_signaller_file, load_signaller, load_station
 from inspector.config.schema import signaller_schema, station_schema
 from inspector.config.shipped import demo_file, shipped_configs
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(shipped_configs().glob("*.yaml"))
-SHIPPED = [path for path in FILES if not is_signaller_file(path)]
+SIGNALLERS = [path for path in FILES if is_signaller_file(path)]
+FLEETS = [path for path in FILES if is_fleet_file(path)]
+SHIPPED = [path for path in FILES if path not in SIGNALLERS + FLEETS]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +45,24 @@ def test_shipped_station_file_fits_the_schema(path, validator):
 
 
 def test_shipped_file_of_a_signaller_loads_and_fits_its_schema():
-    (path,) = [path for path in FILES if path not in SHIPPED]
+    (path,) = SIGNALLERS
     assert load_signaller(path).line.cameras
     schema = signaller_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+
+
+def test_shipped_file_of_a_fleet_view_loads_and_its_comments_are_the_defaults(tmp_path):
+    (path,) = FLEETS
+    fleet = load_fleet(path)
+    assert fleet.lines
+    written_down = tmp_path / "fleet.yaml"
+    keys = re.compile(r"^# (topics|look_back_days|quiet_after):", re.MULTILINE)
+    text, count = keys.subn(r"\1:", path.read_text(encoding="utf-8"))
+    assert count == 3
+    written_down.write_text(text, encoding="utf-8")
+    assert load_fleet(written_down) == fleet
+    assert yaml.safe_load(text).keys() == type(fleet).model_fields.keys()
 
 
 @pytest.mark.parametrize(

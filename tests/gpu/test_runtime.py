@@ -54,9 +54,7 @@ def test_end_to_end_is_near_the_ceiling(engine_folder, opened, plans_of, tmp_pat
     of_ceiling = figure.details["pipeline_frames_per_s"] * tiles / alone.ceiling_tiles_per_s
     with capsys.disabled():
         print(engine_folder.name, figure.details, f"{of_ceiling:.3f} of the ceiling")
-    if (
-        engine_folder.name == "inceptionresnetv2"
-    ):  # of the other, Python for each frame is the bound
+    if engine_folder.name == "inceptionresnetv2":  # the other's bound is Python for each frame
         assert of_ceiling >= 0.75
 
 

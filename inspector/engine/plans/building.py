@@ -14,11 +14,11 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from inspector.engine.child_environment import child_environment
 from inspector.engine.plans.request import Done, Failed, Request, Said, Stage
 from inspector.engine.plans.store import Plans
 from inspector.errors import EngineError
@@ -34,11 +34,6 @@ BUILDER = "inspector.engine.plans.builder"
 BUILD_WITHIN_S = 2 * 3600.0
 """After this long a builder counts as hung. Builds of ten minutes are usual on small devices."""
 
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
-_KEPT_VARIABLES = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-)  # fmt: skip
-"""Environment of a builder; the station's own may hold secrets of others."""
 _TURN_S = 0.2
 _END_WITHIN_S = 5.0
 _LAST_LINES = 8
@@ -116,14 +111,13 @@ def build_plan(
 
 
 def _spawned() -> _Process:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     try:
         return _Process(
             [sys.executable, "-P", "-m", BUILDER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=kept | {"PYTHONPATH": _PACKAGE_PARENT, "PYTHONUNBUFFERED": "1"},
+            env=child_environment(),
         )
     except OSError as error:
         msg = f"no builder can be started: {error.strerror}"

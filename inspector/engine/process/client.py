@@ -6,7 +6,6 @@ rings. One thread here listens, and is the only one that decides that the proces
 
 from __future__ import annotations
 
-import os
 import pickle
 import select
 import subprocess
@@ -14,11 +13,11 @@ import sys
 import threading
 from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inspector.engine.child_environment import child_environment
 from inspector.engine.process import wire
 from inspector.engine.process.limits import Limits
 from inspector.errors import EngineError, EngineLostError
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
     from inspector.engine.process.spec import RuntimeSpec
     from inspector.engine.runtime import TileRef
     from inspector.slots import Ring
-
-_PACKAGE_PARENT = str(Path(__file__).resolve().parents[3])
-_KEPT_VARIABLES = (
-    "PATH", "HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES",
-)  # fmt: skip
-"""Environment of an engine process; the station's own may hold secrets of others."""
 
 _TURN_S = 0.05
 _IN_FLIGHT = 3
@@ -313,7 +306,6 @@ def _how_it_ended(process: subprocess.Popen[bytes], wait_s: float) -> str:
 
 def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = wire.pair()
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     try:
         with theirs:
             process = subprocess.Popen(  # noqa: S603 - our own module
@@ -325,7 +317,7 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
                     str(theirs.fileno()),
                 ],
                 pass_fds=(theirs.fileno(),),
-                env=kept | {"PYTHONPATH": _PACKAGE_PARENT, "PYTHONUNBUFFERED": "1"},
+                env=child_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )

@@ -2,12 +2,11 @@
 
 import { byId } from "./dom.js";
 import "./theme.js";
-import { AWAY, inWords } from "./words.js";
+import { AWAY, inWords, number } from "./words.js";
 
 const TONES = { quiet: "bad", "not ready": "bad", trouble: "doubt", serving: "good" };
 const MOST_TROUBLES = 12;
 const EVERY_MS = 2000;
-const whole = new Intl.NumberFormat();
 let latest = null;
 
 function element(name, { text, className, ...more } = {}, ...children) {
@@ -77,7 +76,7 @@ function troublesOf(fleet) {
     for (const text of one.line_faults) found.push([one.station, text]);
     if (one.engine?.degraded) found.push([one.station, `serves on ${one.engine.runtime}, not on what was asked for`]);
     if (one.clock_ahead_s) found.push([one.station, `its clock is ${span(one.clock_ahead_s)} ahead`]);
-    if (one.given_up) found.push([one.station, `gave up ${whole.format(one.given_up)} events (${one.given_up_cause.replaceAll("_", " ")}): its counts are too low`]);
+    if (one.given_up) found.push([one.station, `gave up ${number(one.given_up)} events (${one.given_up_cause.replaceAll("_", " ")}): its counts are too low`]);
   }
   return found;
 }
@@ -103,7 +102,7 @@ function showReading({ reading }) {
 function showTally(fleet) {
   const count = (state) => fleet.stations.filter((one) => one.state === state).length;
   const lost = fleet.stations.reduce((sum, one) => sum + (one.state === "quiet" ? 0 : one.lost.length), 0);
-  const bad = (number) => (number ? "bad" : "");
+  const bad = (count) => (count ? "bad" : "");
   pairs(byId("tally"), [
     ["stations", fleet.stations.length], ["serving", count("serving"), "good"], ["trouble", count("trouble")],
     ["not ready", count("not ready"), bad(count("not ready"))], ["quiet", count("quiet"), bad(count("quiet"))], ["cameras lost", lost, bad(lost)],
@@ -125,9 +124,9 @@ const shareOf = (counts) => (counts.judged >= counts.rejected && counts.judged ?
 
 function cell(counts, most) {
   const share = shareOf(counts);
-  const of = counts.judged ? `${percent(share)} of ${whole.format(counts.judged)}` : counts.rejected ? "of an unknown number" : "nothing judged";
+  const of = counts.judged ? `${percent(share)} of ${number(counts.judged)}` : counts.rejected ? "of an unknown number" : "nothing judged";
   return element("td", { className: "number" },
-    element("strong", { text: whole.format(counts.rejected) }), element("small", { text: of }), ...(most ? [meter(counts.rejected / most, of)] : []));
+    element("strong", { text: number(counts.rejected) }), element("small", { text: of }), ...(most ? [meter(counts.rejected / most, of)] : []));
 }
 
 function showBoard(fleet, chosen) {
@@ -159,12 +158,12 @@ function showPareto(fleet, chosen, shifts) {
   const list = rows.map(([label, count]) => {
     running += count;
     return element("li", {}, element("span", { text: inWords(label) }), meter(count / rows[0][1], inWords(label)),
-      element("span", { text: whole.format(count) }), element("span", { text: percent(count / all) }), element("span", { text: percent(running / all) }));
+      element("span", { text: number(count) }), element("span", { text: percent(count / all) }), element("span", { text: percent(running / all) }));
   });
   const head = element("li", { className: "head" }, ...["label", "", "rejects", "share", "together"].map((text) => element("span", { text })));
   byId("pareto").replaceChildren(...(list.length ? [head, ...list] : [element("li", { text: "no rejects" })]));
-  byId("pareto-of").textContent = `${chosen || "All lines"}, ${shifts === 1 ? "this shift" : "the last four shifts"}: ${whole.format(all)} rejects`
-    + (sum.uncertain ? `; ${whole.format(sum.uncertain)} more uncertain` : "");
+  byId("pareto-of").textContent = `${chosen || "All lines"}, ${shifts === 1 ? "this shift" : "the last four shifts"}: ${number(all)} rejects`
+    + (sum.uncertain ? `; ${number(sum.uncertain)} more uncertain` : "");
 }
 
 // --- drift ----------------------------------------------------------------------------------------
@@ -211,7 +210,7 @@ function stationRow(one) {
     element("td", {}, element("strong", { text: one.station })), element("td", { text: one.line === one.station ? "–" : one.line }),
     element("td", {}, chip(one.state, TONES[one.state])), camerasOf(one),
     element("td", { text: one.mode ?? "–" }), element("td", { text: engine }, element("small", { text: how })),
-    element("td", { text: one.version ?? "–" }), element("td", { className: "number", text: one.waiting === null ? "–" : whole.format(one.waiting) }),
+    element("td", { text: one.version ?? "–" }), element("td", { className: "number", text: one.waiting === null ? "–" : number(one.waiting) }),
     element("td", { className: "number", text: one.heard === null ? "never" : `${span(one.silent_s)} ago` }));
 }
 
@@ -221,9 +220,9 @@ function showStations(fleet, chosen) {
 }
 
 function showCounts({ counts, unknown, look_back_days, version, last_invalid }) {
-  const of = (name) => whole.format(counts[name] ?? 0);
+  const of = (name) => number(counts[name] ?? 0);
   const parts = [`${of("records")} records in ${look_back_days} days`, `${of("repeats")} repeats and ${of("replays")} sent again left out`];
-  const names = Object.entries(unknown).map(([type, count]) => `${type} (${whole.format(count)})`);
+  const names = Object.entries(unknown).map(([type, count]) => `${type} (${number(count)})`);
   parts.push(names.length ? `unknown types: ${names.join(", ")}` : "no unknown types");
   parts.push(counts.invalid ? `${of("invalid")} records are no events (last: ${last_invalid})` : "no invalid records");
   if (counts.beyond_bounds) parts.push(`${of("beyond_bounds")} from stations or cameras beyond the bounds, left out`);

@@ -1,6 +1,7 @@
 // The verdicts of the last minutes as a strip. The worst of each step gives its height as well as its colour.
 
 import { set, svg } from "./dom.js";
+import { number } from "./words.js";
 
 // Row: step, accepted, rejected, uncertain, unjudgeable, mean age, greatest age.
 const ACCEPTED = 1, REJECTED = 2, UNCERTAIN = 3, UNJUDGEABLE = 4;
@@ -36,7 +37,7 @@ export function summary(rows, { step_s, steps }) {
     return part && part < 0.1 ? "< 0.1 %" : `${part.toFixed(part < 10 ? 1 : 0)} %`;
   };
   const [, rejected, uncertain, unjudgeable] = total;
-  const parts = [`last ${minutes} min: ${judged.toLocaleString("en").replaceAll(",", "\u202f")} judged`, `${share(rejected)} rejected`];
+  const parts = [`last ${minutes} min: ${number(judged)} judged`, `${share(rejected)} rejected`];
   if (uncertain) parts.push(`${share(uncertain)} uncertain`);
   if (unjudgeable) parts.push(`${share(unjudgeable)} could not be judged`);
   return parts.join(", ");

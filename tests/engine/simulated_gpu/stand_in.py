@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from inspector.doctor import gpu
-from inspector.engine import best
+from inspector.engine import best, child_environment
 from inspector.engine.nvidia.report import Gpu, Library, NvidiaReport
 from inspector.engine.plans import building, engine_plans
 from inspector.engine.plans.files import read_plan
@@ -114,11 +114,11 @@ def _spec(**values):
 
 def changes():
     """What a simulated GPU puts where this process would look for a real one."""
-    kept = building._KEPT_VARIABLES
+    kept = child_environment.KEPT_VARIABLES
     yield best, "ask_nvidia", report
     yield gpu, "ask_nvidia", report
     yield building, "BUILDER", "tests.engine.simulated_gpu.builder_process"
-    yield building, "_KEPT_VARIABLES", kept if VARIABLE in kept else (*kept, VARIABLE)
+    yield child_environment, "KEPT_VARIABLES", kept if VARIABLE in kept else (*kept, VARIABLE)
     yield engine_plans, "TensorRtSpec", _spec
 
 
