@@ -14,7 +14,7 @@ import structlog
 
 from inspector.errors import EventsError, TriggerError
 from inspector.events.records import CameraState
-from inspector.line.parts import Finding
+from inspector.line.parts import CAUSES_IN_WORDS, Finding
 from inspector.line.registers import LABEL_CODES, Result, part_number, permille
 from inspector.line.signals import Signals
 from inspector.observe.health import Fact
@@ -169,9 +169,9 @@ class Signalling:
     def fact(self) -> Fact:
         """How the line is, for readiness; it gates nothing."""
         status = self.signals.status()
-        faults = [*status["faults"]]
+        faults = [CAUSES_IN_WORDS[cause] for cause in status["faults"]]
         for name, camera in status["cameras"].items():
-            faults += [f"camera {name}: {cause}" for cause in camera["faults"]]
+            faults += [f"camera {name}: {CAUSES_IN_WORDS[cause]}" for cause in camera["faults"]]
         if status["state"] != "connected":
             detail = status["detail"] or f"not connected to the PLC at {status['address']} yet"
             return Fact("line", ok=False, detail=detail)
