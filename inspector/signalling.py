@@ -49,6 +49,12 @@ _RESULTS = {
     Outcome.UNJUDGEABLE: Result.UNJUDGEABLE,
 }
 
+_TOLD = {
+    "normal": "",
+    "reject": "; the PLC is told to reject every part",
+    "stop": "; the PLC is told to stop the line",
+}
+
 _log = structlog.get_logger("inspector.line")
 
 
@@ -176,7 +182,7 @@ class Signalling:
             detail = status["detail"] or f"not connected to the PLC at {status['address']} yet"
             return Fact("line", ok=False, detail=detail)
         if faults:
-            safe = "" if status["safe"] == "normal" else f"; the PLC is told: {status['safe']}"
+            safe = _TOLD[status["safe"]]
             return Fact("line", ok=False, detail=f"{', '.join(faults)}{safe}")
         return Fact("line", ok=True, detail=f"connected to the PLC at {status['address']}")
 

@@ -113,7 +113,7 @@ def test_parts_and_their_answers_are_seen_live(
     first = int(page.until(lambda: cell(page, "part").replace("–", "")))
     page.until(lambda: int(cell(page, "part").replace("–", "") or 0) > first)
     assert cell(page, "result") == "reject (noise)"
-    assert cell(page, "acknowledged").startswith("after ")
+    assert cell(page, "last acknowledged").startswith("after ")
     assert count(page, "accept") == count(page, "not acknowledged") == 0
     assert panel(page).find_element("css selector", ".chip").text == "connected"
     assert f"PLC\n127.0.0.1:{plc.port} unit 1" in panel(page).text
@@ -139,8 +139,8 @@ def test_a_missing_acknowledgement_is_told_in_words_until_it_is_over(
     page.until(lambda: cell(page, "handshake") == f"fault: {words}")
     page.until(lambda: page.one("#line").text == "line: every part is rejected")
     assert f"asked: {words}. A result stands" in panel(page).text
-    assert "press reset there" in panel(page).text
-    assert f"camera asked: {words}; the PLC is told: reject" in page.one("#troubles").text
+    assert "press reset at the PLC" in panel(page).text
+    assert f"camera asked: {words}; the PLC is told to reject every part" in page.one("#troubles").text
     assert count(page, "not acknowledged") == 1
     for width, scheme in ((1440, "light"), (1440, "dark"), (360, "light")):
         page.size(width)

@@ -16,6 +16,7 @@ LINE_METRICS = {
     "inspector_signal_seconds",
     "inspector_signals_total",
     "inspector_signals_late_total",
+    "inspector_signals_gave_way_total",
     "inspector_line_up",
     "inspector_line_faults_total",
     "inspector_line_safe",

@@ -115,6 +115,7 @@ CASES = [
     counter("InspectorEventsParked", "inspector_parked_total", "25m"),
     counter("InspectorLineNoAcknowledge", "inspector_line_faults_total", "23m", **LINE_FAULT),
     counter("InspectorSignalsLate", "inspector_signals_late_total", "25m", of="camera"),
+    counter("InspectorSignalsGaveWay", "inspector_signals_gave_way_total", "25m", of="camera"),
     Case(
         "InspectorLineNoAcknowledge",  # the very first fault makes the series
         "21m",

@@ -16,7 +16,7 @@ const COUNTERS = [
   ["no_result", "no result in time"], ["late", "late"], ["ack_timeouts", "not acknowledged"],
   ["gave_way", "not told: queue full"],
 ];
-const COLUMNS = ["camera", "handshake", "part", "result", "acknowledged", "parts waiting", ...COUNTERS.map(([, name]) => name)];
+const COLUMNS = ["camera", "handshake", "part", "result", "last acknowledged", "parts waiting", ...COUNTERS.map(([, name]) => name)];
 
 // The state in a word for the top of the page: [text, tone], or null without a line.
 export function lineChip(line) {

@@ -50,10 +50,10 @@ export const BROKER = {
 
 // Why the line is in its fail-safe, and what to do.
 const LINE_FAULTS = {
-  no_acknowledge: ["the PLC does not acknowledge", "A result stands and the PLC has not taken it: look at its program, then press reset there."],
+  no_acknowledge: ["the PLC does not acknowledge", "A result stands, and the PLC has not taken it: look whether its program runs; then press reset at the PLC."],
   plc_away: ["the PLC cannot be reached", "Look whether the PLC runs, and at its network cable. The station connects again by itself."],
   plc_silent: ["the PLC's heartbeat stands still", "The PLC answers, but its program does not run: look at it."],
-  queue_full: ["parts come faster than the PLC acknowledges", "Results wait and no room is left: look at the PLC's program, then press reset there."],
+  queue_full: ["parts come faster than the PLC acknowledges", "Results wait and no room is left: look whether the PLC's program runs; then press reset at the PLC."],
   bad_answer: ["the PLC refuses the station's registers", "Its register map is not as the station file says: call whoever programs the PLC."],
 };
 export const lineFault = (cause) => LINE_FAULTS[cause]?.[0] ?? plain(cause);
