@@ -96,6 +96,12 @@ def count(page: Page, column: str) -> int:
     return int(cell(page, column).replace("\u202f", "") or 0)
 
 
+def part(page: Page) -> int:
+    """The part that is answered; 0 between two."""
+    shown = cell(page, "part")
+    return int(shown) if shown.isdigit() else 0
+
+
 def panel(page: Page) -> Any:
     return page.one("#panels [aria-label=Line]")
 
@@ -110,8 +116,8 @@ def test_parts_and_their_answers_are_seen_live(
     page.open(station.page, "station")
     page.until(lambda: page.one("#line").text == "line: connected")
     page.until(lambda: count(page, "reject") > 2)
-    first = int(page.until(lambda: cell(page, "part").replace("–", "")))
-    page.until(lambda: int(cell(page, "part").replace("–", "") or 0) > first)
+    first = page.until(lambda: part(page))
+    page.until(lambda: part(page) > first)
     assert cell(page, "result") == "reject (noise)"
     assert cell(page, "last acknowledged").startswith("after ")
     assert count(page, "accept") == count(page, "not acknowledged") == 0
@@ -140,7 +146,9 @@ def test_a_missing_acknowledgement_is_told_in_words_until_it_is_over(
     page.until(lambda: page.one("#line").text == "line: every part is rejected")
     assert f"asked: {words}. A result stands" in panel(page).text
     assert "press reset at the PLC" in panel(page).text
-    assert f"camera asked: {words}; the PLC is told to reject every part" in page.one("#troubles").text
+    assert (
+        f"camera asked: {words}; the PLC is told to reject every part" in page.one("#troubles").text
+    )
     assert count(page, "not acknowledged") == 1
     for width, scheme in ((1440, "light"), (1440, "dark"), (360, "light")):
         page.size(width)
@@ -180,5 +188,5 @@ def test_the_page_has_the_station_s_words_for_each_fault(
 
 _WORDS = """
 const [cause, done] = arguments;
-import("./words.js").then(({ lineFault, lineAdvice }) => done([lineFault(cause), lineAdvice(cause)]));
+import("./words.js").then((of) => done([of.lineFault(cause), of.lineAdvice(cause)]));
 """

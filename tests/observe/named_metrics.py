@@ -23,6 +23,13 @@ LINE_METRICS = {
 }
 """What a station with a `line` section tells besides."""
 
+SIGNALLER_METRICS = {
+    "inspector_line_active",
+    "inspector_line_old_total",
+    "inspector_line_signals_total",
+}
+"""What `inspector line` alone tells."""
+
 
 def expressions_of_rules() -> list[str]:
     groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
