@@ -2,8 +2,8 @@
 
     python -m tests.browser.pictures_for_docs [MINUTES]
 
-The station runs for some minutes first (10), so that its timelines are full. With 0 minutes only the
-picture of the line is made.
+The station runs for some minutes first (10), so that its timelines are full. With 0 minutes only
+the picture of the line is made.
 """
 
 from __future__ import annotations
