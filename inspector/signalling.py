@@ -14,7 +14,7 @@ import structlog
 
 from inspector.errors import EventsError, TriggerError
 from inspector.events.records import CameraState
-from inspector.line.parts import Finding
+from inspector.line.parts import CAUSES_IN_WORDS, Finding
 from inspector.line.registers import LABEL_CODES, Result, part_number, permille
 from inspector.line.signals import Signals
 from inspector.observe.health import Fact
@@ -47,6 +47,12 @@ _RESULTS = {
     Outcome.REJECTED: Result.ACCEPT,  # for a label that the policy does not count
     Outcome.UNCERTAIN: Result.UNCERTAIN,
     Outcome.UNJUDGEABLE: Result.UNJUDGEABLE,
+}
+
+_TOLD = {
+    "normal": "",
+    "reject": "; the PLC is told to reject every part",
+    "stop": "; the PLC is told to stop the line",
 }
 
 _log = structlog.get_logger("inspector.line")
@@ -169,14 +175,14 @@ class Signalling:
     def fact(self) -> Fact:
         """How the line is, for readiness; it gates nothing."""
         status = self.signals.status()
-        faults = [*status["faults"]]
+        faults = [CAUSES_IN_WORDS[cause] for cause in status["faults"]]
         for name, camera in status["cameras"].items():
-            faults += [f"camera {name}: {cause}" for cause in camera["faults"]]
+            faults += [f"camera {name}: {CAUSES_IN_WORDS[cause]}" for cause in camera["faults"]]
         if status["state"] != "connected":
             detail = status["detail"] or f"not connected to the PLC at {status['address']} yet"
             return Fact("line", ok=False, detail=detail)
         if faults:
-            safe = "" if status["safe"] == "normal" else f"; the PLC is told: {status['safe']}"
+            safe = _TOLD[status["safe"]]
             return Fact("line", ok=False, detail=f"{', '.join(faults)}{safe}")
         return Fact("line", ok=True, detail=f"connected to the PLC at {status['address']}")
 

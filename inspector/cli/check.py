@@ -21,6 +21,7 @@ from inspector.doctor.finding import status_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from inspector.config.cameras import Inspect
     from inspector.config.station import Station
     from inspector.doctor.finding import Finding
 
@@ -114,6 +115,12 @@ def _rows(faults: Iterable[Fault]) -> list[dict[str, object]]:
     return [fault.document() for fault in faults]
 
 
+def _judged(inspect: Inspect) -> str:
+    if inspect.on_trigger:
+        return "on a trigger"
+    return f"every {inspect.every_s:g} s" if inspect.every_s else "every frame"
+
+
 def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) -> None:
     station = file.station
     console = Console(highlight=False)
@@ -121,12 +128,11 @@ def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) 
     for heading in ("camera", "source", "judged", "policy"):
         table.add_column(heading, overflow="fold")
     for name, camera in station.cameras.items():
-        pause = camera.inspect.every_s
         rule = station.policy_of(name)
         table.add_row(
             name,
             f"{camera.source.kind} {_address(camera.source)}".strip(),
-            f"every {pause:g} s" if pause else "every frame",
+            _judged(camera.inspect),
             f"{camera.policy}: {rule.needed} of {rule.window}, {rule.recover_after} to recover",
         )
     console.print(table)

@@ -30,19 +30,27 @@ Seconds = Annotated[
 
 def doctor(
     file: Annotated[
-        Path | None, typer.Argument(help="Station file; the demo station if absent.")
+        Path | None,
+        typer.Argument(
+            help="Station file, or a file of `inspector line`; the demo station if absent."
+        ),
     ] = None,
     seconds: Seconds = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Examine cameras, engine, broker, PLC, disks, service, clock, memory; say what to mend."""
+    from inspector.config.load import is_signaller_file, load_signaller
     from inspector.config.secrets import Secrets
     from inspector.config.shipped import demo_file
     from inspector.doctor.checks import examine_file
+    from inspector.doctor.signaller import examine_signaller
 
-    path = file or demo_file()
+    path, secrets = file or demo_file(), Secrets()
     with waiting("examining"):
-        findings = examine_file(path, Secrets(), seconds=seconds)
+        if is_signaller_file(path):
+            findings = examine_signaller(load_signaller(path, secrets), secrets)
+        else:
+            findings = examine_file(path, secrets, seconds=seconds)
     if as_json:
         print(json.dumps({"file": str(path), **as_document(findings)}))
     else:

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
 Cause = Literal["no_acknowledge", "plc_away", "plc_silent", "queue_full", "bad_answer"]
 """Why the line is in its fail-safe, or will be as soon as the PLC notices the silence."""
 
+CAUSES_IN_WORDS: dict[Cause, str] = {
+    "no_acknowledge": "the PLC does not acknowledge",
+    "plc_away": "the PLC cannot be reached",
+    "plc_silent": "the PLC's heartbeat stands still",
+    "queue_full": "parts come faster than the PLC acknowledges",
+    "bad_answer": "the PLC refuses the station's registers",
+}
+"""The same for people; the dashboard says it in the same words."""
+
 End = Literal["acknowledged", "reset", "gave_way", "abandoned"]
 
 

@@ -68,6 +68,10 @@ class Tally:
         yield _counter("line_faults", "Faults of the line", ("camera", "cause"), self.faults)
         up = status["line"] is not None and status["line"]["state"] == "connected"
         yield GaugeMetricFamily("inspector_line_up", "1 while the PLC is connected", float(up))
+        if status["line"] is not None:
+            told = ("normal", "reject", "stop").index(status["line"]["safe"])
+            text = "What the PLC is told: 0 normal, 1 reject everything, 2 stop"
+            yield GaugeMetricFamily("inspector_line_safe", text, float(told))
         active = status["role"] == "active"
         yield GaugeMetricFamily("inspector_line_active", "0 while it stands by", float(active))
         broker = GaugeMetricFamily("inspector_broker_up", "1 while the broker can be read")

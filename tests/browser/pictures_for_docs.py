@@ -1,13 +1,15 @@
-"""Makes the pictures of the dashboard in docs/images anew, from the demo station.
+"""Makes the pictures of the dashboard in docs/images anew, from the demo stations.
 
     python -m tests.browser.pictures_for_docs [MINUTES]
 
-The station runs for some minutes first (10), so that its timelines are full.
+The station runs for some minutes first (10), so that its timelines are full. With 0 minutes only
+the picture of the line is made.
 """
 
 from __future__ import annotations
 
 import base64
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,9 +30,9 @@ IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT, QUALITY, TRIES = 1440, 900, 82, 20
 
 
-def demo() -> dict[str, Any]:
-    """The demo station's file, with its paths as they are from anywhere."""
-    document: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
+def demo(name: str = "demo") -> dict[str, Any]:
+    """A demo station's file, with its paths as they are from anywhere."""
+    document: dict[str, Any] = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
     for camera in document["cameras"].values():
         for key in ("path", "folder"):
             if key in camera["source"]:
@@ -38,9 +40,11 @@ def demo() -> dict[str, Any]:
     return document | {"web": {"listen": "127.0.0.1:0"}, "station": "packing-07"}
 
 
-def take(page: Page, name: str) -> None:
-    """Write what is seen."""
-    picture = {"format": "webp", "quality": QUALITY}
+def take(page: Page, name: str, selector: str | None = None) -> None:
+    """Write what is seen, or one part of the page."""
+    picture: dict[str, Any] = {"format": "webp", "quality": QUALITY}
+    if selector is not None:
+        picture["clip"] = page.one(selector).rect | {"scale": 1}
     shot = page.browser.execute_cdp_cmd("Page.captureScreenshot", picture)
     (IMAGES / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
 
@@ -51,8 +55,38 @@ def worth_a_picture(page: Page) -> bool:
     return "Accepted" in words and "Rejected" in words and not page.all(".view img[hidden]")
 
 
+def line() -> None:
+    """The PLC's panel while an acknowledgement is missing; the simulator is the PLC."""
+    words = ["plc-simulator", str(ROOT / "configs" / "demo-line.yaml"), "--reset-after-ms=0"]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [sys.executable, "-m", "inspector.cli", *words, "--fault=no-ack@40"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        ) as plc,
+        StationProcess(Path(folder), demo("demo-line")) as station,
+        chromium(Path(folder) / "chromium") as browser,
+    ):
+        page = Page(browser)
+        page.size(WIDTH, HEIGHT)
+        page.prefers(color_scheme="light")
+        page.open(station.wait_ready().page, "station")
+        page.until(lambda: page.all("#panels .complaints li"))
+        take(page, "dashboard-line", "#panels [aria-label=Line]")
+        station.terminate()
+        plc.terminate()
+
+
 def main(minutes: float = 10.0) -> None:
-    """Run the station, wait, take the pictures."""
+    """Run the stations, wait, take the pictures."""
+    line()
+    if minutes:
+        cameras(minutes)
+
+
+def cameras(minutes: float) -> None:
+    """Every view of the station without a line."""
     with (
         tempfile.TemporaryDirectory() as folder,
         StationProcess(Path(folder), demo()) as station,

@@ -196,10 +196,10 @@ def test_the_handshake_of_each_camera_with_the_plc(
     away = LINE | {"state": "away", "safe": "stop", "detail": "no answer within 500 ms"}
     away["faults"] = ["plc_away"]
     chip, text, _ = page.browser.execute_async_script(_SHOW_LINE, away)
-    assert chip == ["line: safe state: stop", "bad"]
+    assert chip == ["line: the line is to stop", "bad"]
     assert "not connected" in text
     assert "no answer within 500 ms" in text
-    assert "faults\nplc away" in text
+    assert "the PLC cannot be reached. Look whether the PLC runs" in text
     chip, _, hidden = page.browser.execute_async_script(_SHOW_LINE, None)
     assert (chip, hidden) == (None, True), "a station without a line has no such panel"
     assert page.accessibility_faults() == []

@@ -11,7 +11,7 @@ from tests.doctor.conftest import engines, station_file  # noqa: F401 - fixtures
 
 SUBJECTS = {
     "file", "camera", "engine", "broker", "state", "evidence", "service", "clock", "memory", "cpu",
-    "page",
+    "gpu", "page",
 }  # fmt: skip
 
 

@@ -58,14 +58,14 @@ class Plant:
             admin.close()
 
     def write(self, *events) -> None:
-        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", retries=10)
+        producer = KafkaProducer(bootstrap_servers=self.broker.bootstrap, acks="all", retries=1000)
         try:
             for event in events:
                 at_ms = int(self.clock.now * 1000)
                 sent = producer.send(
                     event.topic, encode(event.document), event.key.encode(), timestamp_ms=at_ms
                 )
-                sent.get(20)
+                sent.get(90)
         finally:
             producer.close()
 

@@ -30,7 +30,7 @@ class Checkout:
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
         )
-        assert done.returncode == 0, done
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
 

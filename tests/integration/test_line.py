@@ -176,7 +176,10 @@ def test_without_acknowledgement_the_line_goes_safe_and_the_alarm_is_an_event(
         fact = facts(station)["line"]
         assert not fact["ok"]
         assert not fact["gates"]
-        assert fact["detail"] == "camera bad: no_acknowledge; the PLC is told: stop"
+        assert (
+            fact["detail"]
+            == "camera bad: the PLC does not acknowledge; the PLC is told to stop the line"
+        )
         events = station.until("alarm", lambda: line_events(station))
         assert told(events) == [("fault", "no_acknowledge", "bad")]
         assert events[0]["data"]["fail_safe"] == "stop"

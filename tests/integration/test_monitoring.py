@@ -9,12 +9,13 @@ import cv2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from inspector.config.station import Station
+from inspector.signaller.tally import Tally
 from tests.engine import tiny_engine
 from tests.integration.station_process import StationProcess
 from tests.observe.named_metrics import (
     LINE_METRICS,
     ROOT,
+    SIGNALLER_METRICS,
     expressions_of_dashboard,
     expressions_of_rules,
     metrics_in,
@@ -24,7 +25,6 @@ from tests.observe.named_metrics import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-HAS_LINE = "line" in Station.model_fields
 NAMED = metrics_in(expressions_of_rules() + expressions_of_dashboard()) - recorded()
 
 
@@ -42,9 +42,8 @@ def exposition(tmp_path_factory: pytest.TempPathFactory) -> str:
         "cameras": {"infeed": {"source": source}},
         "events": {"kafka": {"bootstrap_servers": ["127.0.0.1:9"]}},
         "evidence": {"min_free_mb": 0},
+        "line": {"modbus": {"host": "127.0.0.1", "port": 9}},
     }
-    if HAS_LINE:
-        config["line"] = {"modbus": {"host": "127.0.0.1", "port": 9}}
     with StationProcess(folder, config) as station:
         station.wait_ready()
         station.until(
@@ -80,16 +79,27 @@ def _of_the_line(name: str) -> bool:
     return name.removesuffix("_bucket") in LINE_METRICS
 
 
-@pytest.mark.parametrize("name", sorted(name for name in NAMED if not _of_the_line(name)))
+@pytest.mark.parametrize("name", sorted(NAMED - SIGNALLER_METRICS))
 def test_what_rules_and_dashboard_name_is_told(name: str, exposition: str):
     assert name in _told(exposition)
 
 
-@pytest.mark.parametrize("name", sorted(name for name in NAMED if _of_the_line(name)))
-def test_what_they_name_of_the_line_is_told_by_a_station_that_has_one(name: str, exposition: str):
-    if not HAS_LINE:
-        pytest.skip("this version has no line section: the name stands in LINE_METRICS alone")
-    assert name in _told(exposition)
+def test_what_they_name_of_the_signaller_is_told_by_it():
+    tally = Tally(
+        lambda: {
+            "line": {"state": "connected", "safe": "reject"},
+            "role": "active",
+            "broker": {"up": True},
+        }
+    )
+    assert _told(tally.exposition().decode()) >= SIGNALLER_METRICS | {
+        "inspector_broker_up",
+        "inspector_line_faults_total",
+        "inspector_line_safe",
+        "inspector_line_up",
+    }
+    assert "inspector_line_safe 1.0" in tally.exposition().decode()
+    assert SIGNALLER_METRICS <= NAMED
 
 
 def test_rules_and_dashboard_are_about_the_line_too():

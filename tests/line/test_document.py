@@ -123,3 +123,30 @@ def test_the_default_addresses_are_those_of_the_page():
     assert f"**The station's block**, from {at.station_at}," in PAGE
     assert f"**The PLC's block**, from {at.plc_at}," in PAGE
     assert f"the first from {at.cameras_at}, the next {CAMERA_STEP} further each" in PAGE
+
+
+def test_the_part_in_numbers_is_what_the_wire_holds():
+    registers = dict.fromkeys(range(32, 52), 0)
+
+    def block(first: int, count: int) -> list[int]:
+        return [registers[32 + first + i] for i in range(count)]
+
+    seen = []
+    for _, who, writes, _ in rows("**One part in numbers**"):
+        registers |= {int(at): int(value) for at, value in re.findall(r"(\d+) = (\d+)", writes)}
+        status, control = Status.decode(block(0, 1)), Control.decode(block(CONTROL_AT, 4))
+        seen.append((who, status if who == "station" else control))
+    answer = Answer.decode(block(ANSWER_AT, 7))
+    assert answer == Answer(18, Result.REJECT, LABEL_CODES["gblur"], 981, 4711, 143)
+    assert seen == [
+        ("station", Status(ready=True)),
+        ("PLC", Control(part=4711)),
+        ("PLC", Control(trigger=True, part=4711)),
+        ("station", Status(busy=True)),
+        ("station", Status(busy=True)),
+        ("station", Status(valid=True)),
+        ("PLC", Control(acknowledge=True, part=4711, sequence=18)),
+        ("station", Status()),
+        ("PLC", Control(part=4711, sequence=18)),
+        ("station", Status(ready=True)),
+    ]

@@ -225,6 +225,15 @@ def test_late_ack_comes_when_it_is_due():
     assert line.control.acknowledge
 
 
+def test_an_answer_that_a_fault_on_purpose_made_late_is_no_fault_of_the_station():
+    line = Line("late-ack@1", per_s=1, travel_s=0.5, late_ack_s=1.0)
+    line.tell(Result.REJECT, line.until_trigger())
+    line.scan(1.1)
+    tally = line.lane.tally
+    assert (tally.late, tally.late_rejects, tally.spoilt, tally.missing) == (1, 0, 1, 0)
+    assert tally.well
+
+
 def test_faults_of_a_share_come_as_often_and_of_a_part_once():
     plan = Plan([Fault.parse("late-ack:10%"), Fault.parse("silent@7")], random.Random(1))
     hits = sum(plan.due(Kind.LATE_ACK, part) for part in range(10_000))

@@ -16,11 +16,19 @@ LINE_METRICS = {
     "inspector_signal_seconds",
     "inspector_signals_total",
     "inspector_signals_late_total",
+    "inspector_signals_gave_way_total",
     "inspector_line_up",
     "inspector_line_faults_total",
     "inspector_line_safe",
 }
 """What a station with a `line` section tells besides."""
+
+SIGNALLER_METRICS = {
+    "inspector_line_active",
+    "inspector_line_old_total",
+    "inspector_line_signals_total",
+}
+"""What `inspector line` alone tells."""
 
 
 def expressions_of_rules() -> list[str]:

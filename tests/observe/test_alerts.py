@@ -45,6 +45,11 @@ def of_camera(name: str, values: str, **more: str) -> dict[str, str]:
     return series(name, values, **CAMERA, job="inspector", **more)
 
 
+def of_box(box: str, name: str, values: str) -> dict[str, str]:
+    """One of several processes of the same signaller."""
+    return series(name, values, **{**WHO, "instance": box}, job="inspector")
+
+
 def verdicts(good: str, bad: str) -> list[dict[str, str]]:
     return [
         of_camera("inspector_verdicts_total", good, verdict="accepted", label="refimgs"),
@@ -115,6 +120,7 @@ CASES = [
     counter("InspectorEventsParked", "inspector_parked_total", "25m"),
     counter("InspectorLineNoAcknowledge", "inspector_line_faults_total", "23m", **LINE_FAULT),
     counter("InspectorSignalsLate", "inspector_signals_late_total", "25m", of="camera"),
+    counter("InspectorSignalsGaveWay", "inspector_signals_gave_way_total", "25m", of="camera"),
     Case(
         "InspectorLineNoAcknowledge",  # the very first fault makes the series
         "21m",
@@ -130,6 +136,38 @@ CASES = [
         "21m",
         [UP, of_camera("inspector_signals_late_total", "_x20 1x30")],
         [[UP, of_camera("inspector_signals_late_total", "0x60")]],
+    ),
+    Case(
+        "InspectorLineAway",  # of two signallers one stands by, and has no session
+        "5m",
+        [of_station("inspector_line_up", "0x60"), of_station("inspector_line_active", "1x60")],
+        [[of_station("inspector_line_up", "0x60"), of_station("inspector_line_active", "0x60")]],
+    ),
+    Case(
+        "InspectorSignallerIdle",
+        "5m",
+        [of_station("inspector_line_active", "1x60"), of_station("inspector_broker_up", "0x60")],
+        [
+            [
+                of_station("inspector_line_active", "1x60"),
+                of_station("inspector_broker_up", "1x60"),
+            ],
+            [of_station("inspector_broker_up", "0x60")],  # a station, which has no such metric
+            [
+                *(
+                    of_box(box, "inspector_line_active", of)
+                    for box, of in (("a", "1x60"), ("b", "0x60"))
+                ),
+                *(of_box(box, "inspector_broker_up", "1x60") for box in "ab"),
+            ],
+        ],
+    ),
+    counter("InspectorRejectsTooOld", "inspector_line_old_total", "25m", of="camera"),
+    Case(
+        "InspectorRejectsTooOld",
+        "21m",
+        [UP, of_camera("inspector_line_old_total", "_x20 1x30")],
+        [[UP, of_camera("inspector_line_signals_total", "0+5x60", end="acknowledged")]],
     ),
     Case(
         "InspectorRestarts",

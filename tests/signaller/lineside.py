@@ -100,7 +100,12 @@ class Rejects:
             {self.topic: {"num_partitions": 6, "replication_factor": 1}}, wait_for_metadata=True
         )
         admin.close()
-        self.producer = KafkaProducer(bootstrap_servers=[self.bootstrap], linger_ms=0)
+        self.producer = KafkaProducer(
+            bootstrap_servers=[self.bootstrap],
+            linger_ms=0,
+            retries=1000,
+            reconnect_backoff_max_ms=1000,
+        )
         self._parts: Counter[str] = Counter()
 
     def event(self, camera: str = "infeed", **data: Any) -> Event:
@@ -113,7 +118,7 @@ class Rejects:
     def send(self, event: Event) -> None:
         """Publish it, and wait until it is there."""
         key = event.key
-        self.producer.send(self.topic, encode(event.document), key.encode()).get(10)
+        self.producer.send(self.topic, encode(event.document), key.encode()).get(90)
 
     def reject(self, camera: str = "infeed", **data: Any) -> Event:
         """Make a reject, publish it, and expect it at the PLC."""

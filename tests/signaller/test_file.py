@@ -118,6 +118,9 @@ def test_the_probe_reads_every_block_of_the_plc_and_misses_the_broker(tmp_path, 
         grades = {finding["name"]: finding["grade"] for finding in found}
         assert grades["127.0.0.1:1"] == "mend"
         assert {name: grades[name] for name in names()} == dict.fromkeys(names(), "good")
+        assert status_of(["doctor", "--json", str(file)]) == 1
+        told = json.loads(capsys.readouterr().out)["findings"]
+        assert {finding["name"]: finding["grade"] for finding in told} == grades
         assert not plc.of("foreign_write")
 
 

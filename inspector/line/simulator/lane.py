@@ -213,7 +213,7 @@ class Lane:
             part.fate = Fate.ANSWERED
             self._tell("answer", waited_ms=round(waited_ms, 2), **details)
         else:
-            self._late(answer, details)
+            self._late(answer, details, spoilt=part.spoilt)
 
     def _act(self, answer: Answer, details: dict[str, object], *, known: bool) -> None:
         """Do as a part that was not announced wants it."""
@@ -234,10 +234,10 @@ class Lane:
         part.answer = answer
         self._tell("answer_not_waited_for", **details)
 
-    def _late(self, answer: Answer, details: dict[str, object]) -> None:
+    def _late(self, answer: Answer, details: dict[str, object], *, spoilt: bool = False) -> None:
         """The part has passed the ejector: a reject comes to nothing."""
         self.tally.late += 1
-        self.tally.late_rejects += answer.result is Result.REJECT
+        self.tally.late_rejects += answer.result is Result.REJECT and not spoilt
         self._tell("answer_too_late", **details)
 
     # --- the parts -------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ class Tally:
     Attributes:
         answers: by result; the late ones too.
         late: answers that came when their part had passed the ejector already.
-        late_rejects: rejects among them.
+        late_rejects: rejects among them, but for those that a fault on purpose held back.
         wrong: answers for another part, or that the map does not know.
         missing: parts that went out without an answer though the station was asked or had to be.
         spoilt: the same, while a fault was made on purpose.

@@ -1,6 +1,7 @@
 // The view from two metres: a card for each camera, with its last verdict, its picture and its recent past.
 
 import { bars, byId, facts, keyed, say, set } from "./dom.js";
+import { handshake, resultOf } from "./line.js";
 import { drawTimeline, summary } from "./timeline.js";
 import { AWAY, because, CAUSES, DROPS, duration, inWords, number, STATES, VERDICTS } from "./words.js";
 
@@ -55,7 +56,7 @@ function showStill(of, name, still, away) {
 function showLine(line, name) {
   const camera = line?.cameras?.[name];
   if (!camera) return null;
-  return [camera.phase, camera.part === null ? null : `part ${camera.part}`, camera.result].filter(Boolean).join(", ");
+  return [handshake(camera), camera.part === null ? null : `part ${camera.part}`, resultOf(camera)].filter(Boolean).join(", ");
 }
 
 function show(card, name, known) {

@@ -48,6 +48,17 @@ export const BROKER = {
   authentication: "refuses the password", tls: "certificate not trusted", refused: "not reachable",
 };
 
+// Why the line is in its fail-safe, and what to do.
+const LINE_FAULTS = {
+  no_acknowledge: ["the PLC does not acknowledge", "A result stands, and the PLC has not taken it: look whether its program runs; then press reset at the PLC."],
+  plc_away: ["the PLC cannot be reached", "Look whether the PLC runs, and at its network cable. The station connects again by itself."],
+  plc_silent: ["the PLC's heartbeat stands still", "The PLC answers, but its program does not run: look at it."],
+  queue_full: ["parts come faster than the PLC acknowledges", "Results wait and no room is left: look whether the PLC's program runs; then press reset at the PLC."],
+  bad_answer: ["the PLC refuses the station's registers", "Its register map is not as the station file says: call whoever programs the PLC."],
+};
+export const lineFault = (cause) => LINE_FAULTS[cause]?.[0] ?? plain(cause);
+export const lineAdvice = (cause) => LINE_FAULTS[cause]?.[1] ?? "";
+
 const KINDS = {
   "inspector.frame.rejected.v1": ["rejected", "Rejected frames"],
   "inspector.frame.judged.v1": ["judged", "Judged frames"],
@@ -77,8 +88,8 @@ export function sentence(event) {
     case "recovered": return "Quality recovered";
     case "lost": return `Camera lost${AWAY[event.cause] ? `: ${AWAY[event.cause]}` : ""}`;
     case "restored": return typeof event.lost_s === "number" ? `Camera back after ${duration(event.lost_s)}` : "Camera back";
-    case "line fault": return `Line fault: ${plain(event.cause)}`;
-    case "line restored": return `Line restored: ${plain(event.cause)}${typeof event.after_s === "number" ? `, after ${duration(event.after_s)}` : ""}`;
+    case "line fault": return `Line fault: ${lineFault(event.cause)}`;
+    case "line restored": return `Line restored${typeof event.after_s === "number" ? ` after ${duration(event.after_s)}` : ""}: it was that ${lineFault(event.cause)}`;
     case "dropped": return `${event.count ?? "An unknown number of"} events given up`;
     default: return kindOf(event);
   }
