@@ -32,7 +32,8 @@ def watch_numbers(rig):
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_frames_arrive_in_order_with_their_own_pixels(rtsp_server, rig, scene, transport):
     server = rtsp_server({"good": scene}, numbered=True)
-    rig = rig({"a": camera(server.url(), transport=transport)}, first_epochs={"a": 7})
+    patient = {"open_timeout_s": 20.0, "read_timeout_s": 20.0}  # a busy machine is no fault
+    rig = rig({"a": camera(server.url(), transport=transport, **patient)}, first_epochs={"a": 7})
     seen = []
 
     def look(frame):

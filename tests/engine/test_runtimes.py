@@ -45,13 +45,14 @@ def tensorrt(precision):
     def make(manifest, max_batch):
         machine.reset(schedule=(3, 1, 0, 2))
         plan = make_plan(manifest.read_model(precision), (64, 64, 3), most=max_batch)
-        with tempfile.NamedTemporaryFile() as file:
-            file.write(plan)
-            file.flush()
+        with tempfile.TemporaryDirectory() as folder:  # nobody else may write there
+            path = Path(folder) / "tiny.plan"
+            path.write_bytes(plan)
+            path.chmod(0o600)
             return TensorRtRuntime(
                 manifest,
                 precision,
-                plan=Path(file.name),
+                plan=path,
                 plan_sha256=hashlib.sha256(plan).hexdigest(),
                 max_batch=max_batch,
             )
