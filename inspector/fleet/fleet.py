@@ -36,9 +36,6 @@ JUDGED, REJECTED, UNCERTAIN, UNJUDGEABLE = range(4)
 FIRST_LABEL = 4
 """Columns of the ledger."""
 
-LINE_FAULT, LINE_RESTORED = "inspector.line.fault.v1", "inspector.line.restored.v1"
-"""Of stations that signal to a PLC."""
-
 _NAME = re.compile(NAME_PATTERN)
 
 
@@ -64,8 +61,8 @@ class Fleet:
             kinds.CAMERA_RESTORED: self._restored,
             kinds.EVENTS_DROPPED: self._dropped,
             kinds.STATION_STATUS: self._beat,
-            LINE_FAULT: self._line_fault,
-            LINE_RESTORED: self._line_restored,
+            kinds.LINE_FAULT: self._line_fault,
+            kinds.LINE_RESTORED: self._line_restored,
         }
         self.clear()
 

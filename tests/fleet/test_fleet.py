@@ -8,12 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from inspector.config.fleet import Fleet as Settings
+from inspector.events import kinds
 from inspector.events.documents import encode
 from inspector.events.ids import new_id
-from inspector.events.model import MODELS
 from inspector.fleet.fleet import (
-    LINE_FAULT,
-    LINE_RESTORED,
     MOST_CAMERAS,
     MOST_LABELS,
     MOST_STATIONS,
@@ -376,8 +374,6 @@ def test_events_that_were_given_up_are_shown(world):
 
 @pytest.mark.parametrize("camera", [None, "infeed"])
 def test_a_fault_of_the_line_lasts_until_it_is_restored(world, camera):
-    if LINE_FAULT not in MODELS:
-        pytest.skip("this version has no events of the line")
     teller = world.teller()
     base = teller.lost().document
 
@@ -387,12 +383,12 @@ def test_a_fault_of_the_line_lasts_until_it_is_restored(world, camera):
         return encode({**base, "id": str(new_id()), "type": kind, "data": {**who, **said}})
 
     world.hear(teller.beat())
-    fault = event(LINE_FAULT, fail_safe="reject", detail="no acknowledge within 500 ms")
+    fault = event(kinds.LINE_FAULT, fail_safe="reject", detail="no acknowledge within 500 ms")
     world.fleet.take([fault], live=True)
     told = world.station()
     assert told["state"] == "trouble"
     assert "no acknowledge within 500 ms" in told["line_faults"][0]
-    world.fleet.take([event(LINE_RESTORED, after_s=2.0)], live=True)
+    world.fleet.take([event(kinds.LINE_RESTORED, after_s=2.0)], live=True)
     assert world.station()["state"] == "serving"
 
 
