@@ -1,8 +1,8 @@
-"""The link to one broker: makes producers, looks after topics, and knows why something fails."""
+"""The link to one broker: makes clients, looks after topics, and knows why something fails."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kafka import errors as kafka_errors
 
@@ -28,28 +28,35 @@ if TYPE_CHECKING:
     from inspector.events.topics import ClusterView
 
 
+Client = TypeVar("Client")
+
+
 class Link:
-    """Belongs to the publisher's thread.
+    """Belongs to the thread of whoever writes or reads.
 
     Args:
         kafka: the broker.
         secrets: gives user name, password and key password by name, at each connection.
-        client_id: how the station calls itself at the broker.
+        client_id: how we call ourselves at the broker.
+        section: where the file has the broker's keys, for messages.
     """
 
-    def __init__(self, kafka: Kafka, secrets: SecretsLike, client_id: str) -> None:
+    def __init__(
+        self, kafka: Kafka, secrets: SecretsLike, client_id: str, section: str = "events.kafka."
+    ) -> None:
         self._kafka = kafka
         self._secrets = secrets
         self._client_id = client_id
-        self._servers = ", ".join(kafka.bootstrap_servers)
+        self._section = section
+        self.servers = ", ".join(kafka.bootstrap_servers)
         self._latest = Latest()
         self._context: ssl.SSLContext | None = None
         self._options: dict[str, Any] = {}
-        self.chatter = Chatter(client_id, lambda error: self._latest.note(error, self._servers))
+        self.chatter = Chatter(client_id, lambda error: self._latest.note(error, self.servers))
         """Listens to the library; to be begun and ended by the thread."""
 
     def open(self, wake: Callable[[], None], *, alone: bool) -> Delivery:
-        """Connect.
+        """Connect, to write.
 
         Args:
             wake: called in the library's thread when there are answers.
@@ -58,14 +65,28 @@ class Link:
         Raises:
             CannotConnectError: the broker cannot be used; says why.
         """
+        return self.connect(lambda options: Delivery(self._kafka, options, wake, alone=alone))
+
+    def connect(self, make: Callable[[dict[str, Any]], Client]) -> Client:
+        """Look whether the broker takes connections, then make a client of it.
+
+        Args:
+            make: gets the library's options.
+
+        Raises:
+            CannotConnectError: the broker cannot be used; says why.
+        """
         self._context = tls_context(self._kafka, self._secrets)
         trouble = self.probe()
         if trouble is not None:
             raise CannotConnectError(trouble)
+        return self._make(make)
+
+    def _make(self, make: Callable[[dict[str, Any]], Client]) -> Client:
         self._options = client_options(self._kafka, self._secrets, self._context, self._client_id)
         self._latest.take()
         try:
-            return Delivery(self._kafka, self._options, wake, alone=alone)
+            return make(self._options)
         except (kafka_errors.KafkaError, OSError) as error:
             raise self.cannot(error) from error
 
@@ -80,15 +101,15 @@ class Link:
     def cannot(self, error: BaseException) -> CannotConnectError:
         """The cause behind an error of the library, which often says only that time ran out."""
         trouble = (
-            trouble_of(error, self._servers)
+            trouble_of(error, self.servers)
             or self._latest.take()
             or self.probe()
             or Trouble(
                 "timeout",
-                f"{self._servers} takes connections but does not answer as a Kafka broker that is"
+                f"{self.servers} takes connections but does not answer as a Kafka broker that is"
                 f" reached by {self._kafka.security_protocol}:"
                 f" {str(error) or type(error).__name__};"
-                " check events.kafka.security_protocol and the broker's advertised listeners",
+                f" check {self._section}security_protocol and the broker's advertised listeners",
             )
         )
         return CannotConnectError(trouble)
@@ -111,9 +132,4 @@ class Link:
             CannotConnectError: the broker cannot be used; says why.
         """
         self._context = tls_context(self._kafka, self._secrets)
-        self._options = client_options(self._kafka, self._secrets, self._context, self._client_id)
-        self._latest.take()
-        try:
-            return describe_topics(self._options, wanted)
-        except (kafka_errors.KafkaError, OSError) as error:
-            raise self.cannot(error) from error
+        return self._make(lambda options: describe_topics(options, wanted))

@@ -17,19 +17,10 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 
-from inspector.events.broker import (
-    CannotConnectError,
-    Latest,
-    Trouble,
-    client_options,
-    probe,
-    tls_context,
-    trouble_of,
-)
-from inspector.events.chatter import Chatter
+from inspector.events.broker import CannotConnectError, Trouble
+from inspector.events.link import Link
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from inspector.events.broker import SecretsLike, State
@@ -93,15 +84,10 @@ class Reader:
         self, fleet: Fleet, secrets: SecretsLike, now: Callable[[], float] = time.time
     ) -> None:
         self._fleet = fleet
-        self._kafka = fleet.settings.kafka
         topics = fleet.settings.topics
         self._topics = (topics.rejects, topics.status, topics.verdicts)
-        self._secrets = secrets
         self._now = now
-        self._servers = ", ".join(self._kafka.bootstrap_servers)
-        self._context: ssl.SSLContext | None = None
-        self._latest = Latest()
-        self._chatter = Chatter(CLIENT_ID, lambda error: self._latest.note(error, self._servers))
+        self._link = Link(fleet.settings.kafka, secrets, CLIENT_ID, section="")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet reader", daemon=True)
         self._reading = Reading(known_until=now())
@@ -124,11 +110,11 @@ class Reader:
         return self._reading
 
     def _run(self) -> None:
-        self._chatter.listen()
+        self._link.chatter.listen()
         try:
             self._keep_reading()
         finally:
-            self._chatter.leave()
+            self._link.chatter.leave()
 
     def _keep_reading(self) -> None:
         wait_s = RETRY_S[0]
@@ -141,7 +127,7 @@ class Reader:
                 _log.warning("the broker has not what comes next: read anew", reason=str(error))
                 self._begin_anew()
             except (kafka_errors.KafkaError, OSError) as error:
-                self._fail(self._cause(error))
+                self._fail(self._link.cannot(error).trouble)
             except Exception as error:  # noqa: BLE001 - the edge of the thread: told, tried again
                 _log.exception("reading the topics failed")
                 self._fail(Trouble("failed", f"{type(error).__name__}: {error}"))
@@ -160,41 +146,9 @@ class Reader:
             _log.warning("the broker cannot be read", state=trouble.state, reason=trouble.reason)
         self._reading = replace(self._reading, state=trouble.state, reason=trouble.reason)
 
-    def _cause(self, error: BaseException) -> Trouble:
-        return (
-            trouble_of(error, self._servers)
-            or self._latest.take()
-            or probe(self._kafka.bootstrap_servers, self._context)
-            or Trouble(
-                "timeout",
-                f"{self._servers} takes connections but does not answer as a Kafka broker that is"
-                f" reached by {self._kafka.security_protocol}:"
-                f" {str(error) or type(error).__name__};"
-                " check security_protocol and the broker's advertised listeners",
-            )
-        )
-
     def _read(self) -> None:
         """One connection, from its beginning to its end."""
-        self._context = tls_context(self._kafka, self._secrets)
-        trouble = probe(self._kafka.bootstrap_servers, self._context)
-        if trouble is not None:
-            raise CannotConnectError(trouble)
-        options = client_options(self._kafka, self._secrets, self._context, CLIENT_ID)
-        self._latest.take()
-        consumer = KafkaConsumer(
-            **options,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_poll_records=RECORDS,
-            # An answer a few times a second with all that came, instead of one for each record.
-            fetch_min_bytes=1 << 18,
-            fetch_max_wait_ms=WAIT_MS,
-            # In Python that is most of the work; a damaged record does not parse, and is counted.
-            check_crcs=False,
-        )
+        consumer = self._link.connect(_consumer)
         try:
             self._assign(consumer)
             self._connected()
@@ -222,14 +176,14 @@ class Reader:
         lost = self._reading.state not in {"connecting", "connected"}
         back_at = self._now() if lost else self._reading.back_at
         if self._reading.state != "connected":
-            _log.info("reading", broker=self._servers, partitions=len(self._positions))
+            _log.info("reading", broker=self._link.servers, partitions=len(self._positions))
         self._reading = replace(
             self._reading, state="connected", reason="", known_until=self._now(), back_at=back_at
         )
 
     def _look(self, consumer: KafkaConsumer) -> None:
         """Is the broker there, are there new partitions, how much waits?"""
-        trouble = probe(self._kafka.bootstrap_servers, self._context)
+        trouble = self._link.probe()
         if trouble is not None:
             self._fail(trouble)
             return
@@ -288,3 +242,19 @@ class Reader:
             heartbeats_read=bool(self._begins) and status not in waiting,
             progress=read / whole if whole else 1.0,
         )
+
+
+def _consumer(options: dict[str, Any]) -> KafkaConsumer:
+    return KafkaConsumer(
+        **options,
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        max_poll_records=RECORDS,
+        # An answer a few times a second with all that came, instead of one for each record.
+        fetch_min_bytes=1 << 18,
+        fetch_max_wait_ms=WAIT_MS,
+        # In Python that is most of the work; a damaged record does not parse, and is counted.
+        check_crcs=False,
+    )
