@@ -88,16 +88,12 @@ def _ask(events: Events, kafka: Kafka, secrets: SecretsLike) -> Iterator[Finding
     wanted = {topics.rejects, topics.status}
     if events.publish_verdicts:
         wanted.add(topics.verdicts)
-    link = Link(kafka, secrets, CLIENT_ID)
-    link.chatter.listen()
     try:
-        cluster = link.describe(wanted)
+        cluster = Link(kafka, secrets, CLIENT_ID).describe(wanted)
     except CannotConnectError as error:
         expected = f"an answer by {kafka.security_protocol}"
         yield _cannot("log-in", error.trouble, expected, "look at the broker's log")
         return
-    finally:
-        link.chatter.leave()
     yield _round_trip(kafka, cluster)
     for topic in sorted(wanted):
         view = cluster.topics.get(topic)

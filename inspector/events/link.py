@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from inspector.events.topics import ClusterView
 
 
+LOG_INS = 4
+"""A broker that refuses a log-in may hang up before the library has read why: so often we ask."""
+
 Client = TypeVar("Client")
 
 
@@ -132,4 +135,14 @@ class Link:
             CannotConnectError: the broker cannot be used; says why.
         """
         self._context = tls_context(self._kafka, self._secrets)
-        return self._make(lambda options: describe_topics(options, wanted))
+        self.chatter.listen()
+        try:
+            for _ in range(LOG_INS - 1):
+                try:
+                    return self._make(lambda options: describe_topics(options, wanted))
+                except CannotConnectError as error:
+                    if self._kafka.sasl is None or error.trouble.state != "timeout":
+                        raise
+            return self._make(lambda options: describe_topics(options, wanted))
+        finally:
+            self.chatter.leave()
