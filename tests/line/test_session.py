@@ -287,7 +287,7 @@ def test_a_reset_of_the_plcs_block_clears_every_camera(plc: PlcServer, run: Any)
     assert not plc.status(2).fault
     plc.says_itself(reset=True)
     plc.until("cleared", lambda: not plc.station.fault and plc.station.safe is Safe.NORMAL)
-    assert not plc.status(0).valid
+    plc.until("lowered", lambda: not plc.status(0).valid and not plc.status(1).valid)
     both = [("a", "no_acknowledge"), ("b", "no_acknowledge")]
     plc.until("restored", lambda: sorted(heard.ends) == both)
 

@@ -290,7 +290,7 @@ def test_the_shipped_engine_and_the_cameras_need_no_system_call_that_the_unit_re
             return all(counts[name] > 0 for name in ("folder", "clip", "belt"))
 
         service.until("verdicts of all", judged)
-        assert "camera far: lost: " in service.status
+        service.until("the far camera's state", lambda: "camera far: lost: " in service.status)
         service.stop()
         service.wait_for("inactive", within_s=15)
     assert "Operation not permitted" not in service.log_path.read_text()
