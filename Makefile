@@ -21,7 +21,7 @@ run: $(STAMPS)/run ## run the demo station: three cameras, no broker, page at ht
 
 .PHONY: test
 test: $(STAMPS)/test ## run the tests, with a real Kafka broker and real RTSP servers
-	$(BIN)/pytest -m "not slow" $(ARGS) || tools/second_look.sh $$? $(ARGS)
+	$(BIN)/pytest -m "not slow" $(ARGS) || bash tools/second_look.sh $$? $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMPS)/test ## run the long tests: soaks, the bundle on a box without network

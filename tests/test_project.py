@@ -233,6 +233,13 @@ def test_no_file_names_a_place_of_a_developers_machine():
     assert not found
 
 
+def test_no_merge_is_left_half_done():
+    marker = re.compile(r"^(<{7} |>{7} |={7}$)", re.MULTILINE)
+    texts = [path for path in tracked() if path.suffix in TEXT]
+    assert texts
+    assert [path for path in texts if marker.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_scripts_can_be_run():
     for name in (".ci/run",):
         assert os.access(ROOT / name, os.X_OK), name
