@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inspector.capture.counters import ARRIVED
+from inspector.capture.counters import ARRIVED, PARTS
 from inspector.capture.status import DROP_CAUSES, Counters
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class Audit:
         self._page: CounterPage | None = None
         self._received = 0  # from the worker of the current page
         self._closed_in = 0  # frames in of earlier workers
+        self._closed_parts = 0
         self._judged = 0
         self._dropped = dict.fromkeys(DROP_CAUSES, 0)
         self.held = 0
@@ -62,6 +63,7 @@ class Audit:
             self._dropped[cause] += count
         self._dropped[lost_as] += lost
         self._closed_in += arrived
+        self._closed_parts += self._page.read(PARTS)
         self._received = 0
         self._page = None
         return lost
@@ -69,12 +71,13 @@ class Audit:
     def counters(self) -> Counters:
         """A snapshot. Of the page, drops are read before arrivals, so that none is missing."""
         dropped = dict(self._dropped)
-        frames_in, in_worker = self._closed_in, 0
+        frames_in, in_worker, parts = self._closed_in, 0, self._closed_parts
         if self._page is not None:
             drops = self._page.drops()
             arrived = self._page.read(ARRIVED)
             for cause, count in drops.items():
                 dropped[cause] += count
             frames_in += arrived
+            parts += self._page.read(PARTS)
             in_worker = arrived - self._received - sum(drops.values())
-        return Counters(frames_in, self._judged, dropped, self.held + in_worker)
+        return Counters(frames_in, self._judged, dropped, self.held + in_worker, parts)

@@ -16,6 +16,10 @@ ARRIVED, NOT_DUE, STALE, NO_SLOT, LOST, BEAT_NS, PHASE, LAST_ARRIVAL_NS, KEY_EVE
 """Words of the page. LOST: arrived, but the connection ended before a picture came. KEY_EVERY:
 frames from the last key frame but one to the last; 0 while not known."""
 
+PARTS, COVERED_PERMILLE = 9, 10
+"""Of a camera with a barrier in its picture: parts that reached it; what of it is covered now, -1
+while it learns how the empty belt looks."""
+
 DROP_WORDS = {"not_due": NOT_DUE, "stale": STALE, "no_slot": NO_SLOT, "worker_lost": LOST}
 
 IDLE, OPENING, READING, WAITING = range(4)

@@ -17,6 +17,7 @@ from inspector.capture.backoff import Backoff
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
+    COVERED_PERMILLE,
     KEY_EVERY,
     LAST_ARRIVAL_NS,
     OPENING,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import random
 
     from inspector.capture.backoff import Pace
+    from inspector.capture.counters import CounterPage
     from inspector.capture.hooks import Hooks
     from inspector.capture.wire import Message
     from inspector.config.cameras import Camera
@@ -143,7 +145,15 @@ class CameraLink:
             restarts=dict(self._restarts),
             counters=self.audit.counters(),
             on_trigger=self.camera.inspect.on_trigger,
+            on_motion=self.camera.inspect.on_motion is not None,
+            covered=self._covered(page) if running else None,
         )
+
+    def _covered(self, page: CounterPage | None) -> float | None:
+        if page is None or self.camera.inspect.on_motion is None:
+            return None
+        permille = page.read(COVERED_PERMILLE)
+        return permille / 1000 if permille >= 0 else None
 
     def ask(self, trigger_id: str, part_id: str | None) -> Trigger:
         """Ask for a frame. Any thread, under the lock. Raises NoFramesError."""

@@ -50,12 +50,14 @@ class Counters:
     Attributes:
         dropped: by cause; every cause is there.
         in_flight: arrived, and neither judged nor dropped yet.
+        parts: that reached the barrier in the picture, where there is one.
     """
 
     frames_in: int
     judged: int
     dropped: Mapping[str, int]
     in_flight: int
+    parts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class CameraStatus:
         last_frame_age_s: time since the last arrival; None before the first.
         restarts: connections that ended or failed, by cause.
         on_trigger: its frames are judged when they are asked for, and only then.
+        on_motion: one of its frames is judged for each part that reaches the barrier.
+        covered: share of the barrier that differs from the empty belt now; None without a
+            barrier, and while it learns how the empty belt looks.
     """
 
     name: str
@@ -89,3 +94,5 @@ class CameraStatus:
     restarts: Mapping[str, int]
     counters: Counters
     on_trigger: bool = False
+    on_motion: bool = False
+    covered: float | None = None

@@ -17,11 +17,15 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from inspector.capture import wire
 from inspector.capture.asks import Asks
+from inspector.capture.barrier import Barrier
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
+    COVERED_PERMILLE,
     IDLE,
     KEY_EVERY,
     LAST_ARRIVAL_NS,
@@ -29,6 +33,7 @@ from inspector.capture.counters import (
     NO_SLOT,
     NOT_DUE,
     OPENING,
+    PARTS,
     PHASE,
     READING,
     STALE,
@@ -43,7 +48,6 @@ from inspector.frame import Trigger
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from inspector.capture.sources.base import Settings, Source
@@ -97,6 +101,7 @@ class Worker:
         self._asks = Asks()
         self._held = 0  # asks that are announced and on their way
         self._still = Stillness(0)
+        self._barrier: Barrier | None = None
         self._phase(IDLE)
 
     # -- Intake ---------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ class Worker:
             if self._still.suspect and not self._has_changed(picture, source):
                 self._page.words[STALE] += 1
                 continue
-            if self._is_due(arrival):
+            if self._is_due(picture):
                 self._pass_on(picture, source)
             else:
                 self._glance(picture, source)
@@ -223,20 +228,44 @@ class Worker:
             self._page.words[STALE] += 1
             raise SourceError("frozen", FROZEN.format(seconds=self._still.after_s))
 
-    def _is_due(self, arrival: Arrival) -> bool:
-        """Whether the frame is to be judged. Raises Stopped."""
+    def _is_due(self, picture: Picture) -> bool:
+        """Whether the frame is to be judged. Raises Stopped, and SourceError."""
+        arrival = picture.arrival
         if self._settings["inspect"]["on_trigger"]:
             while self._held:
                 self._listen(TURN_S)
             return self._asks.want(arrival.arrived_ns)
+        at = _time_of(arrival)
+        if self._barrier is not None:
+            self._watch(self._barrier, picture)
+            return self._barrier.due(at)
         every_s = float(self._settings["inspect"]["every_s"])
         if every_s <= 0:
             return True
-        at = arrival.pts_s if arrival.pts_s is not None else arrival.arrived_ns / 1e9
         if self._due_s is not None and self._due_s - every_s <= at < self._due_s - DUE_SLACK_S:
             return False
         self._due_s = at + every_s
         return True
+
+    def _watch(self, barrier: Barrier, picture: Picture) -> None:
+        """Look at the barrier in the picture; a damaged one shows none. Raises SourceError."""
+        if picture.write is None:
+            return
+        right, bottom = barrier.x + barrier.width, barrier.y + barrier.height
+        if right > picture.width or bottom > picture.height:
+            msg = (
+                f"the barrier x={barrier.x} y={barrier.y} width={barrier.width} "
+                f"height={barrier.height} lies outside the picture of {picture.width}x"
+                f"{picture.height} pixels; correct inspect.on_motion in the station file"
+            )
+            raise SourceError("region", msg)
+        strip = np.empty((barrier.height, barrier.width, 3), np.uint8)
+        with contextlib.suppress(DamagedPicture):
+            picture.write(strip, barrier.y, barrier.x)
+            barrier.look(strip, _time_of(picture.arrival))
+        covered = barrier.covered
+        self._page.words[PARTS] = barrier.parts
+        self._page.words[COVERED_PERMILLE] = -1 if covered is None else round(covered * 1000)
 
     def _pass_on(self, picture: Picture, source: Source) -> None:
         """Write a due picture into a slot and tell the supervisor, or say why there is none."""
@@ -263,6 +292,8 @@ class Worker:
             height = width = 0
         arrival = picture.arrival
         self._asks.take(arrival.arrived_ns)
+        if self._barrier is not None:
+            self._barrier.take(_time_of(arrival))
         wire.send(
             self._end,
             {
@@ -374,6 +405,9 @@ class Worker:
             self._settings = message["camera"]
             self._credentials = message["username"], message["password"]
             self._still = Stillness(float(self._settings["source"].get("frozen_after_s", 0)))
+            barrier = self._settings["inspect"]["on_motion"]
+            self._barrier = None if barrier is None else Barrier(barrier)
+            self._page.words[COVERED_PERMILLE] = -1
             _name_process(f"cam {self._settings['name']}")
         elif kind == "go":
             self._go = int(message["epoch"]), int(message["slot_bytes"]), fds
@@ -395,6 +429,11 @@ class Worker:
     def _phase(self, phase: int) -> None:
         self._page.words[BEAT_NS] = time.monotonic_ns()
         self._page.words[PHASE] = phase
+
+
+def _time_of(arrival: Arrival) -> float:
+    """Seconds by the source's own clock, where it has one."""
+    return arrival.pts_s if arrival.pts_s is not None else arrival.arrived_ns / 1e9
 
 
 def _name_process(name: str) -> None:

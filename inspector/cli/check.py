@@ -118,6 +118,8 @@ def _rows(faults: Iterable[Fault]) -> list[dict[str, object]]:
 def _judged(inspect: Inspect) -> str:
     if inspect.on_trigger:
         return "on a trigger"
+    if inspect.on_motion is not None:
+        return "each part that reaches the barrier"
     return f"every {inspect.every_s:g} s" if inspect.every_s else "every frame"
 
 

@@ -188,22 +188,72 @@ class Credentials(Section):
     """Name of the secret that holds the password."""
 
 
+class Barrier(Section):
+    """A light barrier in the picture: a strip across the belt that passing parts cover."""
+
+    x: Annotated[int, Field(ge=0, le=65535)]
+    """Left edge, in pixels of the source picture."""
+    y: Annotated[int, Field(ge=0, le=65535)]
+    """Top edge."""
+    width: Annotated[int, Field(ge=1, le=8192)]
+    """Columns; few where parts move from side to side."""
+    height: Annotated[int, Field(ge=1, le=8192)]
+    """Rows; few where parts move up or down."""
+    parts: Literal["lighter", "darker", "either"] = "either"
+    """How parts look against the empty belt."""
+    free: Annotated[float, Field(ge=0.05, le=1)] = 0.5
+    """Share of the time for which the barrier is free while the belt runs, at least. Below a half
+    it must be known whether parts are lighter or darker."""
+    contrast: Annotated[float, Field(ge=0.01, le=1)] = 0.1
+    """So much of full scale must the light differ from the empty belt's."""
+    covered: Annotated[float, Field(ge=0.05, le=1)] = 0.5
+    """A part is there while at least this share of the barrier differs."""
+    gap_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """The barrier must be free for so long before the next part counts: more than a hole in a part
+    takes, less than the gap between two."""
+    delay_ms: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """From the front's arrival at the barrier to the picture that is judged."""
+
+    @model_validator(mode="after")
+    def _knowable(self) -> Self:
+        if self.parts == "either" and self.free < 0.5:  # noqa: PLR2004 - a majority
+            msg = (
+                f"with free ({self.free:g}) below 0.5 what is seen most is a part, not the belt; "
+                "say whether parts are lighter or darker than it"
+            )
+            raise ValueError(msg)
+        return self
+
+
 class Inspect(Section):
-    """Which frames are judged: `{every_s: 0.2}` or `{on_trigger: true}`; all by default."""
+    """Which frames are judged: by `every_s`, `on_trigger` or `on_motion`; all by default."""
 
     every_s: Annotated[float, Field(ge=0, le=3600)] = 0.0
     """Least time between judged frames; 0: every frame. What comes earlier is `not_due`."""
     on_trigger: bool = False
     """true: only those that a trigger asks for; all others are `not_due`."""
+    on_motion: Barrier | None = None
+    """One for each part that passes a barrier in the picture; all others are `not_due`."""
     deadline_ms: Annotated[float, Field(ge=1, le=60_000)] = 1000.0
     """Longest that a trigger waits for its verdict; then the answer is `unjudgeable`."""
 
     @model_validator(mode="after")
     def _one_reason(self) -> Self:
-        if self.on_trigger and self.every_s > 0:
-            msg = f"on_trigger and every_s ({self.every_s:g}) exclude each other"
+        asked = {
+            "on_trigger": self.on_trigger,
+            "on_motion": self.on_motion is not None,
+            f"every_s ({self.every_s:g})": self.every_s > 0,
+        }
+        reasons = [name for name, wanted in asked.items() if wanted]
+        if len(reasons) > 1:
+            msg = f"{' and '.join(reasons)} exclude each other"
             raise ValueError(msg)
         return self
+
+    @property
+    def part_by_part(self) -> bool:
+        """Whether each judged frame is of another part."""
+        return self.on_trigger or self.on_motion is not None
 
 
 class Region(Section):
@@ -273,13 +323,18 @@ class Camera(Section):
         return self
 
     @model_validator(mode="after")
-    def _region_inside(self) -> Self:
-        source, region = self.source, self.region
-        if isinstance(source, PatternSource) and region is not None:
-            right, bottom = region.x + region.width, region.y + region.height
+    def _inside_the_pattern(self) -> Self:
+        source = self.source
+        if not isinstance(source, PatternSource):
+            return self  # what a camera sends is known when it comes
+        areas = {"region": self.region, "inspect.on_motion": self.inspect.on_motion}
+        for key, area in areas.items():
+            if area is None:
+                continue
+            right, bottom = area.x + area.width, area.y + area.height
             if right > source.width or bottom > source.height:
                 msg = (
-                    f"the region reaches to column {right} and row {bottom}, the pattern has "
+                    f"{key} reaches to column {right} and row {bottom}, the pattern has "
                     f"{source.width}x{source.height}"
                 )
                 raise ValueError(msg)

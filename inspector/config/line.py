@@ -62,7 +62,7 @@ class LineCamera(Section):
 
     trigger: Literal["plc", "api", "frames"] = "plc"
     """plc: the PLC announces each part; api: each `POST /api/cameras/ID/inspect` is one; frames:
-    each judged frame is one, of a camera that the motion of the parts triggers itself."""
+    each judged frame is one, of a camera with `inspect.on_motion`, or that is triggered itself."""
     deadline_ms: Milliseconds = 400.0
     """From the trigger (frames: from the capture). What is not told by then never is: the PLC
     hears `no result` instead. Of this and the camera's `inspect.deadline_ms` the shorter holds."""

@@ -163,11 +163,11 @@ class Station(Section):
     def policy_of(self, camera: str) -> Policy:
         """The policy of a camera; `default` exists even where the file does not write it.
 
-        A camera that is judged on a trigger only decides by each frame alone.
+        A camera of which each judged frame is a part decides by each frame alone.
         """
         asked = self.cameras[camera]
         policy = self.policies.get(asked.policy, Policy())
-        if asked.inspect.on_trigger:
+        if asked.inspect.part_by_part:
             return policy.model_copy(update={"needed": 1, "window": 1, "recover_after": 1})
         return policy
 

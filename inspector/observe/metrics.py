@@ -203,8 +203,13 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
     reconnects = CounterMetricFamily(
         "inspector_reconnects_total", "Connections that ended, by cause", labels=["camera", "cause"]
     )
+    parts = CounterMetricFamily(
+        "inspector_parts_total", "Parts that reached the barrier in the picture", labels=["camera"]
+    )
     for name, camera in cameras.items():
         counters = camera["counters"]
+        if camera["on_motion"]:
+            parts.add_metric([name], counters["parts"])
         frames.add_metric([name, "in"], counters["frames_in"])
         frames.add_metric([name, "judged"], counters["judged"])
         for cause, count in counters["dropped"].items():
@@ -214,7 +219,7 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
         degraded.add_metric([name], float(camera["quality"] == "degraded"))
         for cause, count in camera["restarts"].items():
             reconnects.add_metric([name, cause], count)
-    yield from (frames, in_flight, up, degraded, reconnects)
+    yield from (frames, in_flight, up, degraded, reconnects, parts)
 
 
 def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:

@@ -114,6 +114,7 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_file(faults_of):
 
 
 # What stands in a camera, and the fault it must give: key below the camera, part of the problem.
+BARRIER = "on_motion: {x: 1, y: 1, width: 9, height: 9}"
 CAMERA_FAULTS = {
     "unknown key": ("{source: {kind: pattern}, polcy: x}", "polcy", 'did you mean "policy"?'),
     "unknown key, nothing near": (
@@ -239,12 +240,27 @@ CAMERA_FAULTS = {
     "region outside the pattern": (
         "{source: {kind: pattern}, region: {x: 1200, y: 0, width: 100, height: 100}}",
         "",
-        "the region reaches to column 1300 and row 100, the pattern has 1280x720",
+        "region reaches to column 1300 and row 100, the pattern has 1280x720",
     ),
     "two reasons to judge": (
         "{source: {kind: pattern}, inspect: {on_trigger: true, every_s: 0.2}}",
         "inspect",
         "on_trigger and every_s (0.2) exclude each other",
+    ),
+    "three reasons to judge": (
+        f"{{source: {{kind: pattern}}, inspect: {{every_s: 1, on_trigger: true, {BARRIER}}}}}",
+        "inspect",
+        "on_trigger and on_motion and every_s (1) exclude each other",
+    ),
+    "parts that cannot be told from the belt": (
+        f"{{source: {{kind: pattern}}, inspect: {{{BARRIER[:-1]}, free: 0.2}}}}}}",
+        "inspect.on_motion",
+        "say whether parts are lighter or darker than it",
+    ),
+    "barrier outside the pattern": (
+        "{source: {kind: pattern}, inspect: {on_motion: {x: 1279, y: 0, width: 8, height: 100}}}",
+        "",
+        "inspect.on_motion reaches to column 1287 and row 100, the pattern has 1280x720",
     ),
     "a delay beyond the deadline": (
         "{source: {kind: pattern}, camera_delay_ms: 500, inspect: {deadline_ms: 500}}",

@@ -134,6 +134,27 @@ def test_each_trigger_of_the_plc_gets_the_verdict_on_its_part(
     assert not line_events(station)
 
 
+def test_each_part_that_passes_the_barrier_in_the_picture_is_told_once(
+    config: dict[str, Any], plc: PlcServer, tmp_path: Path
+) -> None:
+    barrier = {"x": 150, "y": 40, "width": 8, "height": 160, "parts": "lighter", "free": 0.2}
+    source = {"kind": "pattern", "width": 320, "height": 240, "fps": 25}
+    config["cameras"] = {"belt": {"source": source, "inspect": {"on_motion": barrier}}}
+    config["line"]["acknowledge_ms"] = 20_000
+    config["line"]["cameras"] = {
+        "belt": {"trigger": "frames", "count_parts": True, "deadline_ms": 20_000}
+    }
+    with serving(tmp_path, config) as station:
+        for number in range(1, 6):
+            plc.until(f"part {number}", lambda: plc.status(0).valid)
+            assert plc.acknowledge(0).part == number
+        camera = station.get("/api/cameras").json()["belt"]
+        assert camera["on_motion"]
+        assert camera["counters"]["parts"] >= 5
+        assert camera["counters"]["judged"] <= camera["counters"]["parts"]
+        assert 'inspector_parts_total{camera="belt"}' in station.get("/metrics").text
+
+
 def test_a_late_verdict_is_no_result_in_time_and_never_told(
     config: dict[str, Any], plc: PlcServer, tmp_path: Path
 ) -> None:

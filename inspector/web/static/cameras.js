@@ -14,13 +14,25 @@ function make() {
   return card;
 }
 
+// For what a camera waits that does not judge by the clock.
+function waits(camera) {
+  return camera.on_trigger ? "for a trigger" : camera.on_motion ? "for a part" : "";
+}
+
+// What the barrier in the picture sees.
+function barrier(camera) {
+  if (!camera.on_motion) return null;
+  const seen = camera.covered === null ? "learning" : `${Math.round(camera.covered * 100)} % covered`;
+  return `${seen}, ${number(camera.counters.parts)} parts`;
+}
+
 // What is to be read from afar: [tone, shape, word, what].
 function headline(camera) {
   const [state, tone] = STATES[camera.state] ?? [camera.state, "none"];
   if (tone === "bad") return ["bad", "away", `Camera ${state}`, AWAY[camera.cause] ?? ""];
   const last = camera.last_verdict;
   if (camera.state === "connecting") return ["none", "away", "Connecting", ""];
-  if (!last) return ["none", "none", camera.on_trigger ? "Waiting" : "No verdict yet", camera.on_trigger ? "for a trigger" : ""];
+  if (!last) return ["none", "none", waits(camera) ? "Waiting" : "No verdict yet", waits(camera)];
   const [word, verdictTone] = VERDICTS[last.verdict] ?? [last.verdict, "none"];
   return [verdictTone, verdictTone, word, last.label ? inWords(last.label) : (CAUSES[last.cause] ?? last.cause ?? "")];
 }
@@ -97,7 +109,7 @@ function showCounters(of, camera, line) {
     ["frames/s", camera.fps === null ? "–" : camera.fps.toFixed(1)],
     ["last frame", camera.last_frame_age_s === null ? "–" : `${duration(camera.last_frame_age_s)} ago`],
     ["arrived", number(counters.frames_in)], ["judged", number(counters.judged)],
-    ["line", line],
+    ["barrier", barrier(camera)], ["line", line],
   ]);
   const total = dropped.reduce((sum, [, count]) => sum + count, 0);
   of.drops.hidden = !total;
