@@ -1,10 +1,14 @@
 """Figures and thresholds on answers whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from train.cli import app
+from train.errors import DataError
 from train.measure.answers import Answers, load, save
 from train.measure.calibration import (
     expected_calibration_error,
@@ -14,6 +18,7 @@ from train.measure.calibration import (
     set_thresholds,
 )
 from train.measure.figures import accept_curve, confusion, measure, rates
+from train.measure.joins import JOINS, compare
 
 LABELS = ("gblur", "refimgs", "wn")
 
@@ -161,3 +166,41 @@ def test_a_label_left_out_takes_its_frames_and_its_probability_along():
     assert some.labels == ("gblur", "refimgs")
     assert some.truth.tolist() == [1, 0]
     np.testing.assert_allclose(some.tiles[:, 0], [[0.4, 0.6], [2 / 3, 1 / 3]], atol=1e-6)
+
+
+def test_ways_to_join_tiles_are_held_against_one_another(tmp_path):
+    """Damage in one tile of four: seen by the worst tile, drowned in the median."""
+    rng = np.random.default_rng(1)
+
+    def answers(frames):
+        truth = np.arange(frames) % 2  # good is column 1
+        bad = rng.uniform(0.05, 0.25, (frames, 4))
+        bad[truth == 0, 0] = rng.uniform(0.9, 1.0, (truth == 0).sum())
+        tiles = np.stack([bad, 1 - bad], axis=2).astype(np.float32)
+        names = np.array(["x"] * frames)
+        zeros = np.zeros(frames, np.int64)
+        return Answers(("gblur", "refimgs"), tiles, truth, zeros, names, zeros, names)
+
+    for split in ("val", "test"):
+        (tmp_path / split).mkdir()
+        save(answers(200), tmp_path / split / "answers.npz")
+    val, test = (load(tmp_path / split / "answers.npz") for split in ("val", "test"))
+    ways = {way.name: way for way in compare(val, test, 0.01)}
+    assert set(ways) == set(JOINS)
+    assert ways["worst tile"].rejects == 1
+    assert ways["worst tile"].accuracy == 1
+    assert ways["median"].rejects < 0.2
+    assert ways["median"].accuracy == 0.5
+    assert all(way.false_rejects < 0.1 for way in ways.values())
+
+    told = CliRunner().invoke(
+        app, ["joins", "--val", str(tmp_path / "val"), "--test", str(tmp_path / "test")]
+    )
+    assert told.exit_code == 0
+    assert "| worst tile | 100.0% |" in told.output
+    missing = CliRunner().invoke(
+        app, ["joins", "--val", "nowhere", "--test", str(tmp_path / "test")]
+    )
+    assert "run evaluate first" in str(missing.exception)
+    with pytest.raises(DataError, match="different networks"):
+        compare(answers(8), replace(answers(8), labels=("wn", "refimgs")), 0.01)

@@ -15,6 +15,7 @@ from train.cli.finetune import finetune
 from train.cli.fit import fit
 from train.cli.generate import generate
 from train.cli.head import head
+from train.cli.joins import joins
 from train.cli.paper import paper
 from train.cli.report import report
 from train.errors import TrainingError
@@ -32,6 +33,7 @@ for command in (
     baselines,
     evaluate,
     report,
+    joins,
     calibrate,
     export,
     evidence,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from inspector.engine.tiling import Join, join
 from train.data.frame import Frame
 from train.data.labelled import pictures_of
+from train.errors import DataError
 from train.labels import GOOD
 from train.predict import Predictor, Sampling, answers_to_frames
 
@@ -141,8 +142,16 @@ def save(answers: Answers, path: Path) -> None:
 
 
 def load(path: Path) -> Answers:
-    """Read answers that `save` wrote."""
-    with np.load(path) as stored:
+    """Read answers that `save` wrote.
+
+    Raises:
+        DataError: There are none.
+    """
+    try:
+        stored = np.load(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; run evaluate first") from error
+    with stored:
         return Answers(
             tuple(str(label) for label in stored["labels"]),
             *(stored[k] for k in ("tiles", "truth", "severity", "source", "variant", "files")),
