@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from inspector.errors import UserError
+from inspector.marked import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,12 +60,13 @@ class Export:
         }
 
 
-def export(marked: Iterable[Marked], evidence: Path, out: Path) -> Export:
+def export(marked: Iterable[Marked], evidence: Path, kept: Path, out: Path) -> Export:
     """Lay the pictures of marked events out by what they are in truth.
 
     Args:
         marked: the oldest mark first; of one frame the last counts.
         evidence: the station's evidence folder.
+        kept: where pictures of marked events lie that the evidence has given up.
         out: made if need be; pictures that are not of these marks are left alone.
 
     Raises:
@@ -81,7 +83,7 @@ def export(marked: Iterable[Marked], evidence: Path, out: Path) -> Export:
     try:
         there = {path.stem: path for path in out.glob("*/*") if _SUFFIX.fullmatch(path.suffix)}
         for name, each in frames.items():
-            reason = _place(name, each, evidence, out, there.get(name), done)
+            reason = _place(name, each, (evidence, kept), out, there.get(name), done)
             if reason is not None:
                 done.left_out[reason] += 1
     except OSError as error:
@@ -91,7 +93,12 @@ def export(marked: Iterable[Marked], evidence: Path, out: Path) -> Export:
 
 
 def _place(
-    name: str, marked: Marked, evidence: Path, out: Path, there: Path | None, done: Export
+    name: str,
+    marked: Marked,
+    folders: tuple[Path, Path],
+    out: Path,
+    there: Path | None,
+    done: Export,
 ) -> str | None:
     """Put one picture where it belongs; a reason where that cannot be done."""
     label, told = marked.label, marked.event["data"].get("evidence")
@@ -100,7 +107,10 @@ def _place(
     if there is None:
         if not told:
             return NO_PICTURE
+        evidence, kept = folders
         source = evidence / told["uri"]
+        if not source.exists():
+            source = place_of(kept, marked.event)
         try:
             data = source.read_bytes()
         except FileNotFoundError:

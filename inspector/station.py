@@ -31,6 +31,7 @@ from inspector.heartbeat import Heartbeat
 from inspector.journal import Journal
 from inspector.line.session import Standing
 from inspector.lineup import Lineup
+from inspector.marked import MarkedPictures
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
@@ -107,7 +108,8 @@ class Station:
         self._heartbeat = Heartbeat(
             self.status, self.health, self._documents, lambda: self._engines.judging
         )
-        self._viewing = Viewing(self.folder, status=self.status, ready=self.health.ready)
+        pictures = MarkedPictures(self.folder, config.evidence)
+        self._viewing = Viewing(self.folder, pictures, status=self.status, ready=self.health.ready)
         token = secrets.get(config.web.token) if config.web.token else None
         self._web = WebServer(
             make_app(self, self._viewing, host=config.web.host, token=token),

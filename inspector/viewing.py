@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from inspector.events.outbox import Outbox
     from inspector.frame import Frame
+    from inspector.marked import MarkedPictures
     from inspector.observe.health import Report
     from inspector.verdict import Verdict
 
@@ -42,6 +43,7 @@ class Viewing:
 
     Args:
         folder: the state folder.
+        pictures: of marked events.
         status: makes the station's status document.
         ready: makes the report of readiness.
     """
@@ -49,6 +51,7 @@ class Viewing:
     def __init__(
         self,
         folder: Path,
+        pictures: MarkedPictures,
         *,
         status: Callable[[], Mapping[str, Any]],
         ready: Callable[[], Report],
@@ -63,6 +66,7 @@ class Viewing:
         self._step = 0  # the step of the history up to which all was told
         self.history = History()
         self.marks = Marks(folder)
+        self._pictures = pictures
         self.stream = Stream(self._hello, self._update)
         self.stills = Stills(lambda: self.stream.viewers > 0)
 
@@ -118,6 +122,7 @@ class Viewing:
         """
         if word is None:
             self.marks.take_back(event_id)
+            self._pictures.forget(event_id)
             return self._tell(event_id, None)
         event = self._event(event_id)
         said = event["data"].get("label")
@@ -128,7 +133,9 @@ class Viewing:
             raise MarkError("no_frame", detail)
         if label is not None:
             self._check(label, said, word)
-        return self._tell(event_id, self.marks.put(event, word, label))
+        mark = self.marks.put(event, word, label)
+        self._pictures.keep(event)
+        return self._tell(event_id, mark)
 
     def _event(self, event_id: str) -> Mapping[str, Any]:
         outbox = self._outbox

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -18,8 +19,8 @@ from tests.test_marks import event
 from train.data.labelled import read_labelled_folder
 from train.labels import label_set
 
-if TYPE_CHECKING:
-    from pathlib import Path
+KEPT = Path("nowhere")
+"""No marked picture was kept."""
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_pictures_lie_by_what_they_are_in_truth_and_training_reads_them(
     out = tmp_path / "out"
     marked = [right(kept(evidence, n)) for n in range(2)]
     marked += [wrong(kept(evidence, n), "refimgs") for n in range(2, 4)]
-    done = export(marked, evidence, out)
+    done = export(marked, evidence, KEPT, out)
     assert (done.labels, done.copied, done.moved, done.lossy) == (
         {"gblur": 2, "refimgs": 2},
         4,
@@ -86,7 +87,7 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path: Path, evidence: P
     marked = [right(event(1)), right(gone), right(changed), wrong(kept(evidence, 4), None)]
     twice = kept(evidence, 5)
     marked += [right(twice), wrong({**twice, "id": "e6"}, "wn")]
-    done = export(marked, evidence, tmp_path / "out")
+    done = export(marked, evidence, KEPT, tmp_path / "out")
     assert done.left_out == {NO_PICTURE: 1, REMOVED: 1, CHANGED: 1, UNNAMED: 1, CONTRADICTED: 1}
     assert pictures(tmp_path / "out") == ["wn/packing-07-infeed-1-5.png"]
 
@@ -96,10 +97,10 @@ def test_a_later_run_adds_what_is_new_and_moves_what_was_marked_anew(
 ) -> None:
     out = tmp_path / "out"
     first, second = kept(evidence, 1), kept(evidence, 2, suffix="jpg")
-    export([right(first)], evidence, out)
+    export([right(first)], evidence, KEPT, out)
     (out / "gblur" / "of-someone-else.png").write_bytes(b"left alone")
     (evidence / "1.png").unlink()  # retention: the copy is there
-    done = export([wrong(first, "jpeg"), right(second)], evidence, out)
+    done = export([wrong(first, "jpeg"), right(second)], evidence, KEPT, out)
     assert (done.copied, done.moved, done.lossy, done.left_out) == (1, 1, 1, {})
     assert pictures(out) == [
         "gblur/of-someone-else.png",
@@ -109,7 +110,7 @@ def test_a_later_run_adds_what_is_new_and_moves_what_was_marked_anew(
 
 
 def test_a_label_that_is_no_name_of_a_folder_leads_nowhere(tmp_path: Path, evidence: Path) -> None:
-    done = export([wrong(kept(evidence, 1), "../up")], evidence, tmp_path / "out")
+    done = export([wrong(kept(evidence, 1), "../up")], evidence, KEPT, tmp_path / "out")
     assert done.left_out == {UNNAMED: 1}
     assert not (tmp_path / "up").exists()
 
@@ -119,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_the_users_mistake(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written: Not a directory"):
-        export([right(kept(evidence, 1))], evidence, tmp_path / "file")
+        export([right(kept(evidence, 1))], evidence, KEPT, tmp_path / "file")
 
 
 def test_the_command_exports_and_says_what_it_left_out(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inspector.errors import MarkError
+from inspector.marked import MarkedPictures
 from inspector.observe.health import Health
 from inspector.viewing import Viewing
 from tests.events.making import Maker, frame, open_outbox, rejected
@@ -30,7 +31,12 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 @pytest.fixture
 def viewing(tmp_path: Path, outbox: Outbox) -> Viewing:
-    it = Viewing(tmp_path, status=lambda: {"station": "packing-07"}, ready=Health().ready)
+    it = Viewing(
+        tmp_path,
+        MarkedPictures(tmp_path, None),
+        status=lambda: {"station": "packing-07"},
+        ready=Health().ready,
+    )
     it.show(outbox, lambda: LABELS)
     return it
 
@@ -47,7 +53,12 @@ def ids(message: dict[str, Any]) -> list[str]:
 
 
 def test_before_the_engine_is_there_the_page_knows_the_phase(tmp_path: Path) -> None:
-    viewing = Viewing(tmp_path, status=lambda: {"phase": "starting"}, ready=Health().ready)
+    viewing = Viewing(
+        tmp_path,
+        MarkedPictures(tmp_path, None),
+        status=lambda: {"phase": "starting"},
+        ready=Health().ready,
+    )
     hello = viewing._hello()
     assert (hello["events"], hello["labels"], hello["status"]) == ([], [], {"phase": "starting"})
     assert hello["ready"]["ok"] is False

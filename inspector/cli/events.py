@@ -152,6 +152,7 @@ def export(
     """
     from inspector.errors import MarkError
     from inspector.labelled import export as lay_out
+    from inspector.marked import FOLDER as MARKED
     from inspector.marks import FILE, Marks
 
     folder, pictures = _folders(file, state)
@@ -162,7 +163,7 @@ def export(
         marked = Marks(folder).all()
     except MarkError as error:
         raise UserError(str(error)) from error
-    done = lay_out(marked, evidence or pictures, out)
+    done = lay_out(marked, evidence or pictures, folder / MARKED, out)
     if as_json:
         print(json.dumps(done.document()))
         return

@@ -31,6 +31,9 @@ class Evidence(Section):
     """An event waits no longer for its picture; then it goes without one."""
     keep_uncertain: bool = False
     """Also keep pictures of uncertain frames, to be labelled (`python -m train evidence`)."""
+    marked_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Pictures of events that operators marked stay beyond all that, in the state folder, up to so
+    many MB; then the oldest give way. 0: they go with the others."""
 
     @field_validator("folder")
     @classmethod
