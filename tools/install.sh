@@ -21,6 +21,7 @@ units=$manager/systemd/system
 users=$manager/sysusers.d/inspector.conf
 folders=$manager/tmpfiles.d/inspector.conf
 config=/etc/inspector
+services="inspector@.service inspector-line@.service inspector-fleet@.service"
 
 fail() {
     printf 'install: %s\n' "$*" >&2
@@ -101,7 +102,7 @@ install() {
     printf '#!/bin/sh\nexec "%s/bin/python" -P -m inspector.cli "$@"\n' "$home" >"$launch"
     put 755 "$launch" "$launcher"
     rm -f "$launch"
-    for unit in inspector@.service inspector-line@.service; do
+    for unit in $services; do
         put 644 "$here/systemd/$unit" "$units/$unit"
     done
     put 644 "$here/systemd/inspector.sysusers" "$users"
@@ -109,8 +110,9 @@ install() {
     put 755 "$here/install.sh" "$share/install.sh"
     put 644 "$here/example.yaml" "$share/example.yaml"
     put 644 "$here/example-line.yaml" "$share/example-line.yaml"
+    put 644 "$here/example-fleet.yaml" "$share/example-fleet.yaml"
     put 644 "$here/installation.md" "$PREFIX/share/doc/inspector/installation.md"
-    for page in line.md images/line-states.svg images/line-timing.svg plc/inspection.st; do
+    for page in line.md fleet.md images/line-states.svg images/line-timing.svg plc/inspection.st; do
         put 644 "$here/$page" "$PREFIX/share/doc/inspector/$page"
     done
     put 644 "$here/LICENSE" "$PREFIX/share/doc/inspector/LICENSE"
@@ -122,7 +124,8 @@ install() {
         systemd-tmpfiles --create "$folders"
         systemctl daemon-reload
         # What runs goes on with the new version: half of each would be neither.
-        systemctl try-restart 'inspector@*.service' 'inspector-line@*.service'
+        systemctl try-restart 'inspector@*.service' 'inspector-line@*.service' \
+            'inspector-fleet@*.service'
     fi
     [ -n "$DESTDIR" ] || "$launcher" --version
     echo "Installed. Next: a station file $config/NAME.yaml, secrets in $config/secrets, then"
@@ -132,14 +135,17 @@ install() {
 
 uninstall() {
     if live; then
-        systemctl stop 'inspector@*.service' 'inspector-line@*.service'
+        systemctl stop 'inspector@*.service' 'inspector-line@*.service' 'inspector-fleet@*.service'
         rm -f /etc/systemd/system/*.wants/inspector@*.service \
-            /etc/systemd/system/*.wants/inspector-line@*.service
+            /etc/systemd/system/*.wants/inspector-line@*.service \
+            /etc/systemd/system/*.wants/inspector-fleet@*.service
     fi
     rm -rf "$DESTDIR$home" "$DESTDIR$home.new" "$DESTDIR$home.old" "$DESTDIR$share" \
         "$DESTDIR$PREFIX/share/doc/inspector"
-    rm -f "$DESTDIR$launcher" "$DESTDIR$users" "$DESTDIR$folders" \
-        "$DESTDIR$units/inspector@.service" "$DESTDIR$units/inspector-line@.service"
+    rm -f "$DESTDIR$launcher" "$DESTDIR$users" "$DESTDIR$folders"
+    for unit in $services; do
+        rm -f "$DESTDIR$units/$unit"
+    done
     if live; then
         systemctl daemon-reload
     fi

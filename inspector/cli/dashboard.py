@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from inspector.config.fleet import Fleet as Settings
     from inspector.config.secrets import Secrets
 
+LOOP_LIMIT_S = 60.0
+"""A broker may take half a minute to answer."""
+
 
 def dashboard(
     file: Annotated[
@@ -66,6 +69,9 @@ def dashboard(
     from inspector.fleet.fleet import Fleet
     from inspector.fleet.reader import Reader
     from inspector.observe import logging
+    from inspector.observe.health import Health, Loop, Phase
+    from inspector.observe.reporting import Reporter
+    from inspector.observe.service_manager import ServiceManager
     from inspector.web.server import WebServer
 
     options = {"line": line, "zone": zone, "look_back_days": look_back_days, "listen": listen}
@@ -86,12 +92,17 @@ def dashboard(
     web = settings.web
     app = make_app(fleet, reader, host=web.host, token=shown)
     server = WebServer(app, host=web.host, port=web.port)
-    server.start()
-    reader.start()
-    log.info("ready", page=server.address)
-    stop.wait()
-    server.stop()
-    reader.stop()
+    health = Health()
+    health.watch((Loop("reader", reader.progress_ns, LOOP_LIMIT_S),), reader.facts)
+    with Reporter(ServiceManager(), health):
+        server.start()
+        reader.start()
+        health.phase, health.step = Phase.SERVING, "serving"
+        log.info("ready", page=server.address)
+        stop.wait()
+        health.phase, health.step = Phase.STOPPING, "stopping"
+        server.stop()
+        reader.stop()
     log.info("stopped")
 
 

@@ -19,9 +19,10 @@ from kafka import errors as kafka_errors
 
 from inspector.events.broker import CannotConnectError, Trouble
 from inspector.events.link import Link
+from inspector.observe.health import Fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from inspector.events.broker import SecretsLike, State
     from inspector.fleet.fleet import Fleet
@@ -94,6 +95,7 @@ class Reader:
         self._positions: dict[TopicPartition, int] = {}
         self._ends_at_start: dict[TopicPartition, int] = {}
         self._begins: dict[TopicPartition, int] = {}
+        self._turned_ns = 0
 
     def start(self) -> None:
         """Begin to read."""
@@ -109,6 +111,18 @@ class Reader:
         """How it goes. Any thread."""
         return self._reading
 
+    def progress_ns(self) -> int:
+        """Monotonic time of the last turn, for the watchdog; 0 before the first."""
+        return self._turned_ns
+
+    def facts(self) -> Iterator[Fact]:
+        """How it stands, for whoever keeps the service running."""
+        reading = self._reading
+        up = reading.state == "connected"
+        yield Fact("broker", up, self._link.servers if up else reading.reason or reading.state)
+        past = "read" if reading.caught_up else f"{reading.progress:.0%} read"
+        yield Fact("past", reading.caught_up, past, gates=True)
+
     def _run(self) -> None:
         self._link.chatter.listen()
         try:
@@ -119,6 +133,7 @@ class Reader:
     def _keep_reading(self) -> None:
         wait_s = RETRY_S[0]
         while not self._stopping.is_set():
+            self._turned_ns = time.monotonic_ns()
             try:
                 self._read()
             except CannotConnectError as error:
@@ -154,6 +169,7 @@ class Reader:
             self._connected()
             looked = tidied = time.monotonic()
             while not self._stopping.is_set():
+                self._turned_ns = time.monotonic_ns()
                 self._take(consumer.poll(timeout_ms=POLL_MS))
                 if time.monotonic() - looked > LOOK_S:
                     self._look(consumer)

@@ -59,7 +59,8 @@ def test_a_box_without_network_gets_a_station_that_judges(archive, tmp_path):
         setpriv --reuid inspector --regid inspector --init-groups --no-new-privs \\
             inspector classify --json /run/picture.webp >{tmp_path}/verdict
         systemd-analyze verify /usr/local/lib/systemd/system/inspector@.service \\
-            /usr/local/lib/systemd/system/inspector-line@.service
+            /usr/local/lib/systemd/system/inspector-line@.service \\
+            /usr/local/lib/systemd/system/inspector-fleet@.service
         id inspector >{tmp_path}/user
         find /etc/inspector /var/lib/inspector -printf '%p %m\\n' | sort >{tmp_path}/folders
         sh /usr/local/share/inspector/install.sh --uninstall
@@ -86,7 +87,10 @@ def test_a_box_without_network_gets_a_station_that_judges(archive, tmp_path):
     assert (tmp_path / "left").read_text() == ""
     assert (tmp_path / "asked").read_text().splitlines() == [
         "systemctl daemon-reload",
-        "systemctl try-restart inspector@*.service inspector-line@*.service",
-        "systemctl stop inspector@*.service inspector-line@*.service",
+        *(
+            f"systemctl {what} inspector@*.service inspector-line@*.service"
+            " inspector-fleet@*.service"
+            for what in ("try-restart", "stop")
+        ),
         "systemctl daemon-reload",
     ]

@@ -19,16 +19,19 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("installation")]
 PLACED = {
     "/etc/inspector/example.yaml",
     "/usr/local/bin/inspector",
+    "/usr/local/lib/systemd/system/inspector-fleet@.service",
     "/usr/local/lib/systemd/system/inspector-line@.service",
     "/usr/local/lib/systemd/system/inspector@.service",
     "/usr/local/lib/sysusers.d/inspector.conf",
     "/usr/local/lib/tmpfiles.d/inspector.conf",
     "/usr/local/share/doc/inspector/LICENSE",
+    "/usr/local/share/doc/inspector/fleet.md",
     "/usr/local/share/doc/inspector/images/line-states.svg",
     "/usr/local/share/doc/inspector/images/line-timing.svg",
     "/usr/local/share/doc/inspector/installation.md",
     "/usr/local/share/doc/inspector/line.md",
     "/usr/local/share/doc/inspector/plc/inspection.st",
+    "/usr/local/share/inspector/example-fleet.yaml",
     "/usr/local/share/inspector/example-line.yaml",
     "/usr/local/share/inspector/example.yaml",
     "/usr/local/share/inspector/install.sh",
@@ -170,7 +173,8 @@ def test_another_prefix_is_named_in_unit_and_launcher(tmp_path, monkeypatch):
         ["sh", "-euc", command], check=True, env={"PREFIX": "/opt/x", "DESTDIR": str(tmp_path),
                                                   "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
-    for unit, command in (("inspector@", "run"), ("inspector-line@", "line")):
+    commands = {"inspector@": "run", "inspector-line@": "line", "inspector-fleet@": "dashboard"}
+    for unit, command in commands.items():
         text = (tmp_path / f"{unit}.service").read_text()
         assert f"ExecStart=/opt/x/bin/inspector {command}" in text
         assert "/usr/local" not in text

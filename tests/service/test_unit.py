@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from inspector.cli import EXIT_USER
+from inspector.cli.dashboard import LOOP_LIMIT_S
 from inspector.observe import reporting
 from inspector.signaller.service import READER_STOP_S
 from inspector.station import STOP_WITHIN_S
-from tests.service.unit import LINE_UNIT, ROOT, UNIT, Unit
+from tests.service.unit import FLEET_UNIT, LINE_UNIT, ROOT, UNIT, Unit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +34,10 @@ def unit() -> Unit:
     return Unit.read(UNIT, "line-1")
 
 
-both = pytest.mark.parametrize("file", [UNIT, LINE_UNIT], ids=lambda file: file.stem)
+each = pytest.mark.parametrize("file", [UNIT, LINE_UNIT, FLEET_UNIT], ids=lambda file: file.stem)
 
 
-@both
+@each
 def test_systemd_finds_nothing_wrong_with_it(file, tmp_path):
     launcher = tmp_path / "inspector"
     launcher.write_text("#!/bin/sh\n")
@@ -47,7 +48,7 @@ def test_systemd_finds_nothing_wrong_with_it(file, tmp_path):
     assert said("systemd-analyze", "verify", placed) == ""
 
 
-@both
+@each
 def test_its_exposure_is_small(file):
     threshold = f"--threshold={EXPOSURE_AT_MOST * 10:.0f}"
     report = said("systemd-analyze", "security", "--offline=true", "--no-pager", threshold, file)
@@ -91,7 +92,16 @@ def test_the_signaller_is_guarded_as_the_station_and_needs_less():
     assert not line.all("DeviceAllow")
 
 
-@both
+def test_the_fleet_view_may_do_what_the_signaller_may_and_writes_nothing():
+    line, fleet = (Unit.read(file, "line-1") for file in (LINE_UNIT, FLEET_UNIT))
+    own = {"ExecStart", "StateDirectory", "StateDirectoryMode", "WorkingDirectory", "WatchdogSec"}
+    asked = {name for (section, name) in line.settings if section == "Service"} - own
+    assert {name: fleet.all(name) for name in asked} == {name: line.all(name) for name in asked}
+    assert not fleet.all("StateDirectory")
+    assert fleet.seconds("WatchdogSec") > LOOP_LIMIT_S
+
+
+@each
 def test_it_is_started_again_for_ever_but_for_a_users_mistake(file):
     unit = Unit.read(file, "line-1")
     assert unit.one("Restart") == "always"

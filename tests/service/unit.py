@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "systemd" / "inspector@.service"
 LINE_UNIT = ROOT / "systemd" / "inspector-line@.service"
+FLEET_UNIT = ROOT / "systemd" / "inspector-fleet@.service"
 
 _SPANS = {"": 1.0, "s": 1.0, "ms": 1e-3, "min": 60.0, "us": 1e-6}
 
