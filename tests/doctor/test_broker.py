@@ -10,7 +10,7 @@ from inspector.config.secrets import Secrets
 from inspector.doctor.broker import check_broker, topic_finding
 from inspector.doctor.finding import Grade
 from inspector.events.topics import TopicView
-from tests.servers.kafka import free_ports
+from tests.servers.ports import free_port
 
 PASSWORD_OF = {"username": "KAFKA_USER", "password": "KAFKA_PASSWORD"}
 
@@ -47,7 +47,7 @@ def test_without_a_broker_that_is_told_and_no_fault():
 
 
 def test_nobody_listens():
-    (port,) = free_ports(1)
+    port = free_port()
     (found,) = look({"bootstrap_servers": (f"127.0.0.1:{port}",)})
     assert (found.grade, found.facts) == (Grade.MEND, {"state": "refused"})
     assert found.name == f"127.0.0.1:{port}"

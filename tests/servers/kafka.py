@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.servers.certificates import Authority
+from tests.servers.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 VERSION = "4.3.1"
 CACHE = Path(__file__).parents[2] / ".cache" / f"kafka-{VERSION}"
 EXTERNAL = "INSPECTOR_TEST_KAFKA"
-START_S = 60.0
+START_S = 120.0
 
 _POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -75,7 +76,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=3
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
-broker.session.timeout.ms=1500
+broker.session.timeout.ms=4500
 broker.heartbeat.interval.ms=300
 log.segment.bytes=16777216
 log.cleaner.dedupe.buffer.size=4194304
@@ -123,18 +124,6 @@ def fetch_jars() -> Path:
     return jars
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 on which nobody listens."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 class Broker:
     """One broker and its data, which outlive `stop`, `kill` and `start`.
 
@@ -149,7 +138,7 @@ class Broker:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self.username, self.password = "station", "s3cret-of-the-broker"
-        plain, tls, controller = free_ports(3)
+        plain, tls, controller = free_port(), free_port(), free_port()
         self.bootstrap = f"127.0.0.1:{plain}"
         self.tls_bootstrap = f"127.0.0.1:{tls}"
         authority = Authority("inspector test authority")
@@ -240,7 +229,7 @@ class Broker:
         if self._process is not None:
             self._process.send_signal(by)
             try:
-                self._process.wait(20)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

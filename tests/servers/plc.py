@@ -21,7 +21,7 @@ from inspector.line.registers import (
     StationBlock,
     Status,
 )
-from tests.servers.rtsp_faults import free_port
+from tests.servers.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pymodbus.constants import ExcCodes
 
 SIZE = 400
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 STATION_AT, PLC_AT, CAMERAS_AT, STEP = 0, 16, 32, 32
 """The station file's defaults."""
 
@@ -50,6 +50,7 @@ class PlcServer:
         registers: what it holds; they outlive a `stop` and `start`.
         writes: everything that was written to it, in order.
         connections: how many were made.
+        open: how many there are.
         silent: takes requests and gives no answer.
         delay_s: pause before each answer.
         refuses, refuses_writes: an exception instead of each answer, or of those to writes.
@@ -59,7 +60,7 @@ class PlcServer:
     def __init__(self) -> None:
         self.registers = [0] * SIZE
         self.writes: list[Write] = []
-        self.connections = 0
+        self.connections = self.open = 0
         self.silent = False
         self.delay_s = 0.0
         self.refuses: ExcCodes | None = None
@@ -209,6 +210,7 @@ class PlcServer:
 
     def _connected(self, connected: bool) -> None:
         self.connections += connected
+        self.open += 1 if connected else -1
 
     async def _request(
         self, address: int, count: int, held: list[int], new: list[int] | list[bool] | None

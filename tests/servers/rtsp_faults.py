@@ -21,12 +21,6 @@ ANSWERS = {
 }
 
 
-def free_port() -> int:
-    """A port that nothing listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 class _Listener:
     """Accepts connections and serves each in a thread of its own until closed."""
 

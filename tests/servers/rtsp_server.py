@@ -79,7 +79,10 @@ class Feed:
             picture = stamp(picture, self.options.width, self.number)
             self.number += 1
         for source in list(self.sources):
-            source.emit("push-buffer", Gst.Buffer.new_wrapped(picture))
+            # Before it plays it has no time: such a picture would be due in some hours, and all
+            # that come after it would wait for that.
+            if source.get_state(0)[1] == Gst.State.PLAYING:
+                source.emit("push-buffer", Gst.Buffer.new_wrapped(picture))
         return True
 
 
