@@ -29,7 +29,11 @@ ANSWER, STATUS = CAMERAS_AT + 1, CAMERAS_AT
 
 @dataclass
 class Heard:
-    """Listens; each part that the PLC announces is rejected at once, unless `judges` is cleared."""
+    """Listens; each part that the PLC announces is rejected at once, unless `judges` is cleared.
+
+    Attributes:
+        ahead_ns: how far the session's clock is ahead of the machine's.
+    """
 
     signals: Signals | None = None
     judges: bool = True
@@ -38,6 +42,7 @@ class Heard:
     faults: list[tuple[str | None, Cause]] = field(default_factory=list)
     ends: list[tuple[str | None, Cause]] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
+    ahead_ns: int = 0
 
     def connected(self) -> None:
         pass
@@ -74,7 +79,7 @@ def run(plc: PlcServer) -> Iterator[Any]:
     def _run(
         *, modbus: dict[str, Any] | None = None, camera: dict[str, Any] | None = None, **line: Any
     ) -> tuple[Signals, Heard]:
-        where = {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 5000}
+        where = {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 20_000}
         asked = {"a": {"deadline_ms": 20_000} | (camera or {})}
         model = Line.model_validate(
             {"modbus": where | (modbus or {}), "heartbeat_ms": 50, "acknowledge_ms": 30_000}
@@ -82,7 +87,12 @@ def run(plc: PlcServer) -> Iterator[Any]:
             | line
         )
         heard = Heard()
-        heard.signals = Signals(model, dict.fromkeys(model.cameras or ()), heard)
+        heard.signals = Signals(
+            model,
+            dict.fromkeys(model.cameras or ()),
+            heard,
+            clock_ns=lambda: time.monotonic_ns() + heard.ahead_ns,
+        )
         heard.signals.start()
         running.append(heard.signals)
         return heard.signals, heard
@@ -101,7 +111,7 @@ def test_it_waits_for_a_plc_that_comes_later(plc: PlcServer, run: Any) -> None:
     signals, heard = run()
     plc.until("alarm", lambda: heard.faults)
     assert heard.faults == [(None, "plc_away")]
-    assert state(signals) == "away"
+    plc.until("the state", lambda: state(signals) == "away")
     assert "no connection to the PLC at 127.0.0.1" in signals.status()["detail"]
     plc.start()
     assert plc.part(7).result is Result.REJECT
@@ -136,12 +146,12 @@ def test_a_silent_plc_is_away_after_the_timeout_and_found_again(plc: PlcServer, 
     signals, heard = run(modbus={"timeout_ms": 200})
     plc.part(1)
     plc.silent = True
-    plc.until("alarm", lambda: heard.faults)
-    assert heard.faults[0] == (None, "plc_away")
-    assert "within 200 ms" in signals.status()["detail"]
+    plc.until("the reason", lambda: "within 200 ms" in (signals.status()["detail"] or ""))
     plc.silent = False
     assert plc.part(2).sequence == 2
-    assert heard.ends == [(None, "plc_away")]
+    # On a busy machine the answers of a server that is not silent may take as long.
+    plc.until("the end of it", lambda: heard.ends == heard.faults)
+    assert set(heard.faults) == {(None, "plc_away")}
 
 
 def test_while_a_request_hangs_handing_over_and_alarms_do_not(plc: PlcServer, run: Any) -> None:
@@ -165,7 +175,8 @@ def test_refused_registers_are_an_alarm_of_their_own(plc: PlcServer, run: Any) -
     signals, heard = run()
     plc.until("alarm", lambda: heard.faults)
     assert heard.faults == [(None, "bad_answer")]
-    assert "has no such registers (Modbus exception 2)" in signals.status()["detail"]
+    said = "has no such registers (Modbus exception 2)"
+    plc.until("the reason", lambda: said in (signals.status()["detail"] or ""))
     plc.refuses = None
     assert plc.part(1).part == 1
     assert heard.ends == [(None, "bad_answer")]
@@ -232,7 +243,7 @@ def test_nonsense_for_an_answer_ends_in_another_connection(run: Any) -> None:
             except TimeoutError:
                 continue
             with client:
-                client.settimeout(1)
+                client.settimeout(30)
                 client.recv(100)
                 client.sendall(answers[0])
             answers.append(answers.pop(0))
@@ -242,7 +253,7 @@ def test_nonsense_for_an_answer_ends_in_another_connection(run: Any) -> None:
     thread = threading.Thread(target=serve)
     thread.start()
     signals, heard = run(modbus={"port": server.getsockname()[1], "timeout_ms": 200})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(seen) < 4 and time.monotonic() < deadline:
         time.sleep(0.01)
     over.set()
@@ -254,7 +265,7 @@ def test_nonsense_for_an_answer_ends_in_another_connection(run: Any) -> None:
 
 
 def test_the_plcs_heartbeat_is_watched_where_it_is_asked_for(plc: PlcServer, run: Any) -> None:
-    signals, heard = run(plc_heartbeat_within_ms=300, fail_safe="stop")
+    signals, heard = run(plc_heartbeat_within_ms=2000, fail_safe="stop")
     plc.until("alarm", lambda: heard.faults == [(None, "plc_silent")])
     plc.until("fail-safe", lambda: plc.station.safe is Safe.STOP)
     plc.until("ready lowered", lambda: not plc.status().ready)
@@ -269,11 +280,10 @@ def test_the_plcs_heartbeat_is_watched_where_it_is_asked_for(plc: PlcServer, run
 
     counter = threading.Thread(target=count)
     counter.start()
-    plc.until_ready()
-    assert plc.station.safe is Safe.NORMAL
-    assert heard.ends == [(None, "plc_silent")]
+    plc.until("all well", lambda: plc.status().ready and plc.station.safe is Safe.NORMAL)
     over.set()
     counter.join()
+    assert set(heard.ends) == {(None, "plc_silent")}
 
 
 def test_a_reset_of_the_plcs_block_clears_every_camera(plc: PlcServer, run: Any) -> None:
@@ -283,7 +293,7 @@ def test_a_reset_of_the_plcs_block_clears_every_camera(plc: PlcServer, run: Any)
     for name in ("a", "b"):
         heard.signals.signal(name, REJECT)
     plc.until("fault", lambda: plc.status(0).fault and plc.status(1).fault)
-    assert plc.station.fault
+    plc.until("fault of the station", lambda: plc.station.fault)
     assert not plc.status(2).fault
     plc.says_itself(reset=True)
     plc.until("cleared", lambda: not plc.station.fault and plc.station.safe is Safe.NORMAL)
@@ -332,12 +342,15 @@ def test_a_stop_gives_what_is_on_its_way_a_chance_and_lowers_all(plc: PlcServer,
     for number in (1, 2):
         signals.signal("a", REJECT, part=number, on_done=heard.done.append)
     plc.until_valid()
-    stop = threading.Thread(target=lambda: signals.stop(0.5))
+    stop = threading.Thread(target=lambda: signals.stop(50))
     stop.start()
     plc.acknowledge()
     plc.until_valid()
+    assert stop.is_alive()
+    heard.ahead_ns = 50 * 10**9  # nobody acknowledges the second: its time is over
     stop.join()
-    assert not plc.station.serving or state(signals) == "closed"
+    assert not plc.station.serving
+    assert state(signals) == "closed"
     assert (plc.status().ready, plc.status().valid) == (False, False)
     assert [done.end for done in heard.done] == ["acknowledged", "abandoned"]
     beat = plc.station.heartbeat
@@ -351,7 +364,7 @@ def test_a_stop_without_a_plc_comes_to_an_end(plc: PlcServer, run: Any) -> None:
     signals.signal("a", REJECT, on_done=heard.done.append)
     plc.until("alarm", lambda: heard.faults)
     signals.stop(0.1)
-    assert state(signals) == "closed"
+    plc.until("its end", lambda: state(signals) == "closed")
     assert [done.end for done in heard.done] == ["abandoned"]
 
 
