@@ -193,7 +193,7 @@ class LineProcess:
         self.until("PLC", lambda: self.said("connected to the PLC"))
         return self
 
-    def terminate(self, within_s: float = 15.0) -> int:
+    def terminate(self, within_s: float = 60.0) -> int:
         """SIGTERM, and the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within_s)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from inspector.line.simulator.faults import Kind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from inspector.line.simulator.program import Happening
     from tests.servers.kafka import Broker
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka"), pytest.mark.timeout(600)]
 
 SESSION_S = 6.0
 """The least that a broker takes."""
@@ -94,24 +94,22 @@ def test_what_is_none_to_be_signalled_is_counted_and_passed_over(tmp_path, rejec
         rejects.send(rejects.event("infeed", late=True))
         rejects.send(rejects.make("quality_degraded"))
         rejects.send(rejects.make(camera="elsewhere"))
-        rejects.producer.send(rejects.topic, b"no event").get(10)
+        rejects.producer.send(rejects.topic, b"no event").get(90)
         rejects.send(rejects.reject("infeed"))  # the same event a second time
-        import httpx
-
-        page = line.said("ready")[0]["web"]
 
         def status() -> dict[str, Any]:
-            return dict(httpx.get(f"{page}api/status").json())
+            return dict(asked_of(line, "api/status").json())
 
         line.until("the last one", lambda: sum(status()["ignored"].values()) == 7)
+        line.until("the one that counts", lambda: status()["signals"])
         assert status()["ignored"] == {
             **dict.fromkeys(("replay", "observed", "answered_late", "not_a_reject"), 1),
             **dict.fromkeys(("other_camera", "poison", "repeat"), 1),
         }
         assert status()["old"] == {names()[0]: 1}
         assert status()["signals"] == {f"{names()[0]} acknowledged": 1}
-        assert httpx.get(f"{page}readyz").status_code == 200
-        metrics = httpx.get(f"{page}metrics").text
+        assert asked_of(line, "readyz").status_code == 200
+        metrics = asked_of(line, "metrics").text
         assert f'inspector_line_signals_total{{camera="{names()[0]}",end="acknowledged"}} 1.0' in (
             metrics
         )
@@ -119,11 +117,20 @@ def test_what_is_none_to_be_signalled_is_counted_and_passed_over(tmp_path, rejec
         each_once(plc, rejects)
 
 
+def asked_of(line: LineProcess, path: str) -> httpx.Response:
+    """What its page answers."""
+    page = line.until("readiness", lambda: line.said("ready"))[0]["web"]
+    return httpx.get(page + path, timeout=60)
+
+
 def test_mode_observe_signals_nothing(tmp_path, rejects):
-    with Plc() as plc, LineProcess(tmp_path, config(plc, rejects, mode="observe")) as line:
+    looking_on = {"mode": "observe", "web": {"listen": "127.0.0.1:0"}}
+    with Plc() as plc, LineProcess(tmp_path, config(plc, rejects, **looking_on)) as line:
         line.wait_active()
         rejects.send(rejects.event("infeed"))
         wait_until("the mode", lambda: plc.simulator.program.mode.value == "observe")
+        line.until("it read", lambda: asked_of(line, "api/status").json()["ignored"])
+        assert asked_of(line, "api/status").json()["ignored"] == {"observed": 1}
         assert line.terminate() == 0
         assert not plc.of("valid_seen")
         with LineProcess(tmp_path, config(plc, rejects)) as inspecting:
@@ -144,7 +151,7 @@ def test_killed_after_the_plc_acted_it_repeats_the_sequence_and_the_plc_drops_it
         plc.on_happening = kill
         for _ in range(5):
             rejects.reject("infeed")
-        assert lines[-1].process.wait(30) == -signal.SIGKILL
+        assert lines[-1].process.wait(60) == -signal.SIGKILL
         plc.on_happening = lambda _: None
         with LineProcess(tmp_path, config(plc, rejects)) as line:
             line.wait_active()
@@ -212,7 +219,7 @@ def test_another_member_stands_by_and_takes_over_when_the_first_is_gone(tmp_path
 
             plc.on_happening = kill
             rejects.reject("infeed")
-            assert dead.wait(30)
+            assert dead.wait(60)
             plc.on_happening = lambda _: None
             rejects.reject("infeed")
             rejects.reject("outfeed")
@@ -281,13 +288,11 @@ def test_a_broker_that_goes_away_is_told_to_the_plc(tmp_path, rejects, broker):
         broker.stop()
         try:
             wait_until("serving 0", lambda: not plc.simulator.view().station.serving)
-            assert plc.simulator.program.mode.value == "stop"
+            wait_until("the stop", lambda: plc.simulator.program.mode.value == "stop")
         finally:
             broker.start()
         wait_until("serving 1", lambda: plc.simulator.view().station.serving)
         rejects.reject("infeed")
         line.until("the next", lambda: len(plc.acted()) == 2)
-        began = time.monotonic()
         assert line.terminate() == 0
-        assert time.monotonic() - began < 15
         each_once(plc, rejects)
