@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from inspector.capture.status import CameraStatus
     from inspector.frame import Frame, Trigger
 
-LONG_S = 30.0
+LONG_S = 60.0
 """Beyond this a wait has failed; no test is meant to take that long."""
 
 QUICK = Pace(first_s=0.1, most_s=0.4, slow_s=1.0)
@@ -99,8 +99,16 @@ class Rig:
         return [f for f in list(self.frames) if f.camera == name and f.damage is None]
 
     def pid(self, name: str = "a") -> int:
-        process = self.capture._links[name].process
-        return process.pid if process is not None else -1
+        """Of the camera's worker; waits for one, as there is none between two."""
+
+        def holds() -> int | None:
+            process = self.capture._links[name].process
+            return process.pid if process is not None else None
+
+        self.until(holds, f"a worker of {name}")
+        found = holds()
+        assert found is not None, "it has just come"
+        return found
 
     def check_books(self) -> None:
         """The audit of every camera."""

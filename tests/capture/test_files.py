@@ -164,7 +164,7 @@ def test_a_file_that_stays_incomplete_holds_nobody_up_and_is_named_in_the_end(
 ):
     from inspector.capture.sources import images as module
 
-    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(module, "PATIENCE_S", 4.0)
     fill(tmp_path, 2)
     data = (tmp_path / "000.png").read_bytes()
     (tmp_path / "000.png").write_bytes(data[:-5])
@@ -283,19 +283,27 @@ def test_a_clip_loops(tmp_path, rig):
 
 def test_a_clip_at_its_own_pace_takes_its_time(tmp_path, rig):
     path = film(tmp_path / "clip.mp4", 26)
+    began_ns = time.monotonic_ns()
     rig = rig({"a": video(path, pace="own")}).start()
     rig.until_frames(26)
-    first, last = rig.frames[0].arrived_ns, rig.frames[-1].arrived_ns
-    assert last - first >= 0.95e9, "26 frames of 25 a second"
+    assert rig.frames[-1].arrived_ns - began_ns >= 1e9, "26 frames of 25 a second"
 
 
 def test_a_clip_that_loops_at_its_own_pace_has_no_seam(tmp_path, rig):
     path = film(tmp_path / "clip.mp4", 10)
+    began_ns = time.monotonic_ns()
     rig = rig({"a": video(path, pace="own", loop=True)}).start()
     rig.until_frames(36)
-    first, last = rig.frames[0], rig.frames[35]
-    took = (last.arrived_ns - first.arrived_ns) / 1e9
-    assert took == pytest.approx(35 * 0.04, abs=0.15), "three rounds and a half, none hurried"
+    took = (rig.frames[35].arrived_ns - began_ns) / 1e9
+    assert took >= 35 * 0.04, "three rounds and a half, none hurried"
+
+    def a_round_in_its_time() -> bool:
+        """A busy machine makes some rounds longer, and a seam would each."""
+        times = [frame.arrived_ns / 1e9 for frame in list(rig.frames)]
+        rounds = zip(times[5::10], times[15::10], strict=False)
+        return any(until - since == pytest.approx(0.4, abs=0.03) for since, until in rounds)
+
+    rig.until(a_round_in_its_time, "a round that takes no longer than its frames")
     assert [f.sequence for f in rig.frames[:36]] == list(range(36))
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from inspector.capture import wire, worker
 from inspector.capture.asks import MOST_WAITING, Asks, NoFramesError
+from inspector.capture.backoff import Pace
 from inspector.capture.counters import NOT_DUE, CounterPage
 from inspector.capture.mailbox import Mailbox
 from inspector.capture.sources.base import Picture
@@ -141,7 +142,7 @@ def inner(monkeypatch):
     wire.send(ours, {"t": "stop"})
     source.next.release()
     source.decoded.release()
-    thread.join(10)
+    thread.join(60)
     for thing in (ours, page, ring):
         thing.close()
 
@@ -155,8 +156,8 @@ def test_no_frame_from_after_a_triggers_moment_goes_while_the_ask_is_on_its_way(
     wire.send(end, {"t": "hold"})
     moment = time.monotonic_ns()
     source.next.release()
-    assert source.arrived.acquire(timeout=10)
-    assert source.arrived.acquire(timeout=10)
+    assert source.arrived.acquire(timeout=60)
+    assert source.arrived.acquire(timeout=60)
     source.decoded.release()  # the worker decides on it from now on, and does not know the moment
     one = trigger(7, moment, moment + 10**11)
     time.sleep(0.05)  # the instant is the experiment
@@ -181,7 +182,7 @@ def test_each_trigger_gets_the_first_frame_that_arrives_after_its_delay(rig):
     rig = rig({"a": triggered(camera_delay_ms=120)}).start()
     rig.until_state("running")
     asked = rig.capture.ask("a", "t1", "part-1")
-    assert rig.capture.awaits_frame(asked)
+    assert rig.capture.awaits_frame(asked) or time.monotonic_ns() > asked.from_ns
     rig.until(lambda: rig.frames, "its frame")
     (frame,) = rig.frames
     assert frame.triggers == (asked,)
@@ -189,12 +190,12 @@ def test_each_trigger_gets_the_first_frame_that_arrives_after_its_delay(rig):
     assert frame.arrived_ns >= asked.from_ns
     assert not rig.capture.awaits_frame(asked)
     assert not frame.fifo
-    counters = rig.status().counters
-    assert counters.judged == 1
+    rig.until(lambda: rig.status().counters.judged == 1, "it to be counted")
 
 
 def test_many_triggers_of_several_cameras_each_get_one_frame(rig):
-    cameras = {"a": triggered(), "b": triggered(slots=2), "c": {"source": PATTERN}}
+    always = {"source": PATTERN, "inspect": {"deadline_ms": 20_000}}
+    cameras = {"a": triggered(), "b": triggered(slots=2), "c": always}
     rig = rig(cameras).start()
     for name in cameras:
         rig.until_state("running", name)
@@ -209,16 +210,18 @@ def test_many_triggers_of_several_cameras_each_get_one_frame(rig):
     for number, frame in answered(rig).items():
         assert frame.camera == asked[number].camera
         assert frame.arrived_ns >= asked[number].from_ns
-    judged = [f for f in rig.frames if f.camera in "ab"]
+    judged = [f for f in list(rig.frames) if f.camera in "ab"]
     assert all(f.triggers for f in judged), "nothing else is judged where a trigger is waited for"
     assert rig.missed == []
 
 
 def test_on_a_camera_that_judges_all_the_time_the_first_due_frame_answers_and_stays(rig):
-    rig = rig({"a": {"source": PATTERN}}).start(judge=False)
+    rig = rig({"a": {"source": PATTERN, "inspect": {"deadline_ms": 20_000}}}).start(judge=False)
     rig.until_state("running")
     asked = rig.capture.ask("a", "t1", None)
-    rig.until(lambda: rig.status().counters.dropped["superseded"] > 5, "newer frames")
+    rig.until(lambda: not rig.capture.awaits_frame(asked), "its frame")
+    before = rig.status().counters.dropped["superseded"]
+    rig.until(lambda: rig.status().counters.dropped["superseded"] > before + 5, "newer frames")
     taken = rig.capture.take(8)
     assert [bool(frame.triggers) for frame in taken] == [True, False]
     assert taken[0].arrived_ns >= asked.from_ns
@@ -252,7 +255,8 @@ def test_triggers_of_a_camera_that_is_lost_are_told_at_once(rig):
 
 
 def test_a_camera_without_frames_says_so(rig):
-    rig = rig({"a": {"source": {"kind": "device", "path": "/dev/none"}}}).start()
+    pace = Pace(first_s=600, most_s=600, slow_s=600)  # it stays lost while we look
+    rig = rig({"a": {"source": {"kind": "device", "path": "/dev/none"}}}, pace=pace).start()
     rig.until_state("lost")
     with pytest.raises(NoFramesError, match="camera a gives no pictures: it is lost; no camera at"):
         rig.capture.ask("a", "t1", None)
