@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -22,6 +23,9 @@ from inspector.config.secrets import Secrets
 from inspector.events.publisher import Publisher
 from inspector.events.records import CameraState
 from tests.events.making import Maker, open_outbox, topics_of
+
+if TYPE_CHECKING:
+    from inspector.events.outbox import Outbox
 
 
 def main() -> None:
@@ -51,12 +55,18 @@ def main() -> None:
             stored = outbox.append([event], {camera: state})
             stored.add_done_callback(lambda _, i=event.id: os.write(1, f"{i}\n".encode()))
         if number % 10 == 9:
-            time.sleep(0.01)
-    while outbox.stats().waiting:
-        time.sleep(0.01)
+            stored.result(60)  # so that there are many commits, however slow the machine is
+        if number % 25 == 24:
+            until_sent(outbox)  # and many acknowledgements
+    until_sent(outbox)
     os.write(1, b"done\n")
     publisher.stop(5)
     outbox.close()
+
+
+def until_sent(outbox: Outbox) -> None:
+    while outbox.stats().waiting:
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

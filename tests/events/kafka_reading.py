@@ -61,6 +61,6 @@ def kcat(bootstrap: str, topic: str) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=120,
     )
     return run.stdout.splitlines()

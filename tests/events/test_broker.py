@@ -12,7 +12,7 @@ from inspector.config.events import Kafka, KafkaTls
 from inspector.config.secrets import Secrets
 from inspector.events.broker import CannotConnectError, probe, tls_context, trouble_of
 from tests.servers.certificates import Authority
-from tests.servers.kafka import free_ports
+from tests.servers.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,12 +54,12 @@ def test_a_server_that_takes_connections_is_no_trouble(serve: Callable[..., str]
 
 
 def test_one_of_several_is_enough(serve: Callable[..., str]) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     assert probe([f"127.0.0.1:{port}", serve(lambda _: None)], None) is None
 
 
 def test_nobody_there() -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     trouble = probe([f"127.0.0.1:{port}"], None)
     assert trouble is not None
     assert trouble.state == "refused"
@@ -74,7 +74,7 @@ def test_no_such_host() -> None:
 
 def test_a_server_that_never_answers_the_handshake(serve: Callable[..., str]) -> None:
     release = threading.Event()
-    server = serve(lambda _: release.wait(10))
+    server = serve(lambda _: release.wait(60))
     trouble = probe([server], ssl.create_default_context(), timeout_s=0.3)
     release.set()
     assert trouble is not None
@@ -83,7 +83,8 @@ def test_a_server_that_never_answers_the_handshake(serve: Callable[..., str]) ->
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
 def test_a_server_that_speaks_no_tls(serve: Callable[..., str], answer: bytes) -> None:
-    trouble = probe([serve(lambda c: c.sendall(answer))], ssl.create_default_context())
+    server = serve(lambda c: c.sendall(answer))
+    trouble = probe([server], ssl.create_default_context(), timeout_s=60)
     assert trouble is not None
     assert trouble.state == "tls"
 
@@ -109,7 +110,7 @@ def test_certificate_and_host_name_are_verified(
     config = Kafka(
         bootstrap_servers=("b:1",), security_protocol="SSL", tls=KafkaTls(ca_file=ca_file)
     )
-    trouble = probe([serve(handshake)], tls_context(config, Secrets()))
+    trouble = probe([serve(handshake)], tls_context(config, Secrets()), timeout_s=60)
     if told is None:
         assert trouble is None
     else:

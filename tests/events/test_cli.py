@@ -33,7 +33,7 @@ def events(outbox: Outbox, make: Maker) -> list[Event]:
         make("camera_lost"),
         make("station_status"),
     ]
-    outbox.append(made).result(10)
+    outbox.append(made).result(60)
     rows = outbox.hand_out(0, 9)
     outbox.mark_sent([rows[0].seq, rows[1].seq])
     outbox.park(rows[2].seq, "MessageSizeTooLargeError: too large")
@@ -132,7 +132,7 @@ def test_a_station_file_names_the_outbox(
     )
     box = open_outbox(tmp_path / "here")
     event = make()
-    box.append([event]).result(10)
+    box.append([event]).result(60)
     box.close()
     assert status_of(["events", "list", str(file), "--json"]) == 0
     assert [s["event"] for s in lines(capsys)] == [event.document]
@@ -186,7 +186,7 @@ def test_tail_shows_an_event_that_comes_while_it_begins_once(
             found = super().newest(most)
             Late.looks += 1
             if Late.looks == 2:  # the first only proves that the file can be read
-                outbox.append([make()]).result(10)
+                outbox.append([make()]).result(60)
             return found
 
         def rows(self, condition: str, values: Sequence[object] = ()) -> list[Row]:
@@ -195,7 +195,7 @@ def test_tail_shows_an_event_that_comes_while_it_begins_once(
                 raise KeyboardInterrupt
             return super().rows(condition, values)
 
-    outbox.append(make.many(2)).result(10)
+    outbox.append(make.many(2)).result(60)
     monkeypatch.setattr("inspector.events.reading.Reader", Late)
     assert status_of(["events", "tail", "--state", str(folder), "--json"]) == 130
     numbers = [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()]
@@ -204,7 +204,7 @@ def test_tail_shows_an_event_that_comes_while_it_begins_once(
 
 def test_tail_shows_what_comes(outbox: Outbox, folder: Path, make: Maker) -> None:
     first = make()
-    outbox.append([first]).result(10)
+    outbox.append([first]).result(60)
     child = subprocess.Popen(
         [sys.executable, "-m", "inspector.cli", "events", "tail", "--state", str(folder), "--json"],
         stdout=subprocess.PIPE,
@@ -213,8 +213,8 @@ def test_tail_shows_what_comes(outbox: Outbox, folder: Path, make: Maker) -> Non
     assert child.stdout is not None
     assert json.loads(child.stdout.readline())["event"] == first.document
     later = make()
-    outbox.append([later]).result(10)
+    outbox.append([later]).result(60)
     assert json.loads(child.stdout.readline())["event"] == later.document
     child.send_signal(signal.SIGINT)
-    assert child.wait(20) == 130
+    assert child.wait(60) == 130
     child.stdout.close()

@@ -43,8 +43,8 @@ def publish(broker: Broker, folder: Path, topics: Topics, events: list[Event]) -
     box = open_outbox(folder, topics)
     publisher = Publisher(box, Kafka(bootstrap_servers=(broker.bootstrap,)), topics, Secrets())
     publisher.start()
-    box.append(events).result(10)
-    wait_until(lambda: box.stats().waiting == 0, 30)
+    box.append(events).result(60)
+    wait_until(lambda: box.stats().waiting == 0)
     publisher.stop(5)
     box.close()
 
@@ -67,7 +67,7 @@ class Test:
         publish(broker, folder, topics, events)
         repeats = [(e.key, encode(e.document)) for e in events[50:100]]
         send_again(broker, topics.rejects, repeats)
-        got = list(consume([broker.bootstrap], [topics.rejects], topics.rejects, idle_s=2))
+        got = list(consume([broker.bootstrap], [topics.rejects], topics.rejects, idle_s=10))
         assert all(isinstance(event, FrameRejected) for event in got)
         assert len(got) == 300
         for camera in "abc":
@@ -84,7 +84,7 @@ class Test:
         send_again(broker, topics.rejects, [*bad, (last.key, encode(last.document))])
         poison: list[Poison] = []
         got = consume(
-            [broker.bootstrap], [topics.rejects], topics.rejects, idle_s=2, on_poison=poison.append
+            [broker.bootstrap], [topics.rejects], topics.rejects, idle_s=10, on_poison=poison.append
         )
         assert [e.id for e in got] == [event.id, last.id]
         assert [p.topic for p in poison] == [topics.rejects] * 2
@@ -106,7 +106,7 @@ class Test:
                 topics.rejects,
                 member="signaller-1",
                 state_file=file,
-                idle_s=2,
+                idle_s=10,
             )
             for event in source:
                 handled.append(event.id)
@@ -130,7 +130,7 @@ class Test:
                 [topics.rejects],
                 f"{topics.rejects}.{group}",
                 state_file=file,
-                idle_s=2,
+                idle_s=10,
             )
             assert len(list(got)) == expected
 
@@ -153,9 +153,9 @@ class Test:
 
         threads = [threading.Thread(target=read, args=(member,)) for member in got]
         threads[0].start()
-        wait_until(lambda: len(got["x"]) > 0, 30)
+        wait_until(lambda: len(got["x"]) > 0)
         threads[1].start()
-        wait_until(lambda: len(set(got["x"] + got["y"])) == 320, 30)
+        wait_until(lambda: len(set(got["x"] + got["y"])) == 320)
         stop.set()
         for thread in threads:
             thread.join()

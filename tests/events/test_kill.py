@@ -35,7 +35,7 @@ def run_child(
         [sys.executable, "-m", "tests.events.child", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     lines = child.stdout.splitlines()
@@ -49,7 +49,7 @@ def drain(folder: Path, broker: Broker, suffix: str) -> dict[str, int]:
     outbox = open_outbox(folder, topics)
     publisher = Publisher(outbox, Kafka(bootstrap_servers=(broker.bootstrap,)), topics, Secrets())
     publisher.start()
-    wait_until(lambda: outbox.stats().waiting == 0, 30)
+    wait_until(lambda: outbox.stats().waiting == 0)
     publisher.stop(5)
     outbox.close()
     return {camera: int(str(s.policy["sequence"])) for camera, s in outbox.states().items()}

@@ -44,7 +44,7 @@ def gaps(folder: Path) -> list[dict[str, Any]]:
 
 def fill(box: Outbox, events: list[Event], at_once: int = 50) -> None:
     for start in range(0, len(events), at_once):
-        box.append(events[start : start + at_once]).result(30)
+        box.append(events[start : start + at_once]).result(60)
 
 
 def test_judged_go_first_then_the_oldest_rejected_and_the_gap_is_told(
@@ -151,12 +151,12 @@ def test_of_heartbeats_only_the_newest_waits(folder: Path, make: Maker) -> None:
     beats = [make("station_status") for _ in range(3)]
     reject = make()
     for event in (beats[0], reject, beats[1], beats[2]):
-        box.append([event]).result(10)
+        box.append([event]).result(60)
     assert kept(folder) == [reject.id, beats[2].id]
     assert gaps(folder) == []
     assert Counter(row.type for row in box.hand_out(0, 9)).total() == 2
     last = make("station_status")
-    box.append([last]).result(10)
+    box.append([last]).result(60)
     box.close()
     # The one on its way may have arrived already: it is not taken from under the publisher.
     assert kept(folder) == [reject.id, beats[2].id, last.id]

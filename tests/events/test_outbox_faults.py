@@ -35,7 +35,7 @@ def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: M
     folder = small_disk / "state"
     box = open_outbox(folder)
     before, during = make.many(20), make.many(1500)
-    box.append(before).result(10)
+    box.append(before).result(60)
     hog = occupy(small_disk)
     with capture_logs() as logs:
         futures = [box.append([event], {"infeed": CameraState(3)}) for event in during]
@@ -48,7 +48,7 @@ def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: M
     )
     hog.unlink()
     for future in futures:
-        future.result(20)
+        future.result(60)
     wait_until(lambda: box.stats().fault is None)
     assert box.stats().shed_total == 0
     assert box.close()
@@ -58,14 +58,14 @@ def test_a_full_disk_loses_nothing_that_fits_in_memory(small_disk: Path, make: M
 def test_what_memory_cannot_hold_is_shed_in_order_and_told(small_disk: Path, make: Maker) -> None:
     folder = small_disk / "state"
     box = open_outbox(folder, pending=Pending(max_records=100))
-    box.append(make.many(20)).result(10)
+    box.append(make.many(20)).result(60)
     hog = occupy(small_disk)
     # The station gives up its own log's space to write on; somebody else takes that as well.
     for _ in range(1000):
         box.append([make()])
         occupy(small_disk)
         time.sleep(0.01)
-        if box.stats().in_memory >= 90:
+        if box.stats().in_memory >= 90 and box.stats().fault:
             break
     assert box.stats().fault
     judged, degraded = make.many(30, "frame_judged"), make("quality_degraded")
@@ -73,10 +73,10 @@ def test_what_memory_cannot_hold_is_shed_in_order_and_told(small_disk: Path, mak
     shed = box.stats().shed_total
     assert shed >= 30
     hog.unlink()
-    futures[-1].result(20)
-    futures[30].result(20)
+    futures[-1].result(60)
+    futures[30].result(60)
     with pytest.raises(EventsError, match="given up: the disk took nothing"):
-        futures[0].result(20)
+        futures[0].result(60)
     wait_until(lambda: bool(gaps(folder)))
     box.close()
     assert degraded.id in ids_of(folder)
@@ -105,7 +105,7 @@ def test_a_disk_that_fails_for_good_keeps_what_was_durable(
     folder = real_disk.at / "state"
     box = open_outbox(folder)
     before, after = make.many(50), make.many(5)
-    box.append(before).result(10)
+    box.append(before).result(60)
     real_disk.fail()
     waiting = box.append(after)
     wait_until(lambda: box.stats().fault is not None)
@@ -126,14 +126,14 @@ def test_a_disk_that_hangs_delays_and_loses_nothing(real_disk: RealDisk, make: M
     folder = real_disk.at / "state"
     box = open_outbox(folder)
     events = make.many(300)
-    box.append(events[:10]).result(10)
+    box.append(events[:10]).result(60)
     with real_disk.hanging():
         futures = [box.append([event]) for event in events[10:]]
         time.sleep(1.0)  # how long it hangs; whoever hands events over does not
         assert not any(future.done() for future in futures)
         assert box.stats().in_memory == 290
     for future in futures:
-        future.result(20)
+        future.result(60)
     assert box.close()
     assert ids_of(folder) == [event.id for event in events]
 
@@ -143,7 +143,7 @@ def test_a_broken_file_is_kept_aside_and_a_new_one_begun(
     folder: Path, make: Maker, damage: str
 ) -> None:
     box = open_outbox(folder)
-    box.append(make.many(300), {"infeed": CameraState(6)}).result(10)
+    box.append(make.many(300), {"infeed": CameraState(6)}).result(60)
     box.close()
     path = folder / FILE
     if damage == "garbage":
@@ -159,7 +159,7 @@ def test_a_broken_file_is_kept_aside_and_a_new_one_begun(
     assert log["kept_as"] == str(aside)
     assert log["fault"]
     event = make()
-    box.append([event]).result(10)
+    box.append([event]).result(60)
     box.close()
     (gap,) = gaps(folder)
     assert (gap["cause"], gap["count"]) == ("outbox_corrupt", None)
@@ -168,9 +168,9 @@ def test_a_broken_file_is_kept_aside_and_a_new_one_begun(
 
 def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(folder: Path, make: Maker) -> None:
     box = open_outbox(folder)
-    box.append([], {"infeed": CameraState(6, {"degraded": True})}).result(10)
+    box.append([], {"infeed": CameraState(6, {"degraded": True})}).result(60)
     for _ in range(20):
-        box.append(make.many(100)).result(10)
+        box.append(make.many(100)).result(60)
     box.close()
     with (folder / FILE).open("r+b") as file:
         file.seek(8192 * 100)
@@ -182,7 +182,7 @@ def test_states_are_rescued_from_a_file_that_is_broken_elsewhere(folder: Path, m
 
 def test_a_file_that_breaks_under_a_running_station_is_replaced(folder: Path, make: Maker) -> None:
     box = open_outbox(folder)
-    box.append(make.many(50)).result(10)
+    box.append(make.many(50)).result(60)
     real = box._writer._store.write
 
     def broken_once(*args: object, **kwargs: object) -> object:
@@ -195,7 +195,7 @@ def test_a_file_that_breaks_under_a_running_station_is_replaced(folder: Path, ma
 
     box._writer._store.write = broken_once  # type: ignore[method-assign,assignment]
     event = make()
-    box.append([event]).result(20)
+    box.append([event]).result(60)
     assert [row.id for row in box.hand_out(0, 99) if row.type != EVENTS_DROPPED] == [event.id]
     box.close()
     assert list(folder.glob("outbox.corrupt-*.db"))
@@ -217,7 +217,7 @@ def test_another_process_reads_while_the_station_writes(
         [sys.executable, "-c", code, str(folder / FILE)], stdout=subprocess.PIPE, text=True
     )
     for _ in range(50):
-        outbox.append(make.many(10)).result(10)
+        outbox.append(make.many(10)).result(60)
     output, _ = child.communicate(timeout=60)
     assert all(count % 10 == 0 for count in json.loads(output))
 
@@ -228,7 +228,7 @@ def test_the_writer_outlives_a_hook_that_raises(folder: Path, make: Maker) -> No
 
     box = open_outbox(folder, on_commit=hook)
     for _ in range(3):
-        box.append([make()]).result(10)
+        box.append([make()]).result(60)
     assert box.close()
     reader = Reader(folder / FILE)
     assert len(reader.rows("state = 0")) == 3

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from inspector.config.events import Topics
     from inspector.events.outbox import Outbox
     from inspector.events.publisher import Published
+    from inspector.events.standing import PublisherStatus
     from tests.servers.kafka import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
@@ -94,7 +95,17 @@ def tls(broker: Broker, mechanism: str = "SCRAM-SHA-512", **other: Any) -> dict[
     } | other
 
 
-def drained(outbox: Outbox, limit_s: float = 30.0) -> None:
+def until_state(publisher: Publisher, state: str) -> PublisherStatus:
+    """Wait for a state; how the publisher fares then."""
+    seen = publisher.status()
+    deadline = time.monotonic() + 60
+    while (seen := publisher.status()).state != state:
+        assert time.monotonic() < deadline, f"not {state}, but {seen}"
+        time.sleep(0.005)
+    return seen
+
+
+def drained(outbox: Outbox, limit_s: float = 60.0) -> None:
     wait_until(lambda: outbox.stats().waiting == 0, limit_s)
 
 
@@ -105,9 +116,9 @@ def test_events_arrive_as_cloudevents(
     publisher = publish({"bootstrap_servers": [broker.bootstrap]}, on_published=done.append)
     kinds = ("frame_rejected", "frame_judged", "quality_degraded", "camera_lost", "station_status")
     events = [make(kind) for kind in kinds]
-    outbox.append(events).result(10)
+    outbox.append(events).result(60)
     drained(outbox)
-    assert publisher.status().state == "connected"
+    until_state(publisher, "connected")
     found = [
         one
         for topic in (make.topics.rejects, make.topics.verdicts, make.topics.status)
@@ -118,6 +129,7 @@ def test_events_arrive_as_cloudevents(
         schemas.check(one.document)
         assert one.headers == [("content-type", b"application/cloudevents+json; charset=UTF-8")]
         assert one.key == one.document["source"].replace("/stations/", "").replace("cameras/", "")
+    wait_until(lambda: len(done) >= len(events))
     assert sorted(p.type for p in done) == sorted(event.type for event in events)
     assert all(p.total_s >= 0 < p.send_s for p in done)
 
@@ -126,7 +138,7 @@ def test_topics_are_made_with_six_partitions(
     broker: Broker, publish: Callable[..., Publisher], outbox: Outbox, make: Maker
 ) -> None:
     publish({"bootstrap_servers": [broker.bootstrap]})
-    outbox.append([make()]).result(10)
+    outbox.append([make()]).result(60)
     drained(outbox)
     admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
     (topic,) = admin.describe_topics([make.topics.rejects])
@@ -139,7 +151,7 @@ def test_kcat_reads_what_was_published(
 ) -> None:
     publish({"bootstrap_servers": [broker.bootstrap]})
     event = make()
-    outbox.append([event]).result(10)
+    outbox.append([event]).result(60)
     drained(outbox)
     (line,) = kcat(broker.bootstrap, make.topics.rejects)
     header, key, value = line.split("|", 2)
@@ -164,13 +176,12 @@ def test_the_broker_killed_mid_stream_loses_nothing_and_keeps_order(
     feed(200)
     broker.kill()
     feed(150)
-    wait_until(lambda: publisher.status().state == "refused")
-    assert "connection refused" in (publisher.status().reason or "")
+    assert "connection refused" in (until_state(publisher, "refused").reason or "")
     feed(50)
     broker.start()
     feed(100)
     drained(outbox)
-    assert publisher.status().state == "connected"
+    until_state(publisher, "connected")
     found = once(records(broker.bootstrap, make.topics.rejects))
     assert {one.id for one in found} == set(sent)
     for camera in "abc":
@@ -199,7 +210,7 @@ def test_a_producer_that_does_not_end_well_keeps_no_events(
 
     for name in ("send", "close"):
         monkeypatch.setattr(Delivery, name, failing(name, getattr(Delivery, name)))
-    outbox.append(make.many(5)).result(10)
+    outbox.append(make.many(5)).result(60)
     with capture_logs() as logs:
         publish({"bootstrap_servers": [broker.bootstrap]})
         drained(outbox)
@@ -216,14 +227,14 @@ def test_a_station_starts_before_its_broker(
     with capture_logs() as logs:
         publisher = publish({"bootstrap_servers": [broker.bootstrap]})
         events = make.many(10)
-        outbox.append(events).result(10)
+        outbox.append(events).result(60)
         wait_until(lambda: publisher.status().state == "refused")
         time.sleep(2)
     assert len([log for log in logs if log.get("state") == "refused"]) == 1, "told once"
     since = publisher.status().since_utc_ns
     broker.start()
     drained(outbox)
-    assert publisher.status().since_utc_ns > since
+    assert until_state(publisher, "connected").since_utc_ns > since
     assert {r.id for r in records(broker.bootstrap, make.topics.rejects)} == {e.id for e in events}
 
 
@@ -237,7 +248,7 @@ def test_tls_with_each_way_to_log_in(
 ) -> None:
     publish(tls(broker, mechanism), Known(USER=broker.username, PASSWORD=broker.password))
     event = make()
-    outbox.append([event]).result(10)
+    outbox.append([event]).result(60)
     drained(outbox)
     assert [one.id for one in records(broker.bootstrap, make.topics.rejects)] == [event.id]
 
@@ -256,9 +267,8 @@ def test_a_wrong_password_is_called_authentication_and_never_shown(
         publisher = publish(
             tls(broker, mechanism), Known(USER=broker.username, PASSWORD="wr0ng-pass")
         )
-        outbox.append([make()]).result(10)
-        wait_until(lambda: publisher.status().state == "authentication", 20)
-    reason = publisher.status().reason or ""
+        outbox.append([make()]).result(60)
+        reason = until_state(publisher, "authentication").reason or ""
     assert broker.tls_bootstrap in reason
     assert "events.kafka.sasl" in reason
     assert outbox.stats().waiting == 1
@@ -270,8 +280,7 @@ def test_a_missing_secret_is_called_authentication_and_named(
     broker: Broker, publish: Callable[..., Publisher]
 ) -> None:
     publisher = publish(tls(broker), Known(USER="x"))
-    wait_until(lambda: publisher.status().state == "authentication")
-    assert "PASSWORD is not set" in (publisher.status().reason or "")
+    assert "PASSWORD is not set" in (until_state(publisher, "authentication").reason or "")
 
 
 def test_a_strange_authority_is_called_tls(
@@ -283,17 +292,16 @@ def test_a_strange_authority_is_called_tls(
         tls(broker, tls={"ca_file": strange}),
         Known(USER=broker.username, PASSWORD=broker.password),
     )
-    wait_until(lambda: publisher.status().state == "tls")
-    assert "is not trusted" in (publisher.status().reason or "")
-    assert "ca_file" in (publisher.status().reason or "")
+    reason = until_state(publisher, "tls").reason or ""
+    assert "is not trusted" in reason
+    assert "ca_file" in reason
 
 
 def test_a_wrong_protocol_is_told_to_be_looked_at(
     broker: Broker, publish: Callable[..., Publisher]
 ) -> None:
     publisher = publish({"bootstrap_servers": [broker.tls_bootstrap]})
-    wait_until(lambda: publisher.status().state == "timeout", 20)
-    assert "security_protocol" in (publisher.status().reason or "")
+    assert "security_protocol" in (until_state(publisher, "timeout").reason or "")
 
 
 def test_a_record_above_our_own_bound_is_parked_and_blocks_nothing(
@@ -302,7 +310,7 @@ def test_a_record_above_our_own_bound_is_parked_and_blocks_nothing(
     publish({"bootstrap_servers": [broker.bootstrap], "max_request_kb": 16})
     events = make.many(5)
     events[2].document["data"]["reasons"] = ["x" * 40_000]
-    outbox.append(events).result(10)
+    outbox.append(events).result(60)
     drained(outbox)
     assert ids_of(folder, "state = 2") == [events[2].id]
     found = [one.id for one in records(broker.bootstrap, make.topics.rejects)]
@@ -329,11 +337,11 @@ def test_a_record_above_the_brokers_bound_is_parked_alone(
     too_large = [events[n] for n in (7, 90, 91)]
     for event in too_large:
         event.document["data"]["reasons"] = ["x" * 30_000]
-    outbox.append(events).result(10)
+    outbox.append(events).result(60)
     with capture_logs() as logs:
         publisher = publish({"bootstrap_servers": [broker.bootstrap], "compression": "none"})
         drained(outbox)
-    assert publisher.status().state == "connected"
+    until_state(publisher, "connected")
     assert ids_of(folder, "state = 2") == [event.id for event in too_large]
     assert outbox.stats().parked_total == 3
     told = [log["id"] for log in logs if "parked" in log["event"]]
@@ -361,7 +369,7 @@ def test_a_clock_ahead_of_the_brokers_is_told_once_and_not_every_second(
 
     with monkeypatch.context() as ahead:
         ahead.setattr(DefaultRecordBatchBuilder, "append", two_days_ahead)
-        outbox.append(make.many(3)).result(10)
+        outbox.append(make.many(3)).result(60)
         with capture_logs() as logs:
             publisher = publish({"bootstrap_servers": [broker.bootstrap]})
             wait_until(lambda: publisher.status().state == "clock")
@@ -374,11 +382,16 @@ def test_a_clock_ahead_of_the_brokers_is_told_once_and_not_every_second(
     assert "set the station's clock" in str(publisher.status().reason)
     assert [log["event"] for log in logs] == ["connected to Kafka", "Kafka cannot be used"]
     drained(outbox)
-    assert publisher.status().state == "connected"
+    until_state(publisher, "connected")
 
 
 def test_a_topic_that_takes_nothing_holds_up_no_other(
-    broker: Broker, publish: Callable[..., Publisher], outbox: Outbox, make: Maker, folder: Path
+    broker: Broker,
+    publish: Callable[..., Publisher],
+    outbox: Outbox,
+    make: Maker,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A refusal fails everything that an idempotent producer of kafka-python sends after it."""
     admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
@@ -391,18 +404,22 @@ def test_a_topic_that_takes_nothing_holds_up_no_other(
     for n in range(0, 400, 20):
         lost.append(make("camera_lost"))
         outbox.append([*refused[n : n + 20], lost[-1]])
-    began = time.monotonic()
+    made: list[Delivery] = []
+    monkeypatch.setattr(
+        "inspector.events.link.Delivery",
+        lambda *given, **more: made.append(Delivery(*given, **more)) or made[-1],
+    )
     publisher = publish({"bootstrap_servers": [broker.bootstrap], "compression": "none"})
-    drained(outbox)
-    assert time.monotonic() - began < 25, "one producer for many, not one for each"
+    drained(outbox, 120.0)
+    assert len(made) < 100, "one producer for many, not one for each"
     assert ids_of(folder, "state = 2") == [event.id for event in refused]
     assert [one.id for one in once(records(broker.bootstrap, make.topics.status))] == [
         event.id for event in lost
     ]
     good = make("camera_lost")
-    outbox.append([good, *make.many(2, "frame_judged")]).result(10)
+    outbox.append([good, *make.many(2, "frame_judged")]).result(60)
     drained(outbox)
-    assert publisher.status().state == "connected"
+    until_state(publisher, "connected")
 
 
 def test_a_topic_that_is_missing_blocks_no_other(
@@ -417,7 +434,8 @@ def test_a_topic_that_is_missing_blocks_no_other(
     admin = KafkaAdminClient(bootstrap_servers=[broker.bootstrap])
     admin.create_topics([make.topics.rejects], wait_for_metadata=True)
     reject, beat = make("frame_rejected"), make("station_status")
-    outbox.append([beat, reject]).result(10)
+    outbox.append([beat, reject]).result(60)
+    began = time.monotonic()
     with capture_logs() as logs:
         publisher = publish(
             {"bootstrap_servers": [broker.bootstrap], "create_topics": False},
@@ -436,7 +454,7 @@ def test_a_topic_that_is_missing_blocks_no_other(
     about = [log for log in logs if "topic" in log]
     assert {log["topic"] for log in about} == {make.topics.status}
     assert about[-1]["event"] == "a topic can be used again"
-    assert len(about) <= 20
+    assert len(about) <= 20 + (time.monotonic() - began), "one a second, LOG_EVERY_S"
 
 
 @pytest.mark.parametrize("left_from_before", [False, True])
@@ -448,7 +466,7 @@ def test_a_topic_that_nothing_is_written_to_is_not_made(
     left_from_before: bool,
 ) -> None:
     kinds = ["frame_rejected", *(["frame_judged"] if left_from_before else [])]
-    outbox.append([make(kind) for kind in kinds]).result(10)
+    outbox.append([make(kind) for kind in kinds]).result(60)
     publisher = publish({"bootstrap_servers": [broker.bootstrap]}, verdicts=False)
     drained(outbox)
     assert publisher.status().blocked == {}
@@ -462,7 +480,7 @@ def test_a_resent_event_says_replay_and_keeps_its_id(
 ) -> None:
     publish({"bootstrap_servers": [broker.bootstrap]})
     events = make.many(3)
-    outbox.append(events).result(10)
+    outbox.append(events).result(60)
     drained(outbox)
     resend(folder / FILE, Selection(ids=[events[1].id]))
     wait_until(lambda: len(records(broker.bootstrap, make.topics.rejects)) == 4)
@@ -477,21 +495,21 @@ def test_stop_sends_what_waits_and_returns_in_time(
 ) -> None:
     publisher = publish({"bootstrap_servers": [broker.bootstrap]})
     wait_until(lambda: publisher.status().state == "connected")
-    outbox.append(make.many(300)).result(10)
-    publisher.stop(10)
+    outbox.append(make.many(300)).result(60)
+    publisher.stop(60)
     drained(outbox)
-    assert not publisher._thread.is_alive()
+    wait_until(lambda: not publisher._thread.is_alive())
 
 
 def test_stop_without_a_broker_does_not_wait(
     publish: Callable[..., Publisher], outbox: Outbox, make: Maker
 ) -> None:
     publisher = publish({"bootstrap_servers": ["127.0.0.1:1"]})
-    outbox.append([make()]).result(10)
+    outbox.append([make()]).result(60)
     wait_until(lambda: publisher.status().state == "refused")
     began = time.monotonic()
-    publisher.stop(30)
-    assert time.monotonic() - began < 10
+    publisher.stop(120)
+    assert time.monotonic() - began < 60
     assert outbox.stats().waiting == 1
 
 
@@ -516,14 +534,14 @@ box = open_outbox(Path({str(tmp_path / "state")!r}))
 kafka = Kafka(bootstrap_servers=({broker.tls_bootstrap!r},))
 publisher = Publisher(box, kafka, make.topics, Secrets())
 publisher.start()
-box.append([make()]).result(10)
+box.append([make()]).result(60)
 while publisher.status().state == "connecting":
     time.sleep(0.05)
 publisher.stop(5)
 box.close()
 """
     run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert run.stderr == ""
     assert run.stdout.count("\n") == 1
