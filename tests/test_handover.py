@@ -37,7 +37,7 @@ def make() -> Maker:
 
 
 def stored(outbox: Outbox) -> list[str]:
-    outbox.append([]).result(5)
+    outbox.append([]).result(60)
     return [event["id"] for event in reversed(outbox.newest(100))]
 
 

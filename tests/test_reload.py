@@ -187,7 +187,10 @@ def test_a_change_that_the_disk_does_not_take_is_applied_and_told(office: Office
     assert len(office.reloads.facts()) == 1
 
 
-def test_a_file_that_is_being_written_is_waited_for(office: Office) -> None:
+def test_a_file_that_is_being_written_is_waited_for(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settled, "SETTLED_S", 30.0)  # it is looked at within that
     office.write(settled=False, cameras={"a": PATTERN, "half": {}})
     office.on_sleep = lambda: office.write(cameras={"a": PATTERN, "b": PATTERN})
     assert office.reloads.reload("SIGHUP").word == "applied"
@@ -223,7 +226,10 @@ def test_a_camera_that_came_back_meanwhile_is_not_forgotten(
     assert office.lineup.forgotten == []
 
 
-def test_a_station_that_ends_is_not_kept_by_removed_cameras(office: Office) -> None:
+def test_a_station_that_ends_is_not_kept_by_removed_cameras(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload_module, "GONE_S", 60.0)
     office.lineup.at_once = False
     office.giving_up = True
     office.write(cameras={"b": PATTERN})
@@ -239,24 +245,25 @@ def test_a_second_reload_waits_for_the_first(
 
     def sleep() -> None:
         first_is_in.set()
-        go_on.wait(10)
+        go_on.wait(60)
 
     office.on_sleep = sleep
+    monkeypatch.setattr(settled, "SETTLED_S", 30.0)  # it is looked at within that
     office.write(settled=False, cameras={"b": PATTERN})
     first = threading.Thread(target=office.reloads.reload, args=("first",))
     first.start()
-    assert first_is_in.wait(10)
+    assert first_is_in.wait(60)
     monkeypatch.setattr(reload_module, "TURN_S", 0.01)
     refused = office.reloads.reload("impatient")
     assert (refused.word, "another reload" in refused.detail) == ("not now", True)
-    monkeypatch.setattr(reload_module, "TURN_S", 10.0)
+    monkeypatch.setattr(reload_module, "TURN_S", 60.0)
     words: list[str] = []
     second = threading.Thread(target=lambda: words.append(office.reloads.reload("second").word))
     second.start()
     office.on_sleep = lambda: None
     go_on.set()
-    first.join(10)
-    second.join(10)
+    first.join(60)
+    second.join(60)
     assert words == ["unchanged"]
     assert [entry["from"] for entry in office.journal.newest(5)] == ["first"]
 

@@ -94,7 +94,7 @@ class Desk:
 
     def events(self) -> list[str]:
         """Types of all events, oldest first; ends the outbox."""
-        self.outbox.append([]).result(5)
+        self.outbox.append([]).result(60)
         found = [event["type"] for event in reversed(self.outbox.newest(100))]
         self.documents = list(reversed(self.outbox.newest(100)))
         self.outbox.close()
@@ -209,7 +209,7 @@ def test_a_lost_camera_is_remembered_over_a_restart(desk: Desk) -> None:
 
 
 def test_a_stored_state_that_cannot_be_used_stops_no_station(desk: Desk) -> None:
-    desk.outbox.append([], {"infeed": CameraState(3, {"window": "what is this"})}).result(5)
+    desk.outbox.append([], {"infeed": CameraState(3, {"window": "what is this"})}).result(60)
     desk.outbox.close()
     with capture_logs() as logs:
         desk.again()
@@ -290,7 +290,9 @@ class Witnessed:
         self.folder, self.desk, self.loans = folder, desk, Loans()
         self.evidence = Evidence(
             folder,
-            Settings.model_validate({"min_free_mb": 0, "per_minute": 100, **settings}),
+            Settings.model_validate(
+                {"min_free_mb": 0, "per_minute": 100, "within_ms": 60_000, **settings}
+            ),
             slots={"infeed": 60},
             stored=lambda _: {},
         )
@@ -310,11 +312,11 @@ class Witnessed:
 
     def end(self) -> list[dict[str, Any]]:
         """All events, oldest first; ends everything as a station does."""
-        self.evidence.settle(20)
-        self.desk.outbox.append([]).result(5)
+        self.evidence.settle(60)
+        self.desk.outbox.append([]).result(60)
         events = list(reversed(self.desk.outbox.newest(100)))
         self.desk.outbox.close()
-        self.evidence.close(20)
+        self.evidence.close(60)
         assert sorted(self.loans.back) == list(range(1, self.count + 1)), "each frame once"
         return events
 
@@ -353,7 +355,7 @@ def test_a_camera_that_becomes_degraded_gets_its_picture_though_its_minute_is_us
 ) -> None:
     room = Witnessed(tmp_path / "evidence", desk, per_minute=1)
     room.rule(BAD)
-    room.evidence._pool.wait_idle(20)
+    room.evidence._pool.wait_idle(60)
     room.rule(BAD, BAD)
     first, second, degraded, third = (event["data"] for event in room.end())
     assert first["evidence"]
@@ -400,9 +402,9 @@ def test_a_picture_whose_event_was_given_up_is_removed(witnessed: Witnessed) -> 
     witnessed.desk.outbox.close()
     with capture_logs() as logs:
         witnessed.rule(BAD)
-        witnessed.evidence.settle(20)
+        witnessed.evidence.settle(60)
     assert "verdict without its events" in [log["event"] for log in logs]
-    witnessed.evidence.close(20)
+    witnessed.evidence.close(60)
     assert not list(witnessed.folder.rglob("*.jpg"))
     assert witnessed.loans.back == [1]
 

@@ -44,7 +44,7 @@ def viewing(tmp_path: Path, outbox: Outbox) -> Viewing:
 def told(outbox: Outbox, *kinds: str) -> list[Event]:
     make = Maker()
     events = [make(kind) for kind in kinds]
-    outbox.append(events).result(10)
+    outbox.append(events).result(60)
     return events
 
 

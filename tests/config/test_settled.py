@@ -48,8 +48,11 @@ def test_a_file_that_stands_still_is_read_at_once(file: Path) -> None:
     assert list(read_settled(file, Secrets({}), sleep=never).station.cameras) == ["a"]
 
 
-def test_half_of_a_file_is_not_taken_for_the_whole(file: Path) -> None:
+def test_half_of_a_file_is_not_taken_for_the_whole(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first half is a station file too, with one camera less."""
+    monkeypatch.setattr(settled, "SETTLED_S", 30.0)  # it is looked at within that
     whole = text("a", "b")
     half = whole[: whole.index("  b:")]
     write(file, half, settled=False)
