@@ -107,7 +107,7 @@ class StandIn:
         """Lines of the journal of one kind, oldest first."""
         return [line for line in tuple(self.journal) if line.what == what]
 
-    def until(self, what: str, truth: Callable[[], Any], within_s: float = 60.0) -> Any:
+    def until(self, what: str, truth: Callable[[], Any], within_s: float = 120.0) -> Any:
         """Wait until `truth` gives something, and return it."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -118,7 +118,7 @@ class StandIn:
         msg = f"no {what} within {within_s} s; {self.state}: {self.journal[-20:]}\n{tail}"
         raise AssertionError(msg)
 
-    def wait_for(self, state: str, within_s: float = 60.0) -> Self:
+    def wait_for(self, state: str, within_s: float = 120.0) -> Self:
         """Wait until the unit is in a state."""
         self.until(state, lambda: self.state == state, within_s)
         return self
@@ -182,6 +182,8 @@ class StandIn:
             self._listen()
             status = self._process.poll() if self._process is not None else None
             if status is not None:
+                while self._listen():
+                    pass  # what it said last
                 self._ended(status)
             elif self._stop_asked and self.state in {"activating", "running", "reloading"}:
                 self._signal(signal.SIGTERM, "stopping", self.unit.seconds("TimeoutStopSec"))
@@ -230,20 +232,22 @@ class StandIn:
         else:
             self.state = "failed" if status else "inactive"
 
-    def _listen(self) -> None:
+    def _listen(self) -> bool:
+        """Take a message; False if none came."""
         try:
             message, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(12))
         except TimeoutError:
-            return
+            return False
         sender = struct.unpack("3i", ancillary[0][2])[0]
         assert self.unit.one("NotifyAccess") == "main"
         if self._process is None or sender != self._process.pid:
             self._note("stranger", f"{sender}: {message!r}")
-            return
+            return True
         for line in message.decode().splitlines():
             name, _, value = line.partition("=")
             self._note(name, value)
             self._told(name, value)
+        return True
 
     def _told(self, name: str, value: str) -> None:
         if name == "STATUS":
