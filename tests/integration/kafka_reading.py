@@ -15,7 +15,7 @@ def read_with_kcat(bootstrap: str, topic: str) -> list[dict[str, Any]]:
     """All records of a topic, each as `kcat -J` prints it: key, headers, payload."""
     done = subprocess.run(
         ["kcat", "-b", bootstrap, "-t", topic, "-C", "-e", "-q", "-J"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -25,6 +25,6 @@ def outbox_events(station_file: Path) -> list[dict[str, Any]]:
     done = subprocess.run(
         [sys.executable, "-m", "inspector.cli", "events", "list", str(station_file), "--json",
          "--limit=1000000"],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     return [json.loads(line) for line in done.stdout.splitlines()]

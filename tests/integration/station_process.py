@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-START_WITHIN_S = 60.0
+START_WITHIN_S = 120.0
 JSON = {"content-type": "application/json"}
 
 
@@ -67,7 +67,7 @@ class StationProcess:
     def reload(self, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """POST /api/reload."""
         url = self.page + "/api/reload"
-        return httpx.post(url, json=None, headers=JSON | dict(headers or {}), timeout=30)
+        return httpx.post(url, json=None, headers=JSON | dict(headers or {}), timeout=60)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class StationProcess:
                 lines.append({"message": line})
         return lines
 
-    def until(self, what: str, truth: Callable[[], Any], within_s: float = 60.0) -> Any:
+    def until(self, what: str, truth: Callable[[], Any], within_s: float = 120.0) -> Any:
         """Wait until `truth` gives something, and return it; the process must live meanwhile."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
@@ -106,14 +106,14 @@ class StationProcess:
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
         """Ask the station's HTTP interface."""
-        return httpx.get(self.page + path, headers=headers, timeout=5)
+        return httpx.get(self.page + path, headers=headers, timeout=60)
 
     def camera(self, name: str) -> dict[str, Any]:
         """What /api/cameras says of one camera."""
         return dict(self.get(f"/api/cameras/{name}").json())
 
-    def terminate(self, within_s: float = 10.0) -> int:
-        """SIGTERM, and the exit status."""
+    def terminate(self, within_s: float = 60.0) -> int:
+        """SIGTERM, and the exit status. Ten seconds are enough where nobody else is at work."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(within_s)
 

@@ -112,10 +112,13 @@ def test_a_lost_engine_process_costs_no_frame_and_is_replaced(
         more_verdicts(station)
         (pid,) = engine_processes(station)
         assert fact(station)["ok"]
+        home = tmp_path / "engines" / "first"
+        away = home.rename(tmp_path / "away")  # so that it is not back before we have looked
         os.kill(pid, number)
         said = station.until("degraded", lambda: not (one := fact(station))["ok"] and one)
         assert "openvino stands in" in said["detail"]
         books_balance(station)
+        away.rename(home)
         station.until("fresh process", lambda: fact(station)["ok"])
         more_verdicts(station)
         assert not screen(station)["degraded"]
@@ -145,9 +148,12 @@ def test_without_a_fallback_frames_are_counted_until_the_engine_is_back(
         station.wait_ready()
         more_verdicts(station)
         (pid,) = engine_processes(station)
+        home = tmp_path / "engines" / "first"
+        away = home.rename(tmp_path / "away")  # so that it is not back before we have looked
         os.kill(pid, signal.SIGKILL)
         station.until("fault", lambda: station.get("/readyz").status_code == 503)
-        assert "killed by signal 9" in fact(station, "judging")["detail"]
+        station.until("reason", lambda: "killed by signal 9" in fact(station, "judging")["detail"])
+        away.rename(home)
         station.until("readiness", lambda: station.get("/readyz").status_code == 200)
         books = books_balance(station)
         assert sum(one["dropped"]["engine_error"] for one in books.values()) > 0

@@ -39,7 +39,12 @@ def config(tmp_path: Path) -> dict[str, Any]:
     return {
         "engine": {"screen": "tiny", "folder": str(tmp_path / "engines"), "threads": 1},
         "cameras": {"infeed": {"source": source}},
-        "evidence": {"format": "png", "per_minute": 6000, "min_free_mb": 0},
+        "evidence": {
+            "format": "png",
+            "per_minute": 6000,
+            "min_free_mb": 0,
+            "within_ms": 30_000,
+        },
     }
 
 
@@ -193,6 +198,8 @@ def test_pictures_go_before_events_when_the_disk_fills(
                     file.write(bytes(4096))
             time.sleep(0.2)  # what is freed is taken at once, until nothing is left to free
         station.until("word", lambda: "no room for evidence" in _fact(station)["detail"])
+        judged = station.camera("infeed")["counters"]["judged"]
+        station.until("more", lambda: station.camera("infeed")["counters"]["judged"] > judged + 10)
         assert station.get("/readyz").status_code == 200, "events are kept all the while"
         assert "\ninspector_outbox_writable 1.0\n" in station.get("/metrics").text
         hog.unlink()

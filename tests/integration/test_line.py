@@ -47,10 +47,10 @@ def config(tmp_path: Path, plc: PlcServer) -> dict[str, Any]:
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
         },
         "line": {
-            "modbus": {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 10_000},
-            "acknowledge_ms": 1000,
+            "modbus": {"host": "127.0.0.1", "port": plc.port, "timeout_ms": 20_000},
+            "acknowledge_ms": 30_000,
             "cameras": {
-                name: {"trigger": "plc", "deadline_ms": 10_000} for name in ("bad", "good", "away")
+                name: {"trigger": "plc", "deadline_ms": 15_000} for name in ("bad", "good", "away")
             },
         },
     }
@@ -208,9 +208,9 @@ def test_without_acknowledgement_the_line_goes_safe_and_the_alarm_is_an_event(
         plc.until("normal", lambda: plc.station.safe is Safe.NORMAL)
         station.until("restored", lambda: len(line_events(station)) == 2)
         assert told(line_events(station))[1] == ("restored", "no_acknowledge", "bad")
-        assert plc.part(8, BAD).result is Result.REJECT
         metrics = station.get("/metrics").text
         assert 'inspector_line_faults_total{camera="bad",cause="no_acknowledge"} 1.0' in metrics
+        assert plc.part(8, BAD).result is Result.REJECT
         assert station.terminate() == 0
 
 
@@ -241,7 +241,7 @@ def test_frames_and_parts_of_the_api_are_signalled_without_a_trigger_of_the_plc(
 ) -> None:
     config["line"]["cameras"] = {
         "bad": {"trigger": "api", "deadline_ms": 10_000},
-        "good": {"trigger": "frames", "deadline_ms": 10_000, "count_parts": True},
+        "good": {"trigger": "frames", "deadline_ms": 60_000, "count_parts": True, "queue": 1000},
         "away": {"trigger": "plc"},
     }
     config["cameras"]["good"]["inspect"] = {"every_s": 0.1}
@@ -250,7 +250,7 @@ def test_frames_and_parts_of_the_api_are_signalled_without_a_trigger_of_the_plc(
         plc.until_ready(BAD)
         for part_id, number in (("4711", 4711), ("A-7", 0)):
             url = f"{station.page}/api/cameras/bad/inspect"
-            answer = httpx.post(url, json={"part_id": part_id}, timeout=30).json()
+            answer = httpx.post(url, json={"part_id": part_id}, timeout=60).json()
             assert answer["reject"]
             told_part = plc.acknowledge(BAD)
             assert (told_part.result, told_part.part) == (Result.REJECT, number)
@@ -275,7 +275,7 @@ def test_sigterm_lowers_what_stands(config: dict[str, Any], plc: PlcServer, tmp_
         plc.until_valid(BAD)
         station.process.send_signal(signal.SIGTERM)
         plc.until("ready lowered", lambda: not plc.status(GOOD).ready)
-        assert station.process.wait(10) == 0
+        assert station.process.wait(60) == 0
         assert not plc.status(BAD).valid
         assert not plc.station.serving
 
@@ -290,6 +290,7 @@ def test_kill_9_stops_the_heartbeat_and_the_next_life_goes_on_from_the_sequence(
         plc.says(BAD, trigger=True, part=3)
         plc.until_valid(BAD)
         station.kill()
+    plc.until("the end of its connection", lambda: not plc.open)
     held = plc.station.heartbeat
     assert plc.status(BAD).valid, "the registers stay as they were"
     time.sleep(1)  # four heartbeats
