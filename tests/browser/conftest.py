@@ -47,7 +47,10 @@ def config(folder: Path, *, every_s: float = 0.1) -> dict[str, Any]:
             "good": _looped(folder / "refimgs", every_s),
             "blurred": _looped(folder / "gblur", every_s),
             "away": {"source": {"kind": "rtsp", "url": "rtsp://127.0.0.1:9/none"}},
-            "asked": {**_looped(folder / "wn", every_s), "inspect": {"on_trigger": True}},
+            "asked": {
+                **_looped(folder / "wn", every_s),
+                "inspect": {"on_trigger": True, "deadline_ms": 20_000},
+            },
         },
         "events": {
             "kafka": {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
-WITHIN_S = 30
+WITHIN_S = 90
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
 

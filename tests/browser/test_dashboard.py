@@ -15,6 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import config
 from tests.integration.station_process import StationProcess
+from tests.servers.ports import free_port
 from train.data.labelled import read_labelled_folder
 from train.labels import label_set
 
@@ -30,8 +31,9 @@ pytestmark = pytest.mark.browser
 
 def inspect(station: StationProcess, part: str) -> dict[str, Any]:
     """Trigger the camera `asked`, whose pictures are noisy."""
+    station.until("pictures", lambda: station.camera("asked")["state"] == "running")
     url = f"{station.page}/api/cameras/asked/inspect"
-    return dict(httpx.post(url, json={"part_id": part}, timeout=20).json())
+    return dict(httpx.post(url, json={"part_id": part}, timeout=60).json())
 
 
 def row_of(page: Page, text: str) -> Any:
@@ -160,7 +162,7 @@ def test_a_marked_event_is_seen_by_all_and_exported_for_training(
 
     other = unkept(station)
     body = {"mark": "right"}
-    answer = httpx.post(f"{station.page}/api/events/{other}/mark", json=body, timeout=20)
+    answer = httpx.post(f"{station.page}/api/events/{other}/mark", json=body, timeout=60)
     assert answer.status_code == 200
     page.choose("[name=marked]", "right")
     page.until(lambda: row_of(page, "✓ "))
@@ -171,7 +173,7 @@ def test_a_marked_event_is_seen_by_all_and_exported_for_training(
     assert told["left_out"] == {"no picture was kept of it": 1}
     (frame,) = read_labelled_folder(out, label_set("all"))
     assert frame.label == "refimgs"
-    kept = httpx.get(f"{station.page}/api/evidence/{event['data']['evidence']['uri']}")
+    kept = station.get(f"/api/evidence/{event['data']['evidence']['uri']}")
     assert frame.path.read_bytes() == kept.content
 
     page.choose("[name=marked]", "wrong")
@@ -240,20 +242,18 @@ def test_the_keyboard_is_enough(page: Page, station: StationProcess) -> None:
 
 
 def test_the_page_goes_on_by_itself_after_a_restart(page: Page, tmp_path: Path) -> None:
-    settings = config(tmp_path)
+    settings = {**config(tmp_path), "web": {"listen": f"127.0.0.1:{free_port()}"}}
     with StationProcess(tmp_path, settings) as first:
         first.wait_ready()
         page.open(first.page)
         page.until(lambda: "Accepted" in page.card("good").text)
         first.kill()
         page.until(lambda: page.one("#phase").text == "station does not answer")
-        assert "stale" in (page.one("#main").get_attribute("class") or "")
-    port = first.page.rpartition(":")[2]
-    again = {**settings, "web": {"listen": f"127.0.0.1:{port}"}}
-    with StationProcess(tmp_path, again) as second:
+        page.until(lambda: "stale" in (page.one("#main").get_attribute("class") or ""))
+    with StationProcess(tmp_path, settings) as second:
         second.wait_ready()
         page.until(lambda: page.one("#phase").text == "serving")
-        assert "stale" not in (page.one("#main").get_attribute("class") or "")
+        page.until(lambda: "stale" not in (page.one("#main").get_attribute("class") or ""))
         page.until(lambda: "Accepted" in page.card("good").text)
         assert second.terminate() == 0, "in time, though a page looks"
 
@@ -286,9 +286,9 @@ def test_off_loopback_nothing_is_seen_without_the_token(
         address = f"http://127.0.0.1:{port}"
         paths = ["/", "/page.js", "/look.css", "/api/stream", "/api/cameras/good/frame"]
         for path in [*paths, "/api/events", "/api/evidence/x", "/api/status", "/metrics"]:
-            assert httpx.get(address + path).status_code == 401, path
+            assert httpx.get(address + path, timeout=60).status_code == 401, path
         mark = f"{address}/api/events/x/mark"
-        assert httpx.post(mark, json={"mark": "right"}).status_code == 401
+        assert httpx.post(mark, json={"mark": "right"}, timeout=60).status_code == 401
         browser.get(address + "/")
         assert not page.all("#station"), "nothing of the page is shown"
         browser.get(f"http://operator:open-sesame@127.0.0.1:{port}/")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-PATIENT = ("--indexed", "--travel-ms=5000", "--heartbeat-within-ms=5000", "--reset-after-ms=0")
+PATIENT = ("--indexed", "--travel-ms=20000", "--heartbeat-within-ms=20000", "--reset-after-ms=0")
 """A busy machine is no fault of the line, and reset is pressed by the test alone."""
 
 
@@ -49,8 +49,8 @@ class Simulator:
     @property
     def port(self) -> int:
         """Where it listens; 0 before it does."""
-        lines = self._told.read_text().splitlines()
-        return int(json.loads(lines[0])["port"]) if lines else 0
+        first, ended, _ = self._told.read_text().partition("\n")
+        return int(json.loads(first)["port"]) if ended else 0
 
     def say(self, word: str) -> None:
         """A fault, `reset` or `quit`."""
@@ -71,9 +71,9 @@ def station(page: Page, plc: Simulator, tmp_path: Path) -> Iterator[StationProce
     settings = config(tmp_path) | {
         "mode": "inspect",
         "line": {
-            "modbus": {"host": "127.0.0.1", "port": port, "timeout_ms": 5000},
-            "acknowledge_ms": 2000,
-            "cameras": {"asked": {"trigger": "plc", "deadline_ms": 10_000}},
+            "modbus": {"host": "127.0.0.1", "port": port, "timeout_ms": 20_000},
+            "acknowledge_ms": 8000,
+            "cameras": {"asked": {"trigger": "plc", "deadline_ms": 15_000}},
         },
     }
     with StationProcess(tmp_path, settings) as process:

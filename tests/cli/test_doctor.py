@@ -46,7 +46,7 @@ def test_a_deadline_that_cannot_be_met_is_the_files_mistake(station_file, capfd)
         cameras={"belt": {"source": source, "inspect": asked, "camera_delay_ms": 50}},
         evidence={"min_free_mb": 0, "max_mb": 1},
     )
-    assert cli.status_of(["doctor", str(path), "--json", "--seconds", "2"]) == 2
+    assert cli.status_of(["doctor", str(path), "--json", "--seconds", "5"]) == 2
     findings = json.loads(capfd.readouterr().out)["findings"]
     (trigger,) = [f for f in findings if f["subject"] == "trigger"]
     assert (trigger["name"], trigger["grade"]) == ("belt", "mistake")

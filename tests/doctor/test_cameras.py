@@ -10,13 +10,13 @@ from inspector.config.secrets import Secrets
 from inspector.doctor.cameras import check_cameras
 from inspector.doctor.finding import Grade
 from inspector.doctor.state import RunningStation
-from tests.servers.rtsp_faults import free_port
+from tests.servers.ports import free_port
 
 PASSWORD = "s3cret-of-the-camera"
 
 
 def rtsp(url, **more):
-    source = {"kind": "rtsp", "url": url, "open_timeout_s": 5.0, "read_timeout_s": 5.0}
+    source = {"kind": "rtsp", "url": url, "open_timeout_s": 30.0, "read_timeout_s": 30.0}
     return {"source": source, **more}
 
 
@@ -39,7 +39,7 @@ def test_a_camera_that_sends_is_measured(look, rtsp_server, scene):
     found, *_ = look(  # on a busy machine more may be said: frames came late
         {"infeed": rtsp(server.url(), credentials=login, inspect={"every_s": 600})},
         {"CAM_USER": "op", "CAM_PASSWORD": PASSWORD},
-        seconds=2.5,
+        seconds=5.0,
     )
     assert (found.subject, found.name, found.grade) == ("camera", "infeed", Grade.GOOD), found
     assert found.facts["width"] == 320

@@ -72,7 +72,7 @@ FILES = ("", "fleet.css", "fleet.js", "look.css", "words.js", "dom.js", "theme.j
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_page_that_loads_nothing_from_elsewhere(page: str, path: str):
-    answer = httpx.get(page + path)
+    answer = httpx.get(page + path, timeout=60)
     assert answer.status_code == 200
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -83,41 +83,41 @@ def test_a_page_that_loads_nothing_from_elsewhere(page: str, path: str):
 
 
 def test_the_document(page: str):
-    told = httpx.get(page + "api/fleet").json()
+    told = httpx.get(page + "api/fleet", timeout=60).json()
     assert [one["station"] for one in told["stations"]] == ["packing-07"]
     assert told["lines"][0]["shifts"][0]["rejected"] == 1
     assert told["reading"]["state"] == "connected"
 
 
 def test_readiness_says_whether_all_has_been_read(page: str, guarded: str):
-    assert httpx.get(page + "readyz").status_code == 200
-    answer = httpx.get(guarded + "readyz")
+    assert httpx.get(page + "readyz", timeout=60).status_code == 200
+    answer = httpx.get(guarded + "readyz", timeout=60)
     assert (answer.status_code, answer.json()["reason"]) == (503, "no answer")
-    assert httpx.head(guarded + "livez").status_code == 200
+    assert httpx.head(guarded + "livez", timeout=60).status_code == 200
 
 
 def test_a_page_of_another_site_does_not_reach_us_by_a_name_that_it_made_up(page: str):
-    answer = httpx.get(page + "api/fleet", headers={"host": "evil.example"})
+    answer = httpx.get(page + "api/fleet", headers={"host": "evil.example"}, timeout=60)
     assert answer.status_code == 400
 
 
 def test_another_site_may_not_read_the_answer(page: str):
-    answer = httpx.get(page + "api/fleet", headers={"origin": "https://evil.example"})
+    answer = httpx.get(page + "api/fleet", headers={"origin": "https://evil.example"}, timeout=60)
     assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_changed(page: str, method: str):
-    assert httpx.request(method, page + "api/fleet").status_code == 405
+    assert httpx.request(method, page + "api/fleet", timeout=60).status_code == 405
 
 
 @pytest.mark.parametrize("path", ["", "fleet.js", "api/fleet"])
 def test_off_loopback_all_ask_for_the_token(guarded: str, path: str):
-    assert httpx.get(guarded + path).status_code == 401
-    assert httpx.get(guarded + path, auth=("anyone", "wrong")).status_code == 401
-    assert httpx.get(guarded + path, auth=("anyone", TOKEN)).status_code == 200
+    assert httpx.get(guarded + path, timeout=60).status_code == 401
+    assert httpx.get(guarded + path, auth=("anyone", "wrong"), timeout=60).status_code == 401
+    assert httpx.get(guarded + path, auth=("anyone", TOKEN), timeout=60).status_code == 200
     bearer = {"authorization": f"Bearer {TOKEN}"}
-    assert httpx.get(guarded + path, headers=bearer).status_code == 200
+    assert httpx.get(guarded + path, headers=bearer, timeout=60).status_code == 200
 
 
 def test_nobody_goes_quiet_while_nothing_can_be_known(fleet: Fleet, clock: FakeClock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ class Listener:
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(address)
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
 
     def next(self) -> list[str]:
         return self.socket.recv(8192).decode().splitlines()
@@ -46,9 +47,10 @@ def test_states_go_out_as_lines_of_one_message(manager, listener):
 
 
 def test_a_socket_without_a_file_is_found_by_its_name():
-    listener = Listener("\0inspector-test-notify")
+    name = f"inspector-test-notify-{os.getpid()}"
+    listener = Listener(f"\0{name}")
     try:
-        assert ServiceManager({"NOTIFY_SOCKET": "@inspector-test-notify"}).tell(WATCHDOG=1)
+        assert ServiceManager({"NOTIFY_SOCKET": f"@{name}"}).tell(WATCHDOG=1)
         assert listener.next() == ["WATCHDOG=1"]
     finally:
         listener.socket.close()

@@ -173,7 +173,7 @@ def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
         make_app(station, SmallViewing(), host="127.0.0.1", token=token), host="127.0.0.1", port=0
     )
     server.start()
-    with httpx.Client(base_url=server.address) as client:
+    with httpx.Client(base_url=server.address, timeout=60) as client:
         yield client
     server.stop()
 
@@ -286,7 +286,7 @@ def test_triggers_that_wait_keep_nobody_else_waiting(
     page: httpx.Client, station: SmallStation
 ) -> None:
     with ThreadPoolExecutor(60) as pool:
-        waiting = [pool.submit(page.post, INSPECT, headers=JSON, timeout=30) for _ in range(60)]
+        waiting = [pool.submit(page.post, INSPECT, headers=JSON, timeout=120) for _ in range(60)]
         while len(station.asked) < 60:
             assert page.get("/livez").status_code == 200
         station.answer.set_result({"verdict": "rejected"})

@@ -101,12 +101,12 @@ def test_one_frame_is_borrowed_at_a_time_and_none_of_a_small_ring(looked: Looked
     class Slow(Ring):
         def picture(self, slot: int, height: int, width: int):  # type: ignore[no-untyped-def]
             begun.set()
-            hold.wait(20)
+            hold.wait(60)
             return loans.ring.picture(slot, height, width)
 
     slow = Slow.create("infeed/2", slots=8, max_pixels=96 * 128)
     first = looked.stills.borrow(replace(loans.frame(0), ring=slow), SAID, loans.release(0))
-    begun.wait(20)
+    begun.wait(60)
     other = loans.release(1)
     assert looked.stills.borrow(loans.frame(1, "outfeed"), SAID, other) is other
     first()
