@@ -15,7 +15,7 @@ from tests.installation.conftest import ROOT, Checkout
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.xdist_group("installation"),
     pytest.mark.skipif(os.geteuid() != 0, reason="installing as root takes root"),
 ]

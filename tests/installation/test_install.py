@@ -14,7 +14,7 @@ import pytest
 
 from tests.installation.conftest import ROOT, Checkout, Installed
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("installation")]
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.xdist_group("installation")]
 
 PLACED = {
     "/etc/inspector/example.yaml",
