@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -140,7 +143,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if status == EXIT_TERMINATED:  # to whoever sent it the process died of it
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    sys.exit(status)
+    _end(status)
+
+
+def _end(status: int) -> NoReturn:
+    """End the process, whatever its threads are at.
+
+    One that was given up at a stop may still be in a library, as at a picture that takes long to
+    encode. It would come back into an interpreter that is being taken down, which ends the thread
+    in the middle of C++: there, that aborts the process.
+    """
+    if not any(thread.daemon for thread in threading.enumerate()):
+        sys.exit(status)
+    for thread in threading.enumerate():
+        if not (thread.daemon or thread is threading.current_thread()):
+            thread.join()
+    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to have them run now
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(status)
 
 
 def status_of(arguments: Sequence[str] | None = None) -> int:

@@ -131,3 +131,28 @@ def test_a_reader_that_has_gone_leaves_no_trace():
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode != 0
+
+
+ENCODES = """
+import atexit, threading, cv2, numpy as np
+from inspector import cli
+picture = np.zeros((64, 64, 3), np.uint8)
+begun = threading.Event()
+def encode():
+    while True:
+        cv2.imencode(".webp", picture)
+        begun.set()
+threading.Thread(target=encode, daemon=True).start()
+begun.wait()
+atexit.register(print, "the last", flush=True)
+cli.main(["--version"])
+"""
+
+
+def test_a_thread_that_is_still_in_a_library_aborts_nothing():
+    """As an encoder that was given up at the stop of a station; C++ knows no end of a thread."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENCODES], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1:] == ["the last"]
