@@ -267,7 +267,7 @@ class EngineRoom:
 
         def on_stage(key: PlanKey, said: Stage) -> None:
             if on_step is not None:
-                on_step(f"building the plan of {key.what}: {said.percent:.0f} % {said.stage}")
+                on_step(f"building the plan of {key.what}: {said.percent:.0f} %, {said.words}")
 
         wait = None if on_step is None else on_stage
         return open_best(name, asked, plans, on_stage=wait, stopped=stopped)

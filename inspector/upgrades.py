@@ -60,22 +60,22 @@ class Upgrades:
         return Upgrade(
             stage,
             plans,
+            present=partial(_present, seat, occupant),
             swap=partial(self._swap, seat, occupant, plans),
             note=lambda why: self._note(seat, occupant, why),
         )
 
-    def _swap(self, seat: Seat, of: Occupant, plans: EnginePlans, engine: Engine) -> None:
+    def _swap(self, seat: Seat, of: Occupant, plans: EnginePlans, engine: Engine, why: str) -> None:
         """Give the seat to the engine on its plan. Raises EngineError where it is another's now."""
         with self._turn:
             present = seat.occupant
             if not _same(present, of):
                 msg = f"engine {of.engine.info.name} has the seat no more"
                 raise EngineError(msg)
-            standby = present.standby or present.engine
-            occupant = with_standby(
-                engine, plans, replace(standby, degraded=None) if self._keeps_standby() else None
-            )
-            seat.replace(occupant, "its plan reproduces the golden tiles", word="upgraded")
+            beside = replace(present.standby or present.engine, degraded=None)
+            standby = beside if self._keeps_standby() else None
+            occupant = with_standby(engine, plans, standby, of.pending)
+            seat.replace(occupant, why, word="upgraded")
 
     def _note(self, seat: Seat, of: Occupant, why: str) -> None:
         with self._turn:
@@ -86,7 +86,7 @@ class Upgrades:
         """How far they are, for readiness; gates nothing."""
         for stage, upgrade in self._present():
             progress = upgrade.progress
-            yield Fact(f"plan {stage}", progress.state == "serving", progress.sentence)
+            yield Fact(f"plan {stage}", progress.serves, progress.sentence)
 
     def status(self, stage: str) -> dict[str, Any] | None:
         """How far the upgrade of a seat is, as JSON-able data; None: there is none."""
@@ -111,6 +111,13 @@ class Upgrades:
             upgrade.stop()
         for upgrade in upgrades:
             upgrade.join(STOP_WITHIN_S)
+
+
+def _present(seat: Seat, of: Occupant) -> Engine | None:
+    """Who judges on TensorRT, where the seat is still that occupant's."""
+    occupant = seat.occupant
+    on_tensorrt = _same(occupant, of) and occupant.engine.info.runtime == "tensorrt"
+    return occupant.engine if on_tensorrt else None
 
 
 def _same(present: Occupant, of: Occupant) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from inspector.errors import UserError
+from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from inspector.config.station import Engine as EngineSection
-    from inspector.engine.load import PrecisionChoice
+    from inspector.engine.load import Engine, PrecisionChoice
     from inspector.engine.plans.engine_plans import EnginePlans
     from inspector.engine.plans.key import PlanKey
     from inspector.engine.plans.overview import Row
@@ -124,40 +125,57 @@ def place_of(
 
 
 def build_plans(place: Place, *, again: bool) -> list[dict[str, Any]]:
-    """Build, for each engine, the plan that a station would run, and prove it. Takes minutes.
+    """Build, for each engine, the plans that a station would, and prove them. Takes minutes.
 
     Raises:
         EngineError: why there is no plan that serves.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for plans in place.plans():
         before = {plan.stem for plan in place.store.folder.glob("*.plan")} if not again else set()
-        with _Shown() as on_stage:
-            engine = plans.build(on_stage=on_stage, again=again)
-        try:
-            plan = plans.plan_of(engine)
-            rows.append(
-                {
-                    "engine": plan.key.engine,
-                    "runtime": "tensorrt",
-                    "precision": plan.key.precision,
-                    "path": str(plan.path),
-                    "bytes": plan.sidecar.size_bytes,
-                    "made": plan.path.stem not in before,
-                    "build_s": plan.sidecar.build_s,
-                    "gap": engine.parity.gap,
-                }
-            )
-        finally:
-            engine.close()
+        with ExitStack() as stack, Shown() as on_stage:
+            opened = [plans.build(on_stage=on_stage, again=again)]
+            stack.callback(opened[0].close)
+            rival = plans.rival(opened[0])
+            if rival is not None:
+                try:
+                    opened.append(plans.build_rival(rival, on_stage=on_stage, again=again))
+                    stack.callback(opened[1].close)
+                    plans.faster(*opened)
+                except EngineError as error:
+                    print(f"inspector: {rival.what} is not measured: {error}", file=sys.stderr)
+            rows += [_built_row(plans, engine, before) for engine in opened]
     return rows
 
 
-class _Shown:
-    """Shows how far a build is: a bar on a terminal, else a line every ten seconds."""
+def _built_row(plans: EnginePlans, engine: Engine, before: Container[str]) -> dict[str, Any]:
+    plan = plans.plan_of(engine)
+    sidecar = plan.sidecar
+    return {
+        "engine": plan.key.engine,
+        "runtime": "tensorrt",
+        "precision": plan.key.precision,
+        "path": str(plan.path),
+        "bytes": sidecar.size_bytes,
+        "made": plan.path.stem not in before,
+        "build_s": sidecar.build_s,
+        "gap": engine.parity.gap,
+        "chosen": sidecar.chosen.why if sidecar.chosen else None,
+    }
+
+
+class Shown:
+    """Shows how far a build is: a bar on a terminal, else a line every ten seconds.
+
+    Args:
+        console: standard error if None.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
 
     def __enter__(self) -> Callable[[PlanKey, Stage], None]:
-        console = Console(stderr=True)
+        console = self._console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -179,14 +197,13 @@ class _Shown:
         self._bar.stop()
 
     def _tell(self, key: PlanKey, said: Stage) -> None:
-        stage = f"{said.stage}: {said.detail}" if said.detail else said.stage
         self._bar.update(
-            self._task, completed=said.percent, description=f"plan of {key.what}", stage=stage
+            self._task, completed=said.percent, description=f"plan of {key.what}", stage=said.words
         )
         now_s = time.monotonic()
         if self._lines and now_s - self._said_s >= SAY_EVERY_S:
             self._said_s = now_s
-            line = f"inspector: plan of {key.what}: {said.percent:.0f} %, {stage}"
+            line = f"inspector: plan of {key.what}: {said.percent:.0f} %, {said.words}"
             print(line, file=sys.stderr, flush=True)
 
 
@@ -197,6 +214,7 @@ def print_built(rows: Sequence[dict[str, Any]]) -> None:
         print(
             f"{row['engine']}: plan {row['precision']} {made}, {row['path']} "
             f"({row['bytes'] / 1e6:.1f} MB), golden tiles within {row['gap']:.4f}"
+            + (f"; it is to judge: {row['chosen']}" if row["chosen"] else "")
         )
 
 
@@ -207,7 +225,6 @@ def plan_rows(place: Place) -> tuple[list[Row], str | None]:
         EngineError: the folder cannot be read.
     """
     from inspector.engine.plans.overview import overview
-    from inspector.errors import EngineError
 
     fault = None
     wanted: list[Sequence[PlanKey]] = []

@@ -160,7 +160,7 @@ def build(
     station: StationFile = None,
     plans: PlansFolder = None,
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="Of a plan; auto: the first that serves.")
+        PrecisionChoice, typer.Option(help="Of a plan; auto: the fastest, of those that serve.")
     ] = "auto",
     max_batch: MaxBatch = None,
     device: Device = None,

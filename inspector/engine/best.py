@@ -75,7 +75,8 @@ def open_best(
     except BaseException:
         engine.close()
         raise
-    return with_standby(engine, plans, standby)
+    pending = plans if plans.rival(engine) is not None else None
+    return with_standby(engine, plans, standby, pending)
 
 
 def open_now(name: str, asked: EngineSection, store: Plans | None) -> Engine:
@@ -126,9 +127,15 @@ def plans_here(name: str, asked: EngineSection, store: Plans) -> EnginePlans:
     )
 
 
-def with_standby(engine: Engine, plans: EnginePlans, standby: Engine | None) -> Occupant:
-    """An engine on TensorRT, with what stands in for it and how a fresh one is opened."""
-    return Occupant(engine, standby=standby, revive=plans.open_ready)
+def with_standby(
+    engine: Engine, plans: EnginePlans, standby: Engine | None, pending: EnginePlans | None
+) -> Occupant:
+    """An engine on TensorRT, with what stands in for it and how a fresh one is opened.
+
+    Args:
+        pending: the plans once more, where it is not known yet which is the fastest.
+    """
+    return Occupant(engine, standby=standby, revive=plans.open_ready, pending=pending)
 
 
 def _without_gpu(name: str, asked: EngineSection, error: EngineError) -> Occupant:

@@ -32,7 +32,8 @@ class Occupant:
         standby: a warm engine of the same folder that judges while `engine` cannot; None: none.
         revive: opens a fresh engine in the place of a lost one. Takes seconds, raises EngineError.
             None: there is nothing to open anew, as in the station's own process.
-        pending: plans that are to be built for it, and to judge in its place then; None: none are.
+        pending: plans of which one is to be built and to judge in its place then: where it is not
+            on TensorRT yet, or may be faster there in another precision; None: nothing is to come.
     """
 
     engine: Engine

@@ -228,6 +228,10 @@ def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
     degraded = GaugeMetricFamily(
         "inspector_degraded", "1 while another runtime serves than was asked for"
     )
+    building = GaugeMetricFamily(
+        "inspector_plan_building",
+        "1 while degraded for nothing else than that a plan is built for the first time",
+    )
     changes = CounterMetricFamily(
         "inspector_engine_changes_total",
         "Changes of the engine that judges: activated, rolled back, lost, restored",
@@ -237,8 +241,17 @@ def _engine_metrics(engines: Mapping[str, Any]) -> Iterator[Metric]:
         info.add_metric([stage, *(str(engine[key]) for key in labels[1:])], 1.0)
         for word, count in engine["changes"].items():
             changes.add_metric([stage, word], count)
-    degraded.add_metric([], float(any(engine["degraded"] for engine in engines.values())))
-    yield from (info, degraded, changes)
+    stand_ins = [engine for engine in engines.values() if engine["degraded"]]
+    degraded.add_metric([], float(bool(stand_ins)))
+    building.add_metric([], float(bool(stand_ins) and all(map(_is_built_for, stand_ins))))
+    yield from (info, degraded, building, changes)
+
+
+def _is_built_for(engine: Mapping[str, Any]) -> bool:
+    """Whether a plan is on its way to an engine, and none has failed before."""
+    plan = engine["plan"]
+    under_way = plan is not None and plan["state"] in {"waiting", "building", "proving"}
+    return under_way and not plan["failures"]
 
 
 def _broker_metrics(broker: Mapping[str, Any]) -> Iterator[Metric]:

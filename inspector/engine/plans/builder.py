@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from inspector.engine.manifest import read_manifest
 from inspector.engine.plans.files import make_folder, probe_folder
 from inspector.engine.plans.lock import one_builder
-from inspector.engine.plans.progress import BuildProgress
+from inspector.engine.plans.progress import BuildProgress, left_s
 from inspector.engine.plans.request import Done, Failed, Request, Stage
 from inspector.engine.plans.store import Plans
 from inspector.errors import EngineError
@@ -91,12 +91,16 @@ def _compile(request: Request, plans: Plans, teller: _Teller) -> None:
     model = manifest.read_model(key.precision)
     compiler = _compiler(key)
     began = time.monotonic()
+    last_s = plans.last_build_s(key)
     progress = BuildProgress()
     over = threading.Event()
 
     def report() -> None:
         while not over.wait(TELL_EVERY_S):
-            teller.tell(Stage(stage=progress.stage or "building", percent=progress.percent))
+            percent = progress.percent
+            left = left_s(time.monotonic() - began, percent, last_s)
+            stage = progress.stage or "building"
+            teller.tell(Stage(stage=stage, percent=percent, left_s=left and round(left, 1)))
 
     reporter = threading.Thread(target=report, daemon=True)
     reporter.start()

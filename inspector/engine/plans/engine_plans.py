@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from inspector.engine.golden import read_golden
+from inspector.engine.load import tile_seconds
 from inspector.engine.manifest import read_manifest
 from inspector.engine.plans.building import BuildStoppedError, build_plan
 from inspector.engine.plans.key import BatchProfile, PlanKey, Platform
 from inspector.engine.plans.request import Request
-from inspector.engine.plans.sidecar import Plan
 from inspector.engine.process.opening import open_engine
 from inspector.engine.process.spec import TensorRtSpec
 from inspector.errors import EngineError, ParityError
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
     from inspector.engine.manifest import FilePrecision, Manifest
     from inspector.engine.nvidia.report import NvidiaReport
     from inspector.engine.plans.request import Stage
+    from inspector.engine.plans.sidecar import Plan
     from inspector.engine.plans.store import Plans
 
 PRECISIONS: tuple[FilePrecision, ...] = ("int8", "fp16", "fp32")
 """In the order in which `auto` tries them, the fastest as a rule first."""
+WORTH_COMPARING = ("int8", "fp16")
+"""fp32 runs only where neither serves: without TF32 it is never faster than fp16."""
+_ROUNDS = 3
 
 _log = structlog.get_logger("inspector.engine")
 
@@ -108,7 +113,9 @@ class EnginePlans:
         return cls(manifest, keys, store, device)
 
     def open_ready(self) -> Engine:
-        """Open the first plan that is there, fits, and reproduces the golden tiles.
+        """Open the fastest plan that is there, fits, and reproduces the golden tiles.
+
+        Which one is the fastest is known once `faster` was asked; before that, the first.
 
         Raises:
             NoPlanServesError: all of them are refused.
@@ -116,7 +123,7 @@ class EnginePlans:
         """
         reasons: list[str] = []
         refused = 0
-        for key in self.keys:
+        for key in self._in_order():
             found = self.store.find(key)
             if found.state == "fits" and found.plan is not None:
                 try:
@@ -155,7 +162,7 @@ class EnginePlans:
         """
         reasons: list[str] = []
         refused = 0
-        for key in self.keys:
+        for key in self.keys if again else self._in_order():
             found = self.store.find(key)
             if found.state == "refused" and not again:
                 refused += 1
@@ -234,14 +241,70 @@ class EnginePlans:
             raise EngineError(found.detail)
         return found.plan
 
-    def last_build_s(self, key: PlanKey) -> float | None:
-        """How long the last build of this engine and precision took, whatever it was for."""
-        try:
-            alike = [p for p in self.store.all() if isinstance(p, Plan) and p.key.role == key.role]
-        except EngineError:
+    # -- which is the fastest --------------------------------------------------------------------
+
+    def rival(self, engine: Engine) -> PlanKey | None:
+        """The plan that may be faster than the one an engine runs; None: that is known, or none is.
+
+        What was tried before the engine's own and did not serve is no rival: it is not built again.
+        """
+        own = next(key for key in self.keys if key.precision == engine.info.precision)
+        said = self.store.said_of(own)
+        if said is not None and said.chosen is not None:
             return None
-        newest = max(alike, key=lambda plan: plan.sidecar.built_at, default=None)
-        return newest.sidecar.build_s if newest is not None else None
+        for key in self.keys[self.keys.index(own) + 1 :]:
+            said = self.store.said_of(key)
+            if key.precision in WORTH_COMPARING and not (said and said.refused):
+                return key
+        return None
+
+    def build_rival(
+        self,
+        rival: PlanKey,
+        *,
+        on_stage: Callable[[PlanKey, Stage], None],
+        stopped: Callable[[], bool] = bool,
+        again: bool = False,
+    ) -> Engine:
+        """Build another plan beside the one that serves, and open it; takes minutes.
+
+        Raises:
+            BuildStoppedError: `stopped` said so.
+            ParityError: it does not reproduce the golden tiles; it is refused from now on.
+            EngineError: it cannot be built or loaded.
+        """
+        return self.open(self._build_one(rival, on_stage, stopped, again=again))
+
+    def faster(self, present: Engine, other: Engine) -> tuple[bool, str]:
+        """Whether `other` is faster than `present`, measured in turn; and a sentence with both.
+
+        The choice is kept beside the plan: no start measures again.
+
+        Raises:
+            EngineError: one of them failed.
+        """
+        golden = read_golden(self.manifest)
+        rounds = [
+            [tile_seconds(engine.runtime, golden) for engine in (present, other)]
+            for _ in range(_ROUNDS)
+        ]
+        present_s, other_s = map(min, zip(*rounds, strict=True))
+        best, slow = (other, present) if other_s < present_s else (present, other)
+        why = (
+            f"{slow.info.precision} takes {max(present_s, other_s) * 1e3:.2f} ms a tile, "
+            f"{best.info.precision} {min(present_s, other_s) * 1e3:.2f} ms"
+        )
+        self._note(lambda: self.store.choose(self.plan_of(best), why))
+        return best is other, why
+
+    def _in_order(self) -> list[PlanKey]:
+        """The plan that was found to be the fastest, then the others as `auto` tries them."""
+
+        def is_slower(key: PlanKey) -> bool:
+            said = self.store.said_of(key)
+            return said is None or said.chosen is None
+
+        return sorted(self.keys, key=is_slower)
 
     def _note(self, write: Callable[[], Plan]) -> None:
         if not self.writes:

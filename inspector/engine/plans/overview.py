@@ -77,7 +77,8 @@ def _judged(plan: Plan, wanted: Sequence[PlanKey]) -> Row:
         return _row(plan, "other", "it is for " + "; ".join(why))
     if sidecar.proven is None:
         return _row(plan, "unproven", "not held against the golden tiles yet")
-    return _row(plan, "good", f"golden tiles within {sidecar.proven.gap:.4f}")
+    chosen = f"; it judges: {sidecar.chosen.why}" if sidecar.chosen else ""
+    return _row(plan, "good", f"golden tiles within {sidecar.proven.gap:.4f}{chosen}")
 
 
 def _row(

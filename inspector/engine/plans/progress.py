@@ -1,4 +1,6 @@
-"""How far a build is, from what TensorRT says of its phases. Pure, apart from a lock.
+"""How far a build is, from what TensorRT says of its phases, and how long it may still take.
+
+Pure, apart from a lock.
 
 TensorRT says of each phase how many steps it has and below which other phase it runs, and then
 which step is done. Phases that run below another one are parts of its step in hand.
@@ -6,8 +8,49 @@ which step is done. Phases that run below another one are parts of its step in h
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
+
+_TELLING_S, _TELLING_PERCENT = 10.0, 5.0
+"""Before that a build's rate says nothing: its first steps are over in no time."""
+_SHORT_S = 50.0
+
+
+def left_s(gone_s: float, percent: float, last_s: float | None) -> float | None:
+    """About how many seconds a build will still take; None where nothing is known of that.
+
+    TensorRT's steps take different times, so at first it goes by how long the last build like it
+    took, and the further it is, the more by its own rate.
+
+    Args:
+        gone_s: since the build began.
+        percent: how far it is.
+        last_s: time of the last build like it; None: there was none.
+
+    >>> left_s(60, 0, 240), left_s(60, 50, None), left_s(60, 50, 240)
+    (180.0, 60.0, 120.0)
+    >>> left_s(3, 4, None) is None
+    True
+    """
+    telling = gone_s >= _TELLING_S and percent >= _TELLING_PERCENT
+    by_rate = gone_s * (100.0 - percent) / percent if telling else None
+    by_last = last_s - gone_s if last_s is not None and last_s > gone_s else None
+    if by_rate is None or by_last is None:
+        return by_last if by_rate is None else by_rate
+    part = percent / 100.0
+    return part * by_rate + (1.0 - part) * by_last
+
+
+def about(seconds: float) -> str:
+    """A time that is not known well, for people.
+
+    >>> about(3), about(52), about(140)
+    ('about 10 s', 'about 1 min', 'about 3 min')
+    """
+    if seconds <= _SHORT_S:
+        return f"about {max(10, 10 * math.ceil(seconds / 10))} s"
+    return f"about {math.ceil(seconds / 60)} min"
 
 
 @dataclass(slots=True)

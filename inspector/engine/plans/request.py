@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from inspector.engine.plans.key import PlanKey
+from inspector.engine.plans.progress import about
 
 
 class _Line(BaseModel):
@@ -37,13 +38,27 @@ class Stage(_Line):
     Attributes:
         stage: `waiting` for another builder, `reading`, TensorRT's own phases, `writing`.
         percent: of the build as a whole; 0 while it waits.
+        left_s: about so long it will still take; None where that is not known.
         detail: for whom it waits.
     """
 
     t: Literal["stage"] = "stage"
     stage: str
     percent: float = 0.0
+    left_s: float | None = None
     detail: str = ""
+
+    @property
+    def words(self) -> str:
+        """Without the percentage, for a person.
+
+        >>> Stage(stage="Timing graph nodes", left_s=170).words
+        'Timing graph nodes, about 3 min left'
+        """
+        parts = [f"{self.stage}: {self.detail}" if self.detail else self.stage]
+        if self.left_s is not None:
+            parts.append(f"{about(self.left_s)} left")
+        return ", ".join(parts)
 
 
 class Done(_Line):

@@ -36,6 +36,13 @@ class Refused(_Part):
     reason: str
 
 
+class Chosen(_Part):
+    """`precision: auto` has taken the plan: since when, and which one was slower by how much."""
+
+    at: datetime
+    why: str
+
+
 class Sidecar(_Part):
     """The JSON document beside a plan.
 
@@ -58,6 +65,7 @@ class Sidecar(_Part):
     built_by: str
     proven: Proven | None = None
     refused: Refused | None = None
+    chosen: Chosen | None = None
 
     def document(self) -> bytes:
         """As it is written."""

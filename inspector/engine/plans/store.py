@@ -28,6 +28,7 @@ from inspector.engine.plans.sidecar import (
     PLAN,
     SIDECAR,
     Broken,
+    Chosen,
     Plan,
     Proven,
     Refused,
@@ -134,6 +135,29 @@ class Plans:
                 found.append(Broken(path, str(error)))
         return found
 
+    def last_build_s(self, key: PlanKey) -> float | None:
+        """How long the last build of a key's engine and precision took on its GPU; None: unknown.
+
+        Raises:
+            EngineError: the folder cannot be read.
+        """
+        alike = [
+            plan.sidecar
+            for plan in self.all()
+            if isinstance(plan, Plan)
+            and plan.key.role == key.role
+            and plan.key.platform.gpu == key.platform.gpu
+        ]
+        newest = max(alike, key=lambda sidecar: sidecar.built_at, default=None)
+        return newest.build_s if newest is not None else None
+
+    def said_of(self, key: PlanKey) -> Sidecar | None:
+        """What is written beside the plan of a key; None where there is nothing of use."""
+        try:
+            return read_sidecar(self._path(key).with_suffix(SIDECAR))
+        except EngineError:
+            return None
+
     def _read(self, path: Path) -> Plan:
         sidecar = read_sidecar(path.with_suffix(SIDECAR))
         try:
@@ -179,7 +203,11 @@ class Plans:
         """
         return self._note(plan, refused=Refused(at=self._now(), reason=reason))
 
-    def _note(self, plan: Plan, **changes: Proven | Refused | None) -> Plan:
+    def choose(self, plan: Plan, why: str) -> Plan:
+        """Write down that a plan is the fastest of its engine, and by what. Raises EngineError."""
+        return self._note(plan, chosen=Chosen(at=self._now(), why=why))
+
+    def _note(self, plan: Plan, **changes: Proven | Refused | Chosen | None) -> Plan:
         sidecar = plan.sidecar.model_copy(update=changes)
         path = plan.path.with_suffix(SIDECAR)
         try:

@@ -1,8 +1,9 @@
 """An upgrade: a plan is built while another runtime judges, proved, and then takes the seat.
 
-One thread a seat, from the start of the station or an activation until a plan serves, the plans are
-refused, or somebody else takes the seat. A build that fails is tried again, ever more rarely: what
-was in the GPU's or the disk's way may go.
+One thread a seat, from the start of the station or an activation until the fastest plan serves, the
+plans are refused, or somebody else takes the seat. A build that fails is tried again, ever more
+rarely: what was in the GPU's or the disk's way may go. The first plan that serves takes the seat
+at once; then the one that may be faster is built and measured beside it, and follows if it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import structlog
 
 from inspector.engine.plans.building import BuildStoppedError
 from inspector.engine.plans.engine_plans import NoPlanServesError
+from inspector.engine.plans.progress import about
 from inspector.errors import EngineError
 
 if TYPE_CHECKING:
@@ -44,8 +46,10 @@ class Progress:
         what: engine and precision of the plan in hand.
         stage: TensorRT's name of what it does.
         percent: of this plan's build.
+        left_s: about so long its build will still take; None where that is not known.
         seconds: since the upgrade began.
-        last_build_s: how long the last build like it took; None: there was none.
+        failures: how often no plan could be built before.
+        beside: which plan judges on TensorRT meanwhile; empty: none does yet.
         detail: a sentence: why it failed, for whom it waits.
     """
 
@@ -53,28 +57,34 @@ class Progress:
     what: str = ""
     stage: str = ""
     percent: float = 0.0
+    left_s: float | None = None
     seconds: float = 0.0
-    last_build_s: float | None = None
+    failures: int = 0
+    beside: str = ""
     detail: str = ""
+
+    @property
+    def serves(self) -> bool:
+        """Whether TensorRT judges."""
+        return self.state == "serving" or bool(self.beside)
 
     @property
     def sentence(self) -> str:
         """For a person.
 
-        >>> Progress("building", "tiny int8", "Timing graph nodes", 43.2, 130, 240).sentence
-        'the plan of tiny int8 is being built: 43 %, Timing graph nodes, 130 s; the last took 240 s'
+        >>> Progress("building", "tiny int8", "Timing graph nodes", 43.2, 170, 130).sentence
+        'the plan of tiny int8 is being built: 43 %, Timing graph nodes, 130 s, about 3 min left'
         """
+        before = f"the plan of {self.beside} serves, and may be slower; " if self.beside else ""
         if self.state == "waiting":
-            return f"waits to build the plan of {self.what}: {self.detail}"
+            return f"{before}waits to build the plan of {self.what}: {self.detail}"
         if self.state == "building":
-            before = f"; the last took {self.last_build_s:.0f} s" if self.last_build_s else ""
-            stage = f", {self.stage}" if self.stage else ""
-            return (
-                f"the plan of {self.what} is being built: {self.percent:.0f} %{stage}, "
-                f"{self.seconds:.0f} s{before}"
-            )
+            parts = [f"{self.percent:.0f} %", self.stage, f"{self.seconds:.0f} s"]
+            parts += [f"{about(self.left_s)} left"] if self.left_s is not None else []
+            said = ", ".join(part for part in parts if part)
+            return f"{before}the plan of {self.what} is being built: {said}"
         if self.state == "proving":
-            return f"the plan of {self.what} is held against the golden tiles"
+            return f"{before}the plan of {self.what} is held against the golden tiles"
         return self.detail
 
 
@@ -84,7 +94,9 @@ class Upgrade:
     Args:
         stage: of the seat, for the log.
         plans: of the engine that has the seat.
-        swap: gives the seat to the engine; raises EngineError where the seat has another occupant.
+        present: the engine of the seat where it is on TensorRT; None where it is not, or another's.
+        swap: gives the seat to the engine, and why; raises EngineError where the seat has another
+            occupant.
         note: told why TensorRT does not serve yet, each time that changes.
         retry_first_s, retry_most_s: bounds of the wait after a failure, which doubles.
     """
@@ -94,13 +106,15 @@ class Upgrade:
         stage: str,
         plans: EnginePlans,
         *,
-        swap: Callable[[Engine], None],
+        present: Callable[[], Engine | None],
+        swap: Callable[[Engine, str], None],
         note: Callable[[str], None],
         retry_first_s: float = RETRY_FIRST_S,
         retry_most_s: float = RETRY_MOST_S,
     ) -> None:
         self._stage = stage
         self._plans = plans
+        self._present = present
         self._swap = swap
         self._note = note
         self._retry_s = (retry_first_s, retry_most_s)
@@ -130,62 +144,117 @@ class Upgrade:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        try:
+            engine = self._present() or self._first()
+            if engine is not None:
+                self._seek_faster(engine)
+        except BuildStoppedError:
+            self._progress = Progress("ended", detail="not wanted any more")
+
+    # -- a plan that serves ----------------------------------------------------------------------
+
+    def _first(self) -> Engine | None:
+        """The engine on the first plan that serves, in its seat; None where all are refused."""
         wait_s, most_s = self._retry_s
         while not self._stopped.is_set():
             try:
-                self._once()
+                return self._once()
             except BuildStoppedError:
-                break
+                raise
             except NoPlanServesError as error:
                 self._fail("refused", f"no plan serves: {error}; inspector engines build --again")
-                return
+                return None
             except EngineError as error:
-                self._fail("failed", f"no plan could be built: {error}")
+                self._fail("failed", f"no plan serves yet: {error}")
             except Exception:  # noqa: BLE001 - the edge of the thread: what judges judges on
                 _log.exception("an upgrade failed", stage=self._stage)
-                self._fail("failed", "no plan could be built: a fault of the program, see the log")
-            else:
-                return
+                self._fail("failed", "no plan serves yet: a fault of the program, see the log")
             self._stopped.wait(wait_s)
             wait_s = min(2 * wait_s, most_s)
-        self._progress = Progress("ended", detail="not wanted any more")
+        raise BuildStoppedError
 
-    def _once(self) -> None:
+    def _once(self) -> Engine:
         self._began_s = time.monotonic()
         engine = self._plans.build(on_stage=self._heard, stopped=self._stopped.is_set)
-        if self._stopped.is_set():
-            engine.close()
-            msg = "not wanted any more"
-            raise BuildStoppedError(msg)
+        self._seat(engine, "its plan reproduces the golden tiles")
+        self._serves(engine, "")
+        return engine
+
+    def _seat(self, engine: Engine, why: str) -> None:
+        """Give the seat to an engine, or close it. Raises BuildStoppedError."""
         try:
-            self._swap(engine)
+            if self._stopped.is_set():
+                raise BuildStoppedError
+            self._swap(engine, why)
         except EngineError:
             engine.close()
             raise BuildStoppedError from None
+
+    # -- the plan that is the fastest ------------------------------------------------------------
+
+    def _seek_faster(self, engine: Engine) -> None:
+        """Build the plan that may be faster, and let the faster one judge. Never costs the seat."""
+        what = f"{engine.manifest.name} {engine.info.precision}"
+        rival = self._plans.rival(engine)
+        if rival is None:
+            self._progress = _serving(what, "")
+            return
+        self._began_s = time.monotonic()
+        self._progress = Progress("building", rival.what, beside=what)
+        try:
+            other, why = self._measured(rival)
+        except BuildStoppedError:
+            raise
+        except EngineError as error:
+            other, why = None, f"{rival.precision} is not measured: {error}"
+        except Exception:  # noqa: BLE001 - the edge of the thread: what judges judges on
+            _log.exception("a plan could not be measured", stage=self._stage)
+            other, why = None, f"{rival.precision} is not measured: a fault of the program"
+        _log.info("plan: compared", stage=self._stage, engine=engine.manifest.name, reason=why)
+        if other is None:
+            self._progress = _serving(what, why)
+        else:
+            self._seat(other, why)
+            self._serves(other, why)
+
+    def _measured(self, rival: PlanKey) -> tuple[Engine | None, str]:
+        """The engine on the rival's plan where it is faster, else None; and by how much."""
+        other = self._plans.build_rival(rival, on_stage=self._heard, stopped=self._stopped.is_set)
+        faster = False
+        try:
+            present = self._present()
+            if present is None:
+                raise BuildStoppedError
+            faster, why = self._plans.faster(present, other)
+        finally:
+            if not faster:
+                other.close()
+        return other if faster else None, why
+
+    # -- what is told ----------------------------------------------------------------------------
+
+    def _serves(self, engine: Engine, why: str) -> None:
         info = engine.info
-        took_s = time.monotonic() - self._began_s
-        served = f"the plan of {self._progress.what} serves"
-        self._progress = Progress("serving", self._progress.what, percent=100.0, detail=served)
+        self._progress = _serving(f"{engine.manifest.name} {info.precision}", why)
         _log.info(
             "plan: serves",
             stage=self._stage,
             engine=f"{info.name} {info.version}",
             precision=info.precision,
             gap=round(engine.parity.gap, 4),
-            seconds=round(took_s, 1),
+            seconds=round(time.monotonic() - self._began_s, 1),
         )
 
     def _heard(self, key: PlanKey, said: Stage) -> None:
         before = self._progress
         state: State = {"waiting": "waiting", "writing": "proving"}.get(said.stage, "building")  # type: ignore[assignment]
-        if before.what != key.what or not before.stage:
-            before = replace(before, last_build_s=self._plans.last_build_s(key))
         self._progress = replace(
             before,
             state=state,
             what=key.what,
             stage=said.stage,
             percent=said.percent,
+            left_s=said.left_s,
             detail=said.detail,
         )
         now_s = time.monotonic()
@@ -198,10 +267,17 @@ class Upgrade:
                 percent=said.percent,
                 step=said.stage,
                 seconds=round(now_s - self._began_s, 1),
+                **({"left_s": said.left_s} if said.left_s is not None else {}),
                 **({"reason": said.detail} if said.detail else {}),
             )
 
     def _fail(self, state: Literal["failed", "refused"], detail: str) -> None:
-        self._progress = replace(self._progress, state=state, detail=detail)
+        failures = self._progress.failures + 1
+        self._progress = Progress(state, self._progress.what, failures=failures, detail=detail)
         _log.warning("plan: none serves", stage=self._stage, reason=detail)
         self._note(detail)
+
+
+def _serving(what: str, why: str) -> Progress:
+    told = f"the plan of {what} serves"
+    return Progress("serving", what, percent=100.0, detail=f"{told}: {why}" if why else told)
