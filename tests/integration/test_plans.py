@@ -32,6 +32,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
         "folder": str(tmp_path / "engines"),
         "threads": 1,
         "runtime": "tensorrt",
+        "precision": "int8",
         "max_batch": 4,
     }
     return {"engine": engine, "cameras": {"infeed": {"source": source}}}
@@ -81,7 +82,9 @@ def test_it_judges_at_once_builds_and_swaps_without_losing_a_frame(
         told = fact(running, "plan screen")
         assert not told["ok"]
         assert "the plan of tiny int8 is being built: " in told["detail"]
-        assert "inspector_degraded 1.0" in running.get("/metrics").text
+        told = running.get("/metrics").text
+        assert "inspector_degraded 1.0" in told
+        assert "inspector_plan_building 1.0" in told, "nobody has to be called for that"
         running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
         after = engine(running)
         assert (after["precision"], after["degraded"], after["reason"]) == ("int8", False, None)
@@ -94,7 +97,9 @@ def test_it_judges_at_once_builds_and_swaps_without_losing_a_frame(
         assert after["changes"] == {"upgraded": 1}
         judged = balanced(running)["judged"]
         running.until("verdicts", lambda: balanced(running)["judged"] > judged + 10)
-        assert "inspector_degraded 0.0" in running.get("/metrics").text
+        told = running.get("/metrics").text
+        assert "inspector_degraded 0.0" in told
+        assert "inspector_plan_building 0.0" in told
         assert running.camera("infeed")["last_verdict"]["label"] == "gblur"
         assert running.terminate() == 0
     lines = running.log()
@@ -150,9 +155,12 @@ def test_a_build_that_fails_keeps_what_judges_and_says_why(
         running.until("failure", lambda: running._line("plan: none serves"))
         said = fact(running, "plan screen")
         assert not said["ok"]
-        assert "no plan could be built: " in said["detail"]
+        assert "no plan serves yet: " in said["detail"]
         assert "the GPU's memory is full" in said["detail"]
         running.until("note", lambda: "memory is full" in engine(running)["reason"])
+        told = running.get("/metrics").text
+        assert "inspector_degraded 1.0" in told
+        assert "inspector_plan_building 0.0" in told, "somebody has to look at that"
         assert running.get("/readyz").status_code == 200
         judged = balanced(running)["judged"]
         running.until("verdicts", lambda: balanced(running)["judged"] > judged)
@@ -162,7 +170,6 @@ def test_a_build_that_fails_keeps_what_judges_and_says_why(
 def test_a_builder_that_is_killed_costs_nothing_but_its_plan(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
-    config["engine"]["precision"] = "int8"
     with station(tmp_path, config, hang_at="Timing graph nodes") as running:
         running.wait_ready()
         lock = running.state / "plans" / "builder.lock"
@@ -200,10 +207,67 @@ def test_a_plan_that_computes_something_else_never_serves(
 def test_auto_takes_the_next_precision_where_one_cannot_be_built(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
+    config["engine"]["precision"] = "auto"
     with station(tmp_path, config, unsupported=["DequantizeLinear"]) as running:
         running.wait_ready()
         running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
         assert engine(running)["precision"] == "fp16"
+        assert running.terminate() == 0
+
+
+def test_auto_serves_by_the_first_plan_at_once_and_by_the_faster_one_after(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["engine"]["precision"] = "auto"
+    with station(tmp_path, config, step_s=0.3, slow=["int8"]) as running:
+        running.wait_ready()
+        running.until("first", lambda: engine(running)["precision"] == "int8")
+        running.until("runtime", lambda: engine(running)["runtime"] == "tensorrt")
+        running.until(
+            "rival", lambda: "tiny fp16 is being b" in fact(running, "plan screen")["detail"]
+        )
+        told = fact(running, "plan screen")
+        assert told["ok"], "it serves on TensorRT, nothing is wrong"
+        assert told["detail"].startswith("the plan of tiny int8 serves, and may be slower; ")
+        assert "inspector_degraded 0.0" in running.get("/metrics").text
+        running.until("faster", lambda: engine(running)["precision"] == "fp16")
+        running.until(
+            "word",
+            lambda: fact(running, "plan screen")["detail"].startswith(
+                "the plan of tiny fp16 serves: int8 takes "
+            ),
+        )
+        assert engine(running)["changes"] == {"upgraded": 2}
+        judged = balanced(running)["judged"]
+        running.until("verdicts", lambda: balanced(running)["judged"] > judged + 10)
+        # A lost one comes back by the same plan.
+        (pid,) = engine_processes(running)
+        os.kill(pid, signal.SIGKILL)
+        running.until("restored", lambda: engine(running)["changes"].get("restored"))
+        assert engine(running)["precision"] == "fp16"
+        assert running.terminate() == 0
+    with station(tmp_path, config, die_at="Building Engine") as running:
+        running.wait_ready()
+        assert (engine(running)["precision"], engine(running)["plan"]) == ("fp16", None)
+        assert running.terminate() == 0
+
+
+def test_auto_stays_with_the_first_plan_where_the_other_cannot_be_built(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    with station(tmp_path, config) as running:
+        running.wait_ready()
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        assert running.terminate() == 0
+    config["engine"]["precision"] = "auto"
+    with station(tmp_path, config, free_mb=8) as running:
+        running.wait_ready()
+        running.until("end", lambda: (engine(running)["plan"] or {}).get("state") == "serving")
+        told = fact(running, "plan screen")
+        assert told["ok"]
+        assert "the plan of tiny int8 serves: fp16 is not measured: " in told["detail"]
+        assert "the GPU's memory is full" in told["detail"]
+        assert not engine(running)["degraded"]
         assert running.terminate() == 0
 
 
@@ -359,7 +423,6 @@ def test_a_build_for_an_engine_that_was_replaced_is_given_up(
     config: dict[str, Any], tmp_path: Path
 ) -> None:
     tiny_engine.make(tmp_path / "engines", "other", size=32)
-    config["engine"]["precision"] = "int8"
     with station(tmp_path, config, step_s=5) as running:
         running.wait_ready()
         lock = running.state / "plans" / "builder.lock"

@@ -28,7 +28,7 @@ def left_s(gone_s: float, percent: float, last_s: float | None) -> float | None:
         percent: how far it is.
         last_s: time of the last build like it; None: there was none.
 
-    >>> left_s(60, 0, 240), left_s(60, 50, None), left_s(60, 50, 240)
+    >>> left_s(60.0, 0, 240.0), left_s(60.0, 50, None), left_s(60.0, 50, 240.0)
     (180.0, 60.0, 120.0)
     >>> left_s(3, 4, None) is None
     True

@@ -76,6 +76,29 @@ def test_a_plan_is_built_and_kept_with_its_progress(simulate, request_):
     assert not plan.good  # until its golden tiles say so
 
 
+def test_how_long_it_still_takes_goes_by_the_last_build_on_this_gpu(simulate, request_):
+    simulate(step_s=0.2)
+    stages = []
+    plan, _ = built(request_, stages)
+    told = [stage.left_s for stage in stages if stage.percent < 100]
+    assert not any(told), "nothing is known of the first one, so nothing is said"
+    path = plan.path.with_suffix(".json")
+    sidecar = json.loads(path.read_text()) | {"build_s": 1000.0}
+    path.write_text(json.dumps(sidecar))
+    for cache in request_.plans.glob("*.cache"):
+        cache.unlink()
+    stages = []
+    built(request_.model_copy(update={"again": True}), stages)
+    left = [stage.left_s for stage in stages if stage.left_s is not None]
+    assert left
+    assert 0 < left[0] <= 1000
+    assert left == sorted(left, reverse=True)
+    other = PLATFORM.model_copy(update={"gpu": "Another GPU"})
+    key = request_.key.model_copy(update={"platform": other})
+    assert store(request_).last_build_s(key) is None
+    assert store(request_).last_build_s(request_.key) is not None
+
+
 def test_one_that_is_there_is_not_built_again_unless_asked(simulate, request_):
     first, _ = built(request_)
     simulate(die_at="Building Engine")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import cv2
 import pytest
 import yaml
+from rich.console import Console
 
 from inspector.cli import status_of
+from inspector.cli.engine_plans import Shown
+from inspector.engine.plans.request import Stage
 from tests.engine import tiny_engine
+from tests.engine.plans.conftest import key
 from tests.engine.simulated_gpu import stand_in
 
 
@@ -36,6 +41,7 @@ def station(tiny, tmp_path):
             "screen": "tiny",
             "folder": str(tiny.parent),
             "runtime": "tensorrt",
+            "precision": "int8",
             "max_batch": 8,
             "threads": 1,
         },
@@ -97,6 +103,46 @@ def test_a_plan_is_built_listed_verified_and_used(simulate, command, station, tm
     assert (row["name"], row["grade"]) == ("tiny int8", "good")
     (row,) = [f for f in findings(command, station, "engine") if f["name"] == "screen tiny"]
     assert (row["grade"], row["facts"]["runtime"]) == ("good", "tensorrt")
+
+
+def test_auto_builds_what_is_worth_comparing_and_says_which_is_to_judge(simulate, command, station):
+    document = yaml.safe_load(station.read_text())
+    document["engine"]["precision"] = "auto"
+    station.write_text(yaml.safe_dump(document))
+    simulate(slow=["int8"])
+    build = ["engines", "build", "--runtime", "tensorrt", "--station", station]
+    status, out, _ = command(*build)
+    assert status == 0
+    first, second = out.splitlines()
+    assert first.startswith("tiny: plan int8 built in 0 s, ")
+    assert second.startswith("tiny: plan fp16 built in 0 s, ")
+    assert "it is to judge" not in first
+    assert "; it is to judge: int8 takes " in second
+    status, out, _ = command(*build, "--json")
+    assert [(row["precision"], row["made"]) for row in json.loads(out)] == [("fp16", False)]
+    _, out, _ = command("engines", "list", "--station", station, "--json")
+    details = {row["what"]: row["detail"] for row in json.loads(out)["plans"]}
+    assert "it judges: int8 takes " in details["tiny fp16"]
+    assert "judges" not in details["tiny int8"]
+    simulate(unsupported=["GlobalAveragePool"])
+    for plan in (station.parent / "state" / "plans").glob("tiny-fp16-*"):
+        plan.unlink()
+    status, out, err = command(*build)
+    assert status == 0
+    assert "inspector: tiny fp16 is not measured: " in err
+    assert "operator GlobalAveragePool" in err
+    (row,) = out.splitlines()
+    assert row.startswith("tiny: plan int8 there, ")
+
+
+def test_a_terminal_sees_a_bar_with_the_time_that_is_left():
+    screen = Console(file=StringIO(), force_terminal=True, width=100)
+    with Shown(screen) as on_stage:
+        on_stage(key(), Stage(stage="Timing graph nodes", percent=43.0, left_s=170.0))
+    told = screen.file.getvalue()
+    assert "plan of tiny int8" in told
+    assert "43%" in told
+    assert "Timing graph nodes, about 3 min left" in told
 
 
 def test_why_a_plan_does_not_fit_is_told(simulate, command, station, tmp_path):

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.engine.plans.progress import BuildProgress
+from inspector.engine.plans.progress import BuildProgress, left_s
 
 
 def test_phases_below_count_as_part_of_the_step_in_hand():
@@ -51,3 +52,18 @@ def test_it_never_goes_back_whatever_is_reported(reports):
         getattr(progress, name)(*arguments)
         assert before <= progress.percent <= 100.0
         before = progress.percent
+
+
+def test_the_time_that_is_left_goes_by_the_last_build_and_then_by_the_rate():
+    assert left_s(0, 0, 600) == 600
+    assert left_s(2, 40, None) is None, "its first steps are over in no time"
+    assert left_s(60, 1, None) is None
+    assert left_s(60, 20, None) == 240
+    # What was measured before makes this one quicker: the rate counts for ever more.
+    assert left_s(30, 75, 600) == pytest.approx(0.75 * 10 + 0.25 * 570)
+    assert left_s(30, 100, 600) == 0
+
+
+def test_a_build_that_takes_longer_than_the_last_one_goes_by_its_rate_or_says_nothing():
+    assert left_s(700, 50, 600) == 700
+    assert left_s(700, 0, 600) is None

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 
 VARIABLE = "SIMULATED_GPU"
+SLOW_S = 0.1
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Device:
         unsupported: operators that the parser does not know.
         die_at: stage at whose first report the process kills itself.
         hang_at: stage in which it never returns.
+        slow: precisions in which a batch takes `SLOW_S` longer.
         measures: layers may be timed; else the process kills itself when one has to be.
     """
 
@@ -30,6 +32,7 @@ class Device:
     unsupported: list[str] = field(default_factory=list)
     die_at: str = ""
     hang_at: str = ""
+    slow: list[str] = field(default_factory=list)
     measures: bool = True
 
     def to_json(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from inspector.engine.plans import building, engine_plans
 from inspector.engine.plans.files import read_plan
 from inspector.engine.process.spec import TensorRtSpec
 from tests.engine.simulated_gpu import SITE
-from tests.engine.simulated_gpu.device import VARIABLE, Device
+from tests.engine.simulated_gpu.device import SLOW_S, VARIABLE, Device
 from tests.engine.simulated_gpu.plan import open_plan
 
 REAL_RUNTIME = "SIMULATED_GPU_RUNS_THE_PLAN"
@@ -63,6 +64,7 @@ class StandInSpec:
     plan_sha256: str
     device: int = 0
     wrong: bool = False
+    batch_s: float = 0.0
 
     def open(self):
         from inspector.engine.manifest import read_manifest
@@ -73,7 +75,7 @@ class StandInSpec:
         manifest = read_manifest(self.folder)
         assert model, "the plan holds its network"
         runtime = OpenVinoRuntime(manifest, self.precision, max_batch=self.max_batch, threads=1)
-        return _AsTensorRt(runtime, wrong=self.wrong)
+        return _AsTensorRt(runtime, wrong=self.wrong, batch_s=self.batch_s)
 
 
 class SimulatedSpec(TensorRtSpec):
@@ -85,9 +87,10 @@ class SimulatedSpec(TensorRtSpec):
 
 
 class _AsTensorRt:
-    def __init__(self, runtime, *, wrong):
+    def __init__(self, runtime, *, wrong, batch_s):
         self._runtime = runtime
         self._wrong = wrong
+        self._batch_s = batch_s
         self.info = replace(runtime.info, runtime="tensorrt")
         self.max_batch = runtime.max_batch
         self.map_ring = runtime.map_ring
@@ -95,6 +98,7 @@ class _AsTensorRt:
         self.close = runtime.close
 
     def submit(self, tiles):
+        time.sleep(self._batch_s)
         future = self._runtime.submit(tiles)
         if not self._wrong:
             return future
@@ -109,7 +113,8 @@ def _spec(**values):
     if REAL_RUNTIME in os.environ:
         return SimulatedSpec(**values)
     wrong = os.environ.get(WRONG)
-    return StandInSpec(**values, wrong=bool(wrong and Path(wrong).exists()))
+    batch_s = SLOW_S if values["precision"] in device().slow else 0.0
+    return StandInSpec(**values, wrong=bool(wrong and Path(wrong).exists()), batch_s=batch_s)
 
 
 def changes():
