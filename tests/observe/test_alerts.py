@@ -107,6 +107,20 @@ CASES = [
     gauge("InspectorNotReady", "inspector_ready", "1", "0", "10m"),
     gauge("InspectorLoopStands", "inspector_loop_idle_seconds", "1", "12", "5m", loop="judge"),
     gauge("InspectorDegraded", "inspector_degraded", "0", "1", "15m"),
+    Case(
+        "InspectorDegraded",  # a plan is built for the first time: nobody can do anything
+        "45m",
+        [
+            of_station("inspector_degraded", "1x60"),
+            of_station("inspector_plan_building", "1x29 0x30"),
+        ],
+        [
+            [
+                of_station("inspector_degraded", "1x60"),
+                of_station("inspector_plan_building", "1x60"),
+            ]
+        ],
+    ),
     gauge("InspectorCameraLost", "inspector_camera_up", "1", "0", "5m"),
     gauge("InspectorCameraDegraded", "inspector_camera_degraded", "0", "1", "10m"),
     gauge("InspectorBrokerAway", "inspector_broker_up", "1", "0", "10m"),
