@@ -167,6 +167,26 @@ def test_a_build_that_fails_keeps_what_judges_and_says_why(
         assert running.terminate() == 0
 
 
+def test_a_gpu_that_is_full_at_the_start_is_said_and_tried_again(
+    config: dict[str, Any], tmp_path: Path
+) -> None:
+    config["engine"]["runtime"] = "auto"
+    env = {stand_in.REAL_RUNTIME: "1"}
+    with station(tmp_path, config, env) as running:
+        running.wait_ready()
+        running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
+        assert running.terminate() == 0
+    with station(tmp_path, config, env, free_mb=0) as running:
+        running.wait_ready()
+        running.until("try", lambda: (engine(running)["plan"] or {}).get("state") == "failed")
+        running.until("note", lambda: "no plan serves yet" in engine(running)["reason"])
+        said = engine(running)["reason"]
+        assert said.startswith("openvino judges, not tensorrt: no plan serves yet: ")
+        assert "failed: out of memory; end what else uses the GPU" in said
+        running.until("verdict", lambda: balanced(running)["judged"])
+        assert running.terminate() == 0
+
+
 def test_a_builder_that_is_killed_costs_nothing_but_its_plan(
     config: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-_NO_DEVICE = 100
+_OUT_OF_MEMORY, _NO_DEVICE = 2, 100
 _COMPUTE_CAPABILITY = (75, 76)
 """`CUdevice_attribute`: its major and its minor number."""
 _NAME_BYTES = 256
@@ -87,15 +87,17 @@ def _driver() -> ctypes.CDLL:
         raise ProbeError(f"there is no NVIDIA driver: {error}") from None
 
 
-def _call(driver: ctypes.CDLL, name: str, *arguments: Any) -> None:
+def _call(driver: ctypes.CDLL, name: str, *arguments: Any, also: int = 0) -> int:
+    """Call the driver; `also` is a code that is told instead of being a fault."""
     try:
         code = getattr(driver, name)(*arguments)
     except AttributeError:
         raise ProbeError(f"the NVIDIA driver is too old: it has no {name}") from None
     if code == _NO_DEVICE:
         raise ProbeError("the NVIDIA driver finds no GPU (CUDA_ERROR_NO_DEVICE)")
-    if code:
+    if code not in {0, also}:
         raise ProbeError(f"{name} failed: {_word(driver, code)}")
+    return int(code)
 
 
 def _word(driver: ctypes.CDLL, code: int) -> str:
@@ -112,11 +114,17 @@ def _attribute(driver: ctypes.CDLL, which: int, handle: ctypes.c_int) -> int:
 
 
 def _memory(driver: ctypes.CDLL, handle: ctypes.c_int) -> tuple[int, int]:
-    """Free and total bytes. Takes a context: where none can be made, none can serve either."""
+    """Free and total bytes. Takes a context; where memory is short even for that, none is free.
+
+    That may pass, and is no reason to call the GPU unfit.
+    """
     context = ctypes.c_void_p()
-    _call(driver, "cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
-    _call(driver, "cuCtxSetCurrent", context)
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    asked = ("cuDevicePrimaryCtxRetain", ctypes.byref(context), handle)
+    if _call(driver, *asked, also=_OUT_OF_MEMORY) == _OUT_OF_MEMORY:
+        _call(driver, "cuDeviceTotalMem_v2", ctypes.byref(total), handle)
+        return 0, total.value
+    _call(driver, "cuCtxSetCurrent", context)
     _call(driver, "cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
     return free.value, total.value
 

@@ -1,6 +1,7 @@
 /* A CUDA driver of the tests' own. STUB_CUDA says what it is like:
  *   none    finds no GPU (as without the variable)    one     has one GPU
  *   hang    never answers                             crash   dies
+ * STUB_CUDA_FULL, whatever it is: no memory is left, not even for a context.
  * STUB_CUDA_VERSION is the CUDA version that it takes, such as 13000. Every function that
  * is not here, but that PyCUDA wants, is added to it when it is compiled: it finds no GPU.
  */
@@ -8,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define OUT_OF_MEMORY 2
 #define NO_DEVICE 100
 
 static int one(void) { const char *is = getenv("STUB_CUDA"); return is && !strcmp(is, "one"); }
@@ -33,7 +35,12 @@ int cuDeviceGetAttribute(int *value, int which, int device) {
   *value = which == 75 ? capability / 10 : capability % 10;
   return 0;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &one; return one() ? 0 : NO_DEVICE; }
+int cuDeviceTotalMem_v2(size_t *total, int device) { *total = 4ull << 30; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+  *context = &one;
+  if (getenv("STUB_CUDA_FULL")) return OUT_OF_MEMORY;
+  return one() ? 0 : NO_DEVICE;
+}
 int cuCtxSetCurrent(void *context) { return 0; }
 int cuMemGetInfo_v2(size_t *free_, size_t *total) { *free_ = 3u << 30; *total = 4ull << 30; return 0; }
 int cuGetErrorName(int code, const char **name) {

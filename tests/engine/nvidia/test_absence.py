@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -61,6 +62,13 @@ def test_a_driver_that_crashes_takes_nothing_along(box):
     box("10", driver="crash")
     fault = ask_nvidia().fault
     assert fault == "the NVIDIA driver crashed (-6) when it was asked for its version"
+
+
+def test_a_gpu_that_is_full_to_the_brim_is_still_one(box):
+    box("10", driver="one", STUB_CUDA_FULL="1")
+    report = ask_nvidia()
+    assert report.gpu == replace(GPU, free_bytes=0)
+    assert report.tensorrt is not None, "what is asked after it was asked"
 
 
 def test_a_gpu_without_libraries(box):

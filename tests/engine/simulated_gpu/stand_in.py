@@ -83,6 +83,9 @@ class SimulatedSpec(TensorRtSpec):
 
     def open(self):
         sys.path.insert(0, str(SITE))
+        from tests.engine.simulated_gpu.machine import machine
+
+        machine.reset(memory_bytes=device().free_mb << 20)
         return TensorRtSpec.open(self)
 
 
