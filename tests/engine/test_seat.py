@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -503,10 +506,22 @@ def in_own_process(home, fault=None, flag=None):
     return open_engine(read_manifest(home), spec)
 
 
+SWAPS = 100
+LEFT_MB = 0.3
+"""Of each swap as much may stay in memory; the golden tiles of the tests' engine alone are more."""
+
+
 def memory_mb(pid):
-    """What a process has for itself."""
+    """What a process has for itself; of this one without what the allocator merely holds back."""
+    if pid == os.getpid():
+        ctypes.CDLL(None).malloc_trim(0)
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def grown_mb(sizes):
+    """From the twentieth to the fortieth of a hundred to the last twenty: sixty swaps later."""
+    return np.median(sizes[80:], axis=0) - np.median(sizes[20:40], axis=0)
 
 
 def agrees(verdicts):
@@ -521,7 +536,7 @@ def test_a_hundred_engines_take_the_seat_under_load(load, homes):
     """No frame is dropped or judged twice, and nothing is left behind."""
     one = load(Occupant(in_process(homes[0])))
     sizes = []
-    for n in range(100):
+    for n in range(SWAPS):
         engine = in_process(homes[(n + 1) % 2])
         one.seat.replace(Occupant(engine), "asked", word="activated", keep=n % 3 > 0)
         one.more()
@@ -530,7 +545,7 @@ def test_a_hundred_engines_take_the_seat_under_load(load, homes):
     assert agrees(verdicts)
     assert len(verdicts) >= 200
     assert {v.engine.name for v in verdicts} == {"first", "second"}
-    assert np.median(sizes[80:]) - np.median(sizes[20:40]) < 10, sizes
+    assert grown_mb(sizes) < 60 * LEFT_MB, sizes
 
 
 def test_a_hundred_swaps_between_two_processes_under_load(load, homes):
@@ -538,14 +553,13 @@ def test_a_hundred_swaps_between_two_processes_under_load(load, homes):
     pids = [os.getpid(), first.runtime.pid, second.runtime.pid]
     one = load(Occupant(first, standby=second))
     sizes = []
-    for n in range(100):
+    for n in range(SWAPS):
         pair = (first, second) if n % 2 else (second, first)
         one.seat.replace(Occupant(pair[0], standby=pair[1]), "asked", word="activated")
         one.more()
         sizes.append([memory_mb(pid) for pid in pids])
     assert agrees(one.finish())
-    growth = np.median(sizes[80:], axis=0) - np.median(sizes[20:40], axis=0)
-    assert (growth < 10).all(), sizes
+    assert (grown_mb(sizes) < 60 * LEFT_MB).all(), sizes
     one.close()
     until(lambda: not any(map(alive, pids[1:])))
 
@@ -554,16 +568,23 @@ def test_a_hundred_swaps_between_two_processes_under_load(load, homes):
 @pytest.mark.timeout(900)
 def test_a_hundred_fresh_processes_take_the_seat_under_load(load, homes):
     one = load(Occupant(in_own_process(homes[0])))
-    ours, theirs = [], []
-    for n in range(100):
+    ours, theirs, threads, files, gone = [], [], [], [], []
+    for n in range(SWAPS):
+        gone.append(weakref.ref(one.seat.engine.runtime))
         engine = in_own_process(homes[(n + 1) % 2])
         one.seat.replace(Occupant(engine), "asked", word="activated")
         one.more(10)
         ours.append(memory_mb(os.getpid()))
         theirs.append(memory_mb(engine.runtime.pid))
+        threads.append(threading.active_count())
+        files.append(len(list(Path("/proc/self/fd").iterdir())))
     assert agrees(one.finish())
     for sizes in (ours, theirs):
-        assert np.median(sizes[80:]) - np.median(sizes[20:40]) < 10, sizes
+        assert grown_mb(sizes) < 60 * LEFT_MB, sizes
+    # What memory tells roughly is counted: of all that left, nothing is there any more.
+    until(lambda: gc.collect() is not None and [ref for ref in gone if ref() is not None] == [])
+    assert max(threads[80:]) <= max(threads[20:40]), threads
+    assert max(files[80:]) <= max(files[20:40]), files
 
 
 FAULTS = (

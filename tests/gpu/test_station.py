@@ -31,7 +31,8 @@ def config(box):
 def test_it_builds_while_it_judges_and_outlives_its_engine_process(box, config, tmp_path):
     with StationProcess(tmp_path, config, box.env, program=box.program) as running:
         running.wait_ready()
-        assert engine(running)["runtime"] == "openvino"
+        (first,) = [line for line in running.log() if line["message"] == "engine ready"]
+        assert first["runtime"] == "openvino"
         running.until("swap", lambda: engine(running)["runtime"] == "tensorrt", BUILD_S)
         assert fact(running, "plan screen")["ok"]
         judged = balanced(running)["judged"]

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.engine import tiny_engine
+from tests.engine.nvidia import libraries
 from tests.engine.test_golden import change_golden
 from tests.integration.kafka_reading import outbox_events
 from tests.integration.station_process import JSON, StationProcess
@@ -290,10 +291,38 @@ def test_an_activated_engine_that_is_gone_at_the_next_start(
         assert station.terminate() == 0
 
 
-def test_a_runtime_that_is_not_there_ends_the_start_with_status_3(
-    config: dict[str, Any], tmp_path: Path
+LACKING = {
+    "no driver": ((), None, "there is no NVIDIA driver: libcuda.so.1"),
+    "no device": (("10",), "none", "the NVIDIA driver finds no GPU (CUDA_ERROR_NO_DEVICE)"),
+    "no libraries": ((), "one", "TensorRT cannot be loaded: No module named 'tensorrt'"),
+    "no PyCUDA": (("11",), "one", "PyCUDA cannot be loaded: No module named 'pycuda'"),
+    "old library": (("old",), "one", "TensorRT is 10.9.0.34, expected 10.13 or later, below 12"),
+    "old driver": (("10",), "one", "TensorRT 10.15.1.29 was made for CUDA 13, driver of "),
+}
+
+
+@pytest.mark.parametrize("lacking", LACKING)
+def test_what_tensorrt_lacks_is_said_and_the_station_judges_or_ends_with_status_3(
+    config: dict[str, Any], tmp_path: Path, lacking: str
 ) -> None:
-    config["engine"] |= {"runtime": "tensorrt", "fallback": "none"}
-    with StationProcess(tmp_path, config) as station:
+    """With the real bindings of TensorRT, and a driver of the tests' own."""
+    parts, driver, why = LACKING[lacking]
+    env = libraries.environment(*parts, driver=driver)
+    if lacking == "old driver":
+        env["STUB_CUDA_VERSION"] = "12020"
+    config["engine"]["runtime"] = "tensorrt"
+    with StationProcess(tmp_path, config, env) as station:
+        station.wait_ready()
+        assert (
+            f"openvino judges, not tensorrt: TensorRT cannot run here: {why}"
+            in fact(station)["detail"]
+        )
+        station.until("verdict", lambda: label(station))
+        assert station.terminate() == 0
+    config["engine"]["fallback"] = "none"
+    with StationProcess(tmp_path, config, env) as station:
         assert station.process.wait(60) == 3
-        assert station.log()[-1]["message"].startswith("inspector: engine first: ")
+        told = station.log()[-1]["message"]
+        assert told.startswith("inspector: engine first: TensorRT cannot run here: ")
+        assert why in told
+        assert "Traceback" not in station.log_path.read_text()

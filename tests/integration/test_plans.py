@@ -53,6 +53,12 @@ def fact(running: StationProcess, name: str) -> dict[str, Any]:
     return dict(facts.get(name, {"ok": None, "detail": ""}))
 
 
+def building(running: StationProcess, what: str) -> dict[str, Any] | None:
+    """What readiness says while a plan is built."""
+    told = fact(running, "plan screen")
+    return told if f"the plan of {what} is being built: " in told["detail"] else None
+
+
 def engine(running: StationProcess) -> dict[str, Any]:
     return dict(running.get("/api/status").json()["engines"]["screen"])
 
@@ -79,15 +85,15 @@ def test_it_judges_at_once_builds_and_swaps_without_losing_a_frame(
         running.until(
             "progress", lambda: "Timing graph nodes" in fact(running, "plan screen")["detail"]
         )
-        told = fact(running, "plan screen")
-        assert not told["ok"]
-        assert "the plan of tiny int8 is being built: " in told["detail"]
+        assert not fact(running, "plan screen")["ok"]
+        assert building(running, "tiny int8")
         told = running.get("/metrics").text
         assert "inspector_degraded 1.0" in told
         assert "inspector_plan_building 1.0" in told, "nobody has to be called for that"
         running.until("swap", lambda: engine(running)["runtime"] == "tensorrt")
         after = engine(running)
         assert (after["precision"], after["degraded"], after["reason"]) == ("int8", False, None)
+        running.until("word", lambda: fact(running, "plan screen")["ok"])
         assert fact(running, "plan screen") == {
             "name": "plan screen",
             "ok": True,
@@ -197,7 +203,8 @@ def test_a_builder_that_is_killed_costs_nothing_but_its_plan(
         running.until("stage", lambda: "Building engine" in fact(running, "plan screen")["detail"])
         os.kill(json.loads(lock.read_text())["pid"], signal.SIGKILL)
         running.until("failure", lambda: fact(running, "plan screen")["detail"].startswith("no "))
-        assert "was killed by SIGKILL while Building engine" in engine(running)["reason"]
+        killed = "was killed by SIGKILL while Building engine"
+        running.until("note", lambda: killed in engine(running)["reason"])
         assert balanced(running)["judged"] > 0
         assert [path.name for path in lock.parent.iterdir()] == [lock.name]
         assert running.terminate() == 0
@@ -211,8 +218,8 @@ def test_a_plan_that_computes_something_else_never_serves(
     with station(tmp_path, config) as running:
         running.wait_ready()
         running.until("refusal", lambda: fact(running, "plan screen")["detail"].startswith("no "))
-        said = engine(running)["reason"]
-        assert "does not reproduce its golden tiles" in said
+        wrong = "does not reproduce its golden tiles"
+        running.until("note", lambda: wrong in engine(running)["reason"])
         assert engine(running)["plan"]["state"] == "refused"
         assert running.camera("infeed")["last_verdict"]["label"] == "gblur"
         assert running.terminate() == 0
@@ -243,10 +250,7 @@ def test_auto_serves_by_the_first_plan_at_once_and_by_the_faster_one_after(
         running.wait_ready()
         running.until("first", lambda: engine(running)["precision"] == "int8")
         running.until("runtime", lambda: engine(running)["runtime"] == "tensorrt")
-        running.until(
-            "rival", lambda: "tiny fp16 is being b" in fact(running, "plan screen")["detail"]
-        )
-        told = fact(running, "plan screen")
+        told = running.until("rival", lambda: building(running, "tiny fp16"))
         assert told["ok"], "it serves on TensorRT, nothing is wrong"
         assert told["detail"].startswith("the plan of tiny int8 serves, and may be slower; ")
         assert "inspector_degraded 0.0" in running.get("/metrics").text
