@@ -45,6 +45,9 @@ _HOG = """
 import sys
 import pycuda.driver as cuda
 cuda.init()
+if cuda.Device(0).get_attribute(cuda.device_attribute.INTEGRATED):
+    print("shared", flush=True)  # it is the memory of the whole box: nothing for a test to fill
+    sys.exit()
 context = cuda.Device(0).retain_primary_context()
 context.push()
 kept, size = [], cuda.mem_get_info()[0]
@@ -125,7 +128,10 @@ class Box:
         hog = [sys.executable, "-c", _HOG]
         pipe = subprocess.PIPE
         with subprocess.Popen(hog, stdin=pipe, stdout=pipe, text=True) as process:
-            assert process.stdout.readline() == "full\n"
+            said = process.stdout.readline().strip()
+            if said == "shared":
+                pytest.skip("this GPU has no memory of its own")
+            assert said == "full"
             yield
             process.stdin.close()
 

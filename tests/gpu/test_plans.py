@@ -49,8 +49,8 @@ def test_the_engine_is_built_in_every_precision_and_agrees_with_openvino(box, tm
         on_openvino.close()
 
 
-def test_auto_takes_the_faster_one_and_keeps_it(box, tmp_path):
-    plans = box.plans("auto", tmp_path / "plans")
+def test_auto_takes_the_faster_one_and_keeps_it(box):
+    plans = box.plans("auto")
     first = built(plans)
     rival = plans.rival(first)
     assert rival is not None

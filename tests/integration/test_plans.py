@@ -332,14 +332,28 @@ def test_without_a_fallback_it_waits_for_the_plan_and_then_serves(
         assert running.terminate() == 0
 
 
+@pytest.mark.parametrize(
+    ("device", "why"),
+    [
+        ({"free_mb": 8}, "the GPU's memory is full"),
+        ({"unsupported": ["GlobalAveragePool"]}, "operator GlobalAveragePool at node"),
+        ({"die_at": "Building Engine"}, "was killed by SIGKILL"),
+        ("unwritable", "is not a folder; give another one under engine.plans"),
+    ],
+    ids=["full", "unsupported", "killed", "unwritable"],
+)
 def test_without_a_fallback_and_without_a_plan_it_ends_with_status_3(
-    config: dict[str, Any], tmp_path: Path
+    config: dict[str, Any], tmp_path: Path, device: Any, why: str
 ) -> None:
     config["engine"]["fallback"] = "none"
-    with station(tmp_path, config, free_mb=8) as running:
+    if device == "unwritable":
+        (tmp_path / "file").write_text("no folder")
+        config["engine"]["plans"] = str(tmp_path / "file")
+        device = {}
+    with station(tmp_path, config, **device) as running:
         assert running.process.wait(60) == 3
         said = running.log_path.read_text()
-        assert "the GPU's memory is full" in said
+        assert why in said
         assert "mend that, or allow openvino under engine.fallback" in said
         assert "Traceback" not in said
 

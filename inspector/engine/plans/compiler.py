@@ -6,6 +6,7 @@ one way for TensorRT 10 and 11, which knows no other kind. TF32 is off: fp32 mea
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 LAST_WORDS = 5
 """So many of TensorRT's own errors go into a message."""
-_OUT_OF_MEMORY = ("out of memory", "outofmemory", "could not allocate", "allocation failure")
+_OUT_OF_MEMORY = re.compile(
+    r"out ?of ?memory|could not allocate|allocation failure|initialization failure with error: 2\b",
+    re.IGNORECASE,
+)
+"""The last one is CUDA's number for the same, where memory is short even for a context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class _Logger(trt.ILogger):  # type: ignore[misc] # the bindings ship no types
         if not self._errors:
             return "it did not say why"
         said = "; ".join(self._errors)
-        if any(word in said.lower() for word in _OUT_OF_MEMORY):
+        if _OUT_OF_MEMORY.search(said):
             return (
                 f"the GPU's memory is full: {said}; "
                 "end what else uses the GPU, or lower engine.max_batch"

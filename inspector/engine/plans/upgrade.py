@@ -206,6 +206,8 @@ class Upgrade:
         except BuildStoppedError:
             raise
         except EngineError as error:
+            if self._stopped.is_set():  # one of the two was closed meanwhile
+                raise BuildStoppedError from error
             other, why = None, f"{rival.precision} is not measured: {error}"
         except Exception:  # noqa: BLE001 - the edge of the thread: what judges judges on
             _log.exception("a plan could not be measured", stage=self._stage)

@@ -206,11 +206,17 @@ class IBuilderConfig:
         return self._cache
 
 
+_NO_CONTEXT = "CUDA initialization failure with error: 2. Please check your CUDA installation)"
+
+
 class Builder:
     def __init__(self, logger):
         if not getattr(logger, "_made", False):
             raise MisuseError("the logger's __init__ was not called")
         self._logger = logger
+        if not device.free_mb:  # not even for a context
+            _error(logger, "createInferBuilder: Error Code 6: API Usage Error (" + _NO_CONTEXT)
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
     def create_network(self, flags=0):
         strongly = flags & 1 << int(NetworkDefinitionCreationFlag.STRONGLY_TYPED)
