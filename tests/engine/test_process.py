@@ -103,10 +103,10 @@ def test_a_process_that_goes_wrong_is_lost_with_all_that_was_in_flight(
     with pytest.raises(EngineLostError, match=FATAL[fault]):
         process.submit(refs(ring)).result(WAIT_S)
     until(lambda: not alive(process.pid))
-    assert len(told) == 1
+    until(lambda: told)
     late = []
     process.when_lost(late.append)
-    assert late == told
+    assert late == told, "once, and the same to whoever asks later"
 
 
 @pytest.mark.parametrize(

@@ -620,7 +620,7 @@ def test_a_process_that_goes_wrong_under_load_costs_no_frame(load, homes, tmp_pa
     one.more(10)
     fresh = one.seat.occupant.engine
     assert fresh.runtime.pid != engine.runtime.pid
-    assert one.words()[:2] == ["lost", "restored"]
+    until(lambda: one.words()[:2] == ["lost", "restored"])
     verdicts = one.finish()
     assert agrees(verdicts)
     assert {v.engine.degraded for v in verdicts} == {True, False}
