@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PRECISIONS: tuple[FilePrecision, ...] = ("int8", "fp16", "fp32")
 """In the order in which `auto` tries them, the fastest as a rule first."""
 WORTH_COMPARING = ("int8", "fp16")
-"""fp32 runs only where neither serves: without TF32 it is never faster than fp16."""
+"""fp32 runs only where neither serves: without TF32 it is not to be expected to be faster."""
 _ROUNDS = 3
 
 _log = structlog.get_logger("inspector.engine")
