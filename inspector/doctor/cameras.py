@@ -203,7 +203,26 @@ def judge(name: str, camera: Camera, seen: Seen, *, tile: int) -> Iterator[Findi
         yield _empty(name, camera, seen)
         return
     yield _well(name, camera, seen, status)
+    yield from _barrier(name, camera, seen)
     yield from _flaws(name, camera, seen, status, tile)
+
+
+def _barrier(name: str, camera: Camera, seen: Seen) -> Iterator[Finding]:
+    """Whether the barrier lies in the picture; of a region the picture's own size is not known."""
+    asked = camera.inspect.on_motion
+    if asked is None or camera.region is not None or seen.size_wh is None:
+        return
+    width, height = seen.size_wh
+    if asked.x + asked.width <= width and asked.y + asked.height <= height:
+        return
+    yield Finding(
+        "camera",
+        name,
+        Grade.MISTAKE,
+        f"the barrier reaches to column {asked.x + asked.width} and row {asked.y + asked.height}",
+        f"within the picture of {width}x{height}",
+        "correct inspect.on_motion in the station file",
+    )
 
 
 def _lost(name: str, camera: Camera, status: CameraStatus) -> Finding:

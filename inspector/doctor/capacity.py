@@ -18,13 +18,15 @@ _SPARE = 0.8
 def capacity(station: Station, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Hold the frames that live cameras want judged against what the screen judges alone.
 
-    Nothing is said where either was not measured.
+    Nothing is said where either was not measured. Cameras that are judged part by part count for
+    nothing: how often parts come is not known here.
     """
     able = [f.facts["frames_per_s"] for f in findings if f.facts.get("stage") == "screen"]
     wanted = [
         due_per_s(f.facts["fps"], station.cameras[f.name].inspect.every_s)
         for f in findings
         if f.subject == "camera" and f.facts.get("live") and f.facts.get("fps")
+        if not station.cameras[f.name].inspect.part_by_part
     ]
     if not able or not wanted:
         return

@@ -147,11 +147,16 @@ def test_an_engine_that_does_not_keep_up(station):
     cameras = {
         "a": {"source": source, "inspect": {"every_s": 0.2}},
         "b": {"source": source},
+        "asked": {"source": source, "inspect": {"on_trigger": True}},
+        "parts": {
+            "source": source,
+            "inspect": {"on_motion": {"x": 9, "y": 9, "width": 9, "height": 99}},
+        },
     }
     config = station(cameras=cameras)
     seen = [
         Finding("camera", name, Grade.GOOD, "", facts={"fps": 25.0, "live": True})
-        for name in ("a", "b")
+        for name in cameras
     ]
 
     def screen(frames_per_s):

@@ -149,6 +149,37 @@ def test_a_camera_that_gives_fewer_pictures_than_asked_is_too_slow():
     assert slow.expected == "50, as the file asks"
 
 
+@pytest.mark.parametrize(
+    ("place", "more", "grades"),
+    [
+        ({"x": 632, "y": 0}, {}, [Grade.GOOD]),
+        ({"x": 633, "y": 0}, {}, [Grade.GOOD, Grade.MISTAKE]),
+        ({"x": 0, "y": 471}, {}, [Grade.GOOD, Grade.MISTAKE]),
+        # The source's own size is not known then.
+        (
+            {"x": 900, "y": 0},
+            {"region": {"x": 0, "y": 0, "width": 640, "height": 480}},
+            [Grade.GOOD],
+        ),
+    ],
+)
+def test_a_barrier_must_lie_in_the_picture(place, more, grades):
+    from inspector.config.cameras import Camera
+    from inspector.doctor.cameras import Seen, judge
+    from inspector.frame import Frame
+
+    inspect = {"on_motion": {"width": 8, "height": 10, **place}}
+    camera = Camera.model_validate(
+        {"source": {"kind": "device", "path": "/dev/video0"}, "inspect": inspect, **more}
+    )
+    seen = Seen()
+    seen.note(Frame("usb", 0, 0, 480, 640, 1, 1, 1))
+    seen.last = _status()
+    found = list(judge("usb", camera, seen, tile=64))
+    assert [each.grade for each in found] == grades
+    assert all(each.expected == "within the picture of 640x480" for each in found[1:])
+
+
 def _status():
     from datetime import UTC, datetime
 
