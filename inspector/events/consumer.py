@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from inspector.events.model import StationEvent
 
 POLL_MS = 500
+JOIN_S = 30.0
+"""So long a consumer that is to end when it is idle waits for its partitions."""
 POLL_RECORDS = 100
 """Small, so that a rebalance finds little that was fetched and not yet handled."""
 
@@ -81,7 +83,8 @@ def consume(
             long as the process lives.
         remember: how many ids are remembered.
         on_poison: called for each record that is no event of a known type; it is then passed over.
-        idle_s: end when nothing came for so long; None reads for ever.
+        idle_s: end when nothing came for so long; None reads for ever. Neither the group's
+            assignment of partitions (half a minute at most) nor the handling of events counts.
         stop: asked between polls; True ends.
         options: of `kafka.KafkaConsumer`, such as `security_protocol`, `ssl_cafile`,
             `sasl_mechanism`.
@@ -98,13 +101,18 @@ def consume(
     consumer = None
     try:
         consumer = _connect(bootstrap_servers, topics, group, member, options)
-        last = time.monotonic()
+        began = last = time.monotonic()
+        joined = False
         while not (stop is not None and stop()):
             batches = consumer.poll(timeout_ms=POLL_MS)
-            if batches:
-                last = time.monotonic()
-            elif idle_s is not None and time.monotonic() - last > idle_s:
-                return
+            if not (batches or idle_s is None):
+                now = time.monotonic()
+                if not joined:
+                    joined = bool(consumer.assignment()) or now - began > JOIN_S
+                    last = now
+                elif now - last > idle_s:
+                    return
+                continue
             handled: dict[Any, OffsetAndMetadata] = {}
             try:
                 for partition, records in batches.items():
@@ -116,6 +124,7 @@ def consume(
                         handled[partition] = OffsetAndMetadata(record.offset + 1, "", -1)
             finally:
                 _commit(consumer, handled)
+            last = time.monotonic()
     finally:
         seen.close()
         if consumer is not None:

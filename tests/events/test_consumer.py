@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +60,18 @@ def send_again(broker: Broker, topic: str, values: list[tuple[str, bytes]]) -> N
 
 class Test:
     pytestmark = kafka
+
+    def test_neither_joining_the_group_nor_handling_counts_as_idle(
+        self, broker: Broker, folder: Path, topics: Topics, make: Maker
+    ) -> None:
+        publish(broker, folder, topics, [make() for _ in range(3)])
+        got = []
+        for event in consume([broker.bootstrap], [topics.rejects], topics.rejects, idle_s=1.0):
+            got.append(event)
+            time.sleep(1.2)
+            if len(got) == 3:
+                publish(broker, folder, topics, [make()])
+        assert len(got) == 4
 
     def test_events_come_typed_once_and_in_order(
         self, broker: Broker, folder: Path, topics: Topics, make: Maker
