@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import threading
-import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaProducer
@@ -10,6 +10,7 @@ from kafka import KafkaProducer
 from inspector.config.events import Kafka
 from inspector.config.secrets import Secrets
 from inspector.errors import EventsError
+from inspector.events import consumer
 from inspector.events.consumer import consume
 from inspector.events.documents import encode
 from inspector.events.model import FrameRejected
@@ -19,6 +20,7 @@ from tests.events.making import Maker, open_outbox, topics_of
 from tests.events.test_outbox import wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from inspector.config.events import Topics
@@ -58,20 +60,59 @@ def send_again(broker: Broker, topic: str, values: list[tuple[str, bytes]]) -> N
     producer.close()
 
 
+class Slow:
+    """A consumer that is assigned its partitions late; time goes by only while it polls."""
+
+    def __init__(
+        self, now: list[float], steps: Sequence[tuple[float, bool, dict[Any, Any]]]
+    ) -> None:
+        self._now, self._steps = now, iter(steps)
+        self._assigned = False
+
+    def poll(self, *, timeout_ms: int) -> dict[Any, Any]:
+        seconds, self._assigned, batches = next(self._steps)
+        self._now[0] += seconds
+        return batches
+
+    def assignment(self) -> set[str]:
+        return {"rejects-0"} if self._assigned else set()
+
+    def commit(self, positions: dict[Any, Any]) -> None:
+        pass
+
+    def close(self, *, autocommit: bool) -> None:
+        pass
+
+
+def test_neither_joining_the_group_nor_handling_counts_as_idle(
+    make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (
+        SimpleNamespace(topic="t", partition=0, offset=n, value=encode(make().document))
+        for n in range(2)
+    )
+    now = [0.0]
+    steps = [
+        (20.0, False, {}),
+        (0.5, True, {}),
+        (0.5, True, {"rejects-0": [one]}),
+        (2.0, True, {}),  # the event before took four seconds to handle
+        (0.5, True, {"rejects-0": [other]}),
+        (2.0, True, {}),
+        (2.0, True, {}),
+    ]
+    monkeypatch.setattr(consumer, "_connect", lambda *_: Slow(now, steps))
+    monkeypatch.setattr(consumer, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    got = []
+    for event in consume(["b:1"], ["t"], "g", idle_s=3.0):
+        got.append(event)
+        now[0] += 4.0
+    assert len(got) == 2
+    assert now[0] == pytest.approx(35.5)
+
+
 class Test:
     pytestmark = kafka
-
-    def test_neither_joining_the_group_nor_handling_counts_as_idle(
-        self, broker: Broker, folder: Path, topics: Topics, make: Maker
-    ) -> None:
-        publish(broker, folder, topics, [make() for _ in range(3)])
-        got = []
-        for event in consume([broker.bootstrap], [topics.rejects], topics.rejects, idle_s=1.0):
-            got.append(event)
-            time.sleep(1.2)
-            if len(got) == 3:
-                publish(broker, folder, topics, [make()])
-        assert len(got) == 4
 
     def test_events_come_typed_once_and_in_order(
         self, broker: Broker, folder: Path, topics: Topics, make: Maker
