@@ -16,6 +16,7 @@ from inspector.errors import CaptureError
 from inspector.events.documents import Documents
 from inspector.evidence.store import Evidence
 from inspector.lineup import Lineup
+from inspector.marked import MarkedPictures
 from inspector.observe.health import Health
 from inspector.viewing import Viewing
 from tests.test_ruling import BAD, Desk
@@ -51,7 +52,7 @@ def test_where_the_capture_stage_declines_the_rest_stays_as_it_was(tmp_path: Pat
     documents = Documents("packing-07", "inspect", old.events.topics)
     camera_events = CameraEvents(documents, desk.rulings.tell_of_camera)
     evidence = Evidence(tmp_path / "evidence", Pictures(), slots=old.slots(), stored=lambda _: {})
-    viewing = Viewing(tmp_path, status=dict, ready=Health().ready)
+    viewing = Viewing(tmp_path, MarkedPictures(tmp_path, None), status=dict, ready=Health().ready)
     lineup = Lineup(old, capture, desk.rulings, camera_events, desk.metrics, evidence, viewing)
     with pytest.raises(CaptureError, match="the capture stage is not running"):
         lineup.change(new, plan(old, new))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +10,10 @@ import structlog
 import typer
 
 from inspector.cli.log_options import LogFormat, LogLevel
+from inspector.cli.stopping import asked_to_stop
 from inspector.errors import UserError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from inspector.config.fleet import Fleet as Settings
     from inspector.config.secrets import Secrets
 
@@ -80,13 +77,7 @@ def dashboard(
     shown = _token(settings, secrets)
     logging.configure(log_format, log_level)
     log = structlog.get_logger("inspector.fleet")
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    stop = asked_to_stop()
     fleet = Fleet(settings, time.time)
     reader = Reader(fleet, secrets)
     web = settings.web

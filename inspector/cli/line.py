@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +10,7 @@ import structlog
 import typer
 
 from inspector.cli.log_options import LogFormat, LogLevel
+from inspector.cli.stopping import asked_to_stop
 
 if TYPE_CHECKING:
     from inspector.config.secrets import Secrets
@@ -40,9 +39,7 @@ def line(
     from inspector.signaller.service import Service
 
     faulthandler.enable()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_stop()
     secrets = Secrets()
     config = load_signaller(file, secrets)
     logging.configure(log_format, log_level)

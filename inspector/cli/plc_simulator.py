@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import sys
 import threading
 from contextlib import ExitStack, nullcontext
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 from rich.live import Live
+
+from inspector.cli.stopping import Asked, asked_to_stop
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -147,9 +148,7 @@ def plc_simulator(
         record=record,
         on_happening=None if live else show,
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = asked_to_stop()
     with simulator:
         _watch(simulator, plc.layout, console if live else None, stop)
     summary = simulator.summary()
@@ -160,9 +159,7 @@ def plc_simulator(
     raise typer.Exit(0 if summary["well"] else 1)
 
 
-def _watch(
-    simulator: PlcSimulator, layout: Layout, console: Console | None, stop: threading.Event
-) -> None:
+def _watch(simulator: PlcSimulator, layout: Layout, console: Console | None, stop: Asked) -> None:
     """Show what happens, obey the keys, until all parts have left or someone has had enough."""
     from inspector.line.simulator.screen import screen
 
@@ -183,7 +180,7 @@ def _watch(
             stop.wait(REFRESH_S)
 
 
-def _obey(simulator: PlcSimulator, stop: threading.Event) -> None:
+def _obey(simulator: PlcSimulator, stop: Asked) -> None:
     """Take keys, or words a line; ends with the input. In a thread of its own."""
     from inspector.line.simulator.faults import Kind
 

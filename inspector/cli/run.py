@@ -13,6 +13,7 @@ import structlog
 import typer
 
 from inspector.cli.log_options import LogFormat, LogLevel
+from inspector.cli.stopping import Asked, asked_to_stop
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -44,16 +45,9 @@ def run(
 
     # Where a hung station is aborted by its watchdog, the journal has each thread's place.
     faulthandler.enable()
-    stop, reload = threading.Event(), threading.Event()
+    stop, reload = asked_to_stop(), Asked()
     reloading = threading.Thread(name="reload")
     on_terminal = sys.stderr.isatty()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        del number
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
 
     def on_hangup(_number: int, _frame: FrameType | None) -> None:
         # A terminal that was closed sends it too, and takes the station along.

@@ -115,7 +115,13 @@ class StationProcess:
     def terminate(self, within_s: float = 60.0) -> int:
         """SIGTERM, and the exit status. Ten seconds are enough where nobody else is at work."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within_s)
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # the log gets each thread's place
+            self.process.wait()
+        msg = f"still there {within_s} s after SIGTERM: {self._tail()}"
+        raise AssertionError(msg)
 
     def kill(self) -> None:
         """SIGKILL: no handler, no flush, nothing."""

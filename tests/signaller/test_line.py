@@ -130,7 +130,7 @@ def test_mode_observe_signals_nothing(tmp_path, rejects):
         rejects.send(rejects.event("infeed"))
         wait_until("the mode", lambda: plc.simulator.program.mode.value == "observe")
         line.until("it read", lambda: asked_of(line, "api/status").json()["ignored"])
-        assert asked_of(line, "api/status").json()["ignored"] == {"observed": 1}
+        assert asked_of(line, "api/status").json()["ignored"] == {"observing": 1}
         assert line.terminate() == 0
         assert not plc.of("valid_seen")
         with LineProcess(tmp_path, config(plc, rejects)) as inspecting:
@@ -287,7 +287,7 @@ def test_a_broker_that_goes_away_is_told_to_the_plc(tmp_path, rejects, broker):
         line.until("a reject", plc.acted)
         broker.stop()
         try:
-            wait_until("serving 0", lambda: not plc.simulator.view().station.serving)
+            line.until("serving 0", lambda: not plc.simulator.view().station.serving, 180.0)
             wait_until("the stop", lambda: plc.simulator.program.mode.value == "stop")
         finally:
             broker.start()

@@ -31,6 +31,7 @@ COUNTERS = {
     "judged": 7,
     "dropped": {"stale": 2, "superseded": 2},
     "in_flight": 1,
+    "parts": 4,
 }
 
 
@@ -63,6 +64,7 @@ class SmallStation:
                     "quality": "degraded",
                     "counters": COUNTERS,
                     "restarts": {"stalled": 3},
+                    "on_motion": True,
                 }
             },
             "engines": {
@@ -200,6 +202,7 @@ def test_metrics_are_prometheus_text_and_the_audit_sum_holds(page: httpx.Client)
     frames = {s.labels["result"]: s.value for s in families["inspector_frames"].samples}
     in_flight = families["inspector_frames_in_flight"].samples[0].value
     assert frames.pop("in") == sum(frames.values()) + in_flight == 12
+    assert families["inspector_parts"].samples[0].value == 4
     assert families["inspector_camera_up"].samples[0].value == 1
     assert families["inspector_reconnects"].samples[0].labels["cause"] == "stalled"
     assert families["inspector_outbox_oldest_seconds"].samples[0].value == 1.5
