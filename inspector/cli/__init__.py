@@ -155,10 +155,10 @@ def _end(status: int) -> NoReturn:
     """
     if not any(thread.daemon for thread in threading.enumerate()):
         sys.exit(status)
-    for thread in threading.enumerate():
-        if not (thread.daemon or thread is threading.current_thread()):
-            thread.join()
-    atexit._run_exitfuncs()  # noqa: SLF001 - there is no other way to have them run now
+    # As the interpreter does it: pools are told to end, threads that are no daemons are waited for,
+    # then what was registered runs. There is no public way to have that done now.
+    threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001
+    atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):
             stream.flush()
