@@ -21,7 +21,7 @@ import numpy as np
 
 from inspector.capture import wire
 from inspector.capture.asks import Asks
-from inspector.capture.barrier import Barrier
+from inspector.capture.barrier import DUE_SLACK_S, Barrier
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
@@ -66,9 +66,6 @@ FROZEN = (
     "nothing is judged until it shows otherwise; restart the camera, or what lies between. Where a "
     "dark scene looks like that, raise frozen_after_s, or set it to 0"
 )
-
-DUE_SLACK_S = 0.002
-"""A frame that comes this much before its time is due: clocks are read with jitter."""
 
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
