@@ -30,7 +30,8 @@ from train.errors import DataError, TrainingError
 from train.export.folder import EngineFacts, write_engine
 from train.export.golden import Candidate
 from train.export.graph import to_onnx
-from train.export.precision import to_fp16, to_int8
+from train.export.int8 import int8_of
+from train.export.precision import to_fp16
 from train.measure.answers import Answers
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
@@ -158,7 +159,12 @@ def finetune(
     models = {
         "fp32": model,
         "fp16": to_fp16(model),
-        "int8": to_int8(model, np.concatenate([golden.tiles, tiles[:_INT8_TILES]])),
+        "int8": int8_of(
+            manifest.architecture,
+            model,
+            np.concatenate([golden.tiles, tiles[:_INT8_TILES]]),
+            new_temperature,
+        ),
     }
     old_notice = (old / "NOTICE").read_text(encoding="utf-8") if (old / "NOTICE").is_file() else ""
     own = [

@@ -21,7 +21,7 @@ import cv2
 from train.claim import claim
 from train.data.frames import FramePlan, make_frame, plan_frames
 from train.data.pictures import Lost, read_picture, write_png
-from train.data.references import SMALLEST_SIDE, Reference, list_references
+from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
 from train.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -37,6 +37,8 @@ class SetSettings:
     variants: int = 1
     good_variants: int | None = None
     seed: int = 1
+    smallest_side: int = SMALLEST_SIDE
+    """Pixels a side of the smallest frame; references that are smaller are not used."""
 
 
 def generate(
@@ -75,12 +77,12 @@ def generate(
         seed=settings.seed,
     )
     jobs = [
-        (by_name[name].path, list(mine), out)
+        (by_name[name].path, list(mine), out, settings.smallest_side)
         for name, mine in groupby(plans, key=lambda plan: plan.reference)
     ]
     lost = Lost()
     frames: list[dict[str, Any]] = []
-    done = 0
+    done = small = 0
     with ProcessPoolExecutor(
         processes or os.cpu_count(), mp_context=get_context("spawn")
     ) as executor:
@@ -89,9 +91,16 @@ def generate(
                 lost.reasons.append(result)
             else:
                 frames += result
+                small += not result
             done += len(job[1])
             on_progress(done, len(plans))
     lost.check(len(references), references_folder)
+    if not frames:
+        raise DataError(
+            f"{references_folder}: none of {len(references)} pictures has"
+            f" {settings.smallest_side} pixels each way"
+        )
+    say_too_small(small, len(references), settings.smallest_side, references_folder)
     return _write_manifest(out, settings, frames, by_name, lost)
 
 
@@ -102,19 +111,24 @@ def _claim(out: Path, settings: SetSettings) -> None:
     claim(plan, json.dumps(asdict(settings), indent=1, sort_keys=True))
 
 
-def _make_all(job: tuple[Path, list[FramePlan], Path]) -> list[dict[str, Any]] | str:
-    """All frames of one reference, in a process of its own; a text where it cannot be read."""
-    path, plans, out = job
+def _make_all(job: tuple[Path, list[FramePlan], Path, int]) -> list[dict[str, Any]] | str:
+    """All frames of one reference, in a process of its own.
+
+    Empty where it is too small for the frames that are wanted; a text where it cannot be used.
+    """
+    path, plans, out, smallest_side = job
     cv2.setNumThreads(1)
     try:
         picture = read_picture(path, SMALLEST_SIDE)
     except DataError as error:
         return str(error)
+    if min(picture.shape[:2]) < smallest_side:
+        return []
     rows = []
     for plan in plans:
         file = out / plan.label / f"{plan.name}.png"
         if not file.exists():
-            write_png(file, make_frame(picture, plan))
+            write_png(file, make_frame(picture, plan, smallest_side))
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         rows.append({"file": f"{plan.label}/{file.name}", "sha256": digest, **asdict(plan)})
     return rows

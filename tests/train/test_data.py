@@ -12,7 +12,13 @@ from train.data.frames import plan_frames
 from train.data.labelled import read_labelled_folder, read_made_set, read_set
 from train.data.live import read_live
 from train.data.pictures import Lost, picture_files, read_picture
-from train.data.references import Reference, list_references, refuse_leakage
+from train.data.references import (
+    Reference,
+    large_enough,
+    list_references,
+    load_references,
+    refuse_leakage,
+)
 from train.errors import DataError
 from train.generate import SetSettings, generate, read_provenance
 from train.labels import LABEL_SETS, label_set
@@ -69,6 +75,46 @@ def test_more_than_one_in_a_hundred_lost_is_an_error_and_fewer_are_named(tmp_pat
     Lost(["a: torn", "b: torn"]).check(200, tmp_path)
     with pytest.raises(DataError, match=r"2 of 199 pictures(?s:.*)b: torn"):
         Lost(["a: torn", "b: torn"]).check(199, tmp_path)
+
+
+@pytest.fixture
+def of_two_sizes(tmp_path):
+    """References of 256 and of 320 pixels a side, one of each."""
+    folder = tmp_path / "references"
+    rng = np.random.default_rng(1)
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+        for side in (256, 320):
+            picture = rng.integers(0, 255, (side, side + 8, 3), np.uint8)
+            cv2.imwrite(str(folder / split / f"{split}-{side}.png"), picture)
+    return folder
+
+
+def test_references_without_a_tile_of_the_wanted_side_are_not_used_and_that_is_said(
+    of_two_sizes, caplog
+):
+    every = load_references(list_references(of_two_sizes, "train"), of_two_sizes)
+    kept, pictures = large_enough(*every, 299, of_two_sizes)
+    assert [r.name for r in kept] == ["train/train-320.png"]
+    assert [p.shape for p in pictures] == [(320, 328, 3)]
+    said = f"1 of 2 pictures in {of_two_sizes} are smaller than 299 pixels and are not used"
+    assert caplog.messages == [said]
+    with pytest.raises(DataError, match="none of 2 pictures has 512 pixels each way"):
+        large_enough(*every, 512, of_two_sizes)
+
+
+def test_a_made_set_for_larger_tiles_has_no_frame_below_them(of_two_sizes, tmp_path, caplog):
+    settings = SetSettings("val", ("refimgs", "wn"), variants=2, smallest_side=299)
+    generate(of_two_sizes, settings, tmp_path / "made", processes=1)
+    frames = read_made_set(tmp_path / "made")
+    assert len(frames) == 2 * 5 * 2
+    sides = [min(read_picture(frame.path).shape[:2]) for frame in frames]
+    assert min(sides) >= 299
+    assert {frame.source for frame in frames} == {"val/val-320.png"}
+    assert "1 of 2 pictures" in caplog.text
+    none = SetSettings("val", ("refimgs",), smallest_side=400)
+    with pytest.raises(DataError, match="none of 2 pictures has 400 pixels each way"):
+        generate(of_two_sizes, none, tmp_path / "none", processes=1)
 
 
 def test_label_sets_have_their_sizes():

@@ -6,16 +6,19 @@ import pytest
 import torch
 import yaml
 from onnx import TensorProto, numpy_helper
+from torch import nn
 
 from inspector.engine.derive import derived
 from inspector.engine.golden import read_golden
 from inspector.engine.manifest import read_manifest
 from train.errors import DataError
+from train.export.bounding import bounded
 from train.export.equalise import equalised
 from train.export.folder import EngineFacts, answers_everywhere, write_engine
 from train.export.golden import TOLERANCE, Candidate, choose, may_ship
 from train.export.graph import to_onnx
 from train.export.precision import shifted, to_fp16, to_int8
+from train.export.ranges import ranges
 from train.export.rounding import rounded
 from train.labels import LABEL_SETS
 from train.measure.calibration import Thresholds
@@ -51,6 +54,99 @@ def test_the_graph_answers_as_the_network_does(models, trained_like_net, tiles):
         logits = trained_like_net(to_input(torch.from_numpy(tiles)))
         expected = torch.softmax(logits / 1.3, dim=1).numpy()
     np.testing.assert_allclose(by_onnxruntime(models["fp32"])(tiles), expected, atol=1e-4)
+
+
+def test_a_range_of_int8_is_set_by_most_tiles_and_not_by_the_loudest(models, tiles):
+    quiet = np.full((1, 256, 256, 3), 128, np.uint8)
+    quiet[:, ::16, ::16] = 160
+    loud = np.random.default_rng(1).integers(0, 2, quiet.shape, np.uint8) * 255
+    few = ranges(models["fp32"], np.concatenate([quiet] * 19 + [loud]))
+    none = ranges(models["fp32"], np.concatenate([quiet] * 20))
+    many = ranges(models["fp32"], np.concatenate([quiet] * 15 + [loud] * 5))
+    pixels, *others = none
+    assert few[pixels] == pytest.approx(128 / 255)  # of pixels every code is held
+    for name in others:
+        assert few[name] == pytest.approx(none[name], rel=1e-3)
+        assert many[name] > 1.5 * none[name]
+    layers = [n for n in models["fp32"].graph.node if n.op_type in {"Conv", "Gemm"}]
+    assert set(none) == {n.input[0] for n in layers}
+
+
+def test_a_part_of_the_range_is_held_of_all_but_the_pixels(models, tiles):
+    whole, most = ranges(models["fp32"], tiles), ranges(models["fp32"], tiles, 0.7)
+    pixels, *others = whole
+    assert most[pixels] == whole[pixels]
+    for name in others:
+        assert most[name] == pytest.approx(0.7 * whole[name])
+
+
+class Deep(nn.Module):
+    """Two convolutions whose activations grow with the picture's contrast."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.layers = nn.Sequential(
+            nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
+            nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU()),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(4, 3),
+        )
+
+    def forward(self, pictures):
+        return self.layers(pictures - 0.5)
+
+
+def test_bounded_activations_leave_most_tiles_alone_and_hold_the_loudest():
+    rng = np.random.default_rng(3)
+    usual = rng.integers(96, 160, (19, 16, 16, 3), np.uint8)
+    loud = rng.integers(0, 2, (1, 16, 16, 3), np.uint8) * 255
+    network = Deep().eval()
+    held = bounded(network, np.concatenate([usual, loud]))
+    assert not [m for m in held.modules() if isinstance(m, nn.ReLU | nn.BatchNorm2d)]
+    bounds = [m.max_val for m in held.modules() if isinstance(m, nn.Hardtanh)]
+    assert len(bounds) == 2
+    assert [m for m in network.modules() if isinstance(m, nn.ReLU)]
+
+    def last_activation(net, picture):
+        with torch.no_grad():
+            return net.layers[:2](to_input(torch.from_numpy(picture)) - 0.5)
+
+    below = [i for i in range(19) if last_activation(network, usual[i : i + 1]).max() <= bounds[1]]
+    assert 12 <= len(below) < 19
+    for i in below:
+        came = last_activation(held, usual[i : i + 1])
+        expected = last_activation(network, usual[i : i + 1])
+        assert (came - expected).abs().max() < 0.2 * expected.max()
+    assert last_activation(network, loud).max() > 1.2 * bounds[1]
+    assert last_activation(held, loud).max() <= bounds[1]
+
+
+def test_bounds_are_in_every_precision(tmp_path):
+    rng = np.random.default_rng(3)
+    tiles = rng.integers(0, 255, (8, 16, 16, 3), np.uint8)
+    int8 = to_int8(to_onnx(bounded(Deep().eval(), tiles), 16), tiles).SerializeToString()
+    expected = by_onnxruntime(onnx.load_from_string(derived(int8, "fp32")))(tiles)
+    for data in (int8, derived(int8, "fp16")):
+        model = onnx.load_from_string(data)
+        onnx.checker.check_model(model, full_check=True)
+        assert [n.op_type for n in model.graph.node].count("Clip") == 2
+        np.testing.assert_allclose(by_onnxruntime(model)(tiles), expected, atol=0.02)
+
+
+def test_the_quantisers_have_the_steps_of_the_ranges(models, tiles):
+    reached = ranges(models["fp32"], tiles)
+    graph = models["int8"].graph
+    weights = {i.name: i for i in graph.initializer}
+    steps = {
+        n.input[0]: float(numpy_helper.to_array(weights[n.input[1]]))
+        for n in graph.node
+        if n.op_type == "QuantizeLinear" and n.input[0] not in weights
+    }
+    assert set(steps) == set(reached)
+    for name, step in steps.items():
+        assert step == pytest.approx(reached[name] / 127, rel=0.02)
 
 
 def test_a_correction_of_the_logits_goes_through_the_temperature(models, tiles):

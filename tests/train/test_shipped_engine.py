@@ -1,4 +1,4 @@
-"""The engine that ships: whole, the paper's layers, and alike in every precision and runtime."""
+"""The engines that ship: whole, their papers' layers, and alike in every precision and runtime."""
 
 import numpy as np
 import onnx
@@ -11,12 +11,17 @@ from train.export.folder import answers_everywhere
 from train.export.golden import LEAST_MARGIN, TOLERANCE
 from train.labels import LABEL_SETS
 
-SIMPLENET = shipped_engines_folder() / "simplenet"
+PARAMETERS = {
+    "simplenet": 1_425_606 + 2 * 65,  # two outputs more than the paper's six
+    "inceptionresnetv2": 54_318_760 - 30_272,  # a number less for each folded channel
+}
+LARGEST_CARRIED = 60_000_000
+"""Bytes of an engine's files in the repository."""
 
 
-@pytest.fixture(scope="module")
-def manifest():
-    return read_manifest(SIMPLENET)
+@pytest.fixture(scope="module", params=sorted(PARAMETERS))
+def manifest(request):
+    return read_manifest(shipped_engines_folder() / request.param)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,27 @@ def test_its_files_are_whole_and_its_labels_the_eight(manifest):
     assert manifest.training["licences"]
 
 
-def test_it_has_the_papers_parameters(models):
+def test_the_repository_can_carry_it(manifest):
+    carried = [entry for entry in manifest.files.values() if entry.derived_from is None]
+    assert sum(entry.bytes for entry in carried) <= LARGEST_CARRIED
+
+
+def test_its_figures_are_of_frames_that_no_step_had_seen(manifest):
+    measured = manifest.measured
+    assert measured["frames"] >= 1000
+    assert measured["int8"]["tiles"] >= 5000
+    assert measured["int8"]["tile_accuracy_lost"] <= 0.005
+
+
+def test_the_confirming_engine_is_better_than_the_screen():
+    screen, confirm = (
+        read_manifest(shipped_engines_folder() / name).measured
+        for name in ("simplenet", "inceptionresnetv2")
+    )
+    assert confirm["accuracy"] > screen["accuracy"]
+
+
+def test_it_has_the_papers_parameters(manifest, models):
     graph = models["fp32"].graph
     weights = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     used = [
@@ -42,7 +67,7 @@ def test_it_has_the_papers_parameters(models):
         if node.op_type in {"Conv", "Gemm"}
         for name in node.input[1:]
     ]
-    assert sum(w.size for w in used) == 1_425_606 + 2 * 65  # two outputs more than the paper's six
+    assert sum(w.size for w in used) == PARAMETERS[manifest.name]
 
 
 def test_its_golden_tiles_are_right_by_a_margin(manifest):
@@ -66,6 +91,6 @@ def test_every_precision_and_runtime_reproduces_them(manifest, models):
 
 
 def test_its_notice_names_the_authors(manifest):
-    text = (SIMPLENET / "NOTICE").read_text()
+    text = (manifest.folder / "NOTICE").read_text()
     assert "(CC-BY-SA" not in text
     assert text.count("* ") >= 4

@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from inspector.engine.tiling import TooSmallError
 from train import fit
 from train.cli.options import References, Seed, TestSet, ValSet
-from train.data.references import list_references, load_references
+from train.data.references import large_enough, list_references, load_references
 from train.data.tiles import sample_tiles
-from train.errors import DataError
 from train.export.build import BuildSettings, MadeSets, build_engine
 from train.generate import licences_of
 from train.measure.calibration import DEFAULT_BUDGET
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from inspector.engine.tiling import Join, Where
 
 _INT8_TILES = 320
-_LOUD = "wn"
-"""Sets no range of int8: its activations are many times the others'; clipped, it is still seen."""
 _INT8_ALONE = frozenset({"InceptionResNetV2"})
 """Too large to be carried in every precision."""
 
@@ -55,14 +51,9 @@ def export(
     module = fit.load(checkpoint)
     labels, architecture = module.settings.labels, module.settings.architecture
     side = INPUT_SIDES[architecture]
-    used = list_references(references, "train")
-    kept, pictures = load_references(used, references)
-    try:
-        calibration, truth = sample_tiles(
-            kept, pictures, labels, count=_INT8_TILES, tile=side, seed=seed
-        )
-    except TooSmallError as error:
-        raise DataError(f"{references}: {error}") from error
+    used, every = load_references(list_references(references, "train"), references)
+    large, pictures = large_enough(used, every, side, references)
+    calibration, _ = sample_tiles(large, pictures, labels, count=_INT8_TILES, tile=side, seed=seed)
     settings = BuildSettings(
         name=out.name,
         architecture=architecture,
@@ -78,17 +69,15 @@ def export(
     )
     training: dict[str, Any] = {
         "data": "crops distorted on the fly from the train split of the references",
-        "references": f"{len(kept)} pictures (train split)",
-        "licences": licences_of(kept),
+        "references": f"{len(used)} pictures (train split)",
+        "licences": licences_of(used),
         "recipe": recipe,
         "seed": module.settings.seed,
         "code_version": code_version(),
     }
     measured = build_engine(
         module.network,
-        calibration[truth != labels.index(_LOUD)].numpy()
-        if _LOUD in labels
-        else calibration.numpy(),
+        calibration.numpy(),
         MadeSets(val_set, test_set),
         settings,
         training,

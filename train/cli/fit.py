@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from inspector.engine.tiling import TooSmallError
 from train.cli.options import Labels, References, Seed
 from train.data.crops import CropSettings
-from train.data.references import list_references, load_references
+from train.data.references import Reference, large_enough, list_references, load_references
 from train.data.tiles import sample_tiles
-from train.errors import DataError
+from train.distortions import Picture
 from train.fit import FitSettings
 from train.fit import fit as run
 from train.labels import label_set
@@ -63,6 +62,8 @@ def fit(
         raise typer.BadParameter("give --minutes, --steps or both")
     if weights is not None and pretrained:
         raise typer.BadParameter("give --weights or --pretrained, not both")
+    if crop > region:
+        raise typer.BadParameter(f"a crop of {crop} pixels does not fit into a region of {region}")
     names = label_set(labels)
     settings = FitSettings(
         labels=names,
@@ -80,13 +81,10 @@ def fit(
         precision=precision,
         seed=seed,
     )
-    _, pictures = load_references(list_references(references, "train"), references)
-    val, val_pictures = load_references(list_references(references, "val"), references)
     side = val_tile or INPUT_SIDES[architecture]
-    try:
-        validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
-    except TooSmallError as error:
-        raise DataError(f"{references}: {error}; give a smaller --val-tile") from error
+    _, pictures = _of_split(references, "train", crop)
+    val, val_pictures = _of_split(references, "val", side)
+    validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
     typer.echo(
         run(
             settings,
@@ -99,6 +97,11 @@ def fit(
             nodes=nodes,
         )
     )
+
+
+def _of_split(references: Path, split: str, side: int) -> tuple[list[Reference], list[Picture]]:
+    kept, pictures = load_references(list_references(references, split), references)
+    return large_enough(kept, pictures, side, references)
 
 
 def _model_options(architecture: str, head: str | None, dropout: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ moves no other.
 
 import csv
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ SPLITS = ("train", "val", "test")
 SMALLEST_SIDE = 256
 _HELD_BACK = 0.1
 """Share of an unsplit folder that goes to `val`, and as much again to `test`."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,42 @@ def load_references(
         pictures.append(picture)
     lost.check(len(references), folder)
     return kept, pictures
+
+
+def large_enough(
+    references: list[Reference], pictures: list[Picture], side: int, folder: Path
+) -> tuple[list[Reference], list[Picture]]:
+    """Those with at least `side` pixels each way: others have no tile of that side.
+
+    They are no faulty ones, so that they are said and not held against the 1 %.
+
+    Raises:
+        DataError: None is large enough.
+    """
+    pairs = [
+        (reference, picture)
+        for reference, picture in zip(references, pictures, strict=True)
+        if min(picture.shape[:2]) >= side
+    ]
+    if not pairs:
+        raise DataError(
+            f"{folder}: none of {len(references)} pictures has {side} pixels each way;"
+            " give a smaller side, or larger pictures"
+        )
+    say_too_small(len(references) - len(pairs), len(references), side, folder)
+    return [reference for reference, _ in pairs], [picture for _, picture in pairs]
+
+
+def say_too_small(count: int, total: int, side: int, folder: Path) -> None:
+    """Tell the user how many pictures have no tile of `side` pixels."""
+    if count:
+        _LOG.warning(
+            "%d of %d pictures in %s are smaller than %d pixels and are not used",
+            count,
+            total,
+            folder,
+            side,
+        )
 
 
 def refuse_leakage(by_split: dict[str, list[Reference]]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 from torch import nn
 
 from inspector.engine.tiling import Join, cut, tiles_of
@@ -19,17 +18,20 @@ from train.data.frame import Frame
 from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
 from train.errors import TrainingError
+from train.export.bounding import bounded
 from train.export.equalise import equalised
 from train.export.folder import EngineFacts, write_engine
 from train.export.golden import TILES_A_LABEL, Candidate, may_ship
 from train.export.graph import to_onnx
-from train.export.precision import shifted, to_fp16, to_int8
+from train.export.int8 import int8_of
+from train.export.precision import to_fp16
 from train.export.rounding import rounded
 from train.generate import read_provenance
 from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
+from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.models.simplenet import SimpleNet
 from train.predict import Sampling, by_openvino
 
@@ -37,7 +39,6 @@ LARGEST_INT8_LOSS = 0.005
 """Accuracy that int8 may cost; more is refused where at least this many tiles were compared:"""
 INT8_TILES = 5000
 _RANGE_TILES = 64
-_LEAST_P = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ def build_engine(
     say("export fp32")
     if isinstance(network, SimpleNet):
         network = equalised(network, calibration_tiles[:_RANGE_TILES])
+    if isinstance(network, InceptionResNetV2):
+        network = bounded(network, calibration_tiles)
     fitted = network
     if settings.int8_alone:
         network = rounded(network)
@@ -126,7 +129,7 @@ def build_engine(
         independent=len(set(test.source.tolist())),
     )
     say("quantise")
-    models = {"int8": _int8(network, model, calibration_tiles, temperature)}
+    models = {"int8": int8_of(settings.architecture, model, calibration_tiles, temperature)}
     reference = test
     if settings.int8_alone:
         say("judge test frames with the weights as they were fitted")
@@ -169,26 +172,6 @@ def build_engine(
     )
     write_engine(folder, models, facts, candidates, least_golden=settings.least_golden)
     return measured
-
-
-def _int8(
-    network: nn.Module, model: ModelProto, tiles: NDArray[np.uint8], temperature: float
-) -> ModelProto:
-    """The int8 file, with SimpleNet's second convolution kept and the logits' bias corrected.
-
-    The second convolution sees the faintest traces, at full resolution: in int8 it loses them. What
-    rounding shifts the answers by on average over the tiles is taken off the last layer (Nagel et
-    al., "Data-free quantization through weight equalization and bias correction", ICCV 2019).
-    """
-    if not isinstance(network, SimpleNet):
-        return to_int8(model, tiles)
-    second = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
-    int8 = to_int8(model, tiles, kept=(second,))
-    exact, rounded_off = (
-        np.log(np.clip(by_openvino(m)(tiles), _LEAST_P, 1)) for m in (model, int8)
-    )
-    gap = (exact - rounded_off).mean(axis=0)
-    return shifted(int8, temperature * (gap - gap.mean()))
 
 
 def _frames(folder: Path, settings: BuildSettings) -> list[Frame]:

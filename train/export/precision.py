@@ -6,7 +6,6 @@ layer stay in fp32 in both; input and output are the same in every file.
 """
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from onnxruntime.quantization import (
 
 from inspector.engine.derive import halved
 from train.export.graph import INPUT
+from train.export.ranges import QUANTISED, ranges
 
-_CALIBRATION_BATCH = 8
 _PIXEL_STEPS = (1 / 255, 2 / 255)
 _PIXEL_STEP_CLOSE = 0.02
 
@@ -76,41 +75,44 @@ def shifted(model: ModelProto, by: NDArray[np.float32]) -> ModelProto:
     return copy
 
 
-class _Tiles(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not annotated
-    """Hands the calibration tiles out in small batches."""
+class _OneTile(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is not annotated
+    """What onnxruntime asks to run, though every range is told to it."""
 
-    def __init__(self, tiles: NDArray[np.uint8]) -> None:
-        self._batches = self._cut(tiles)
-
-    @staticmethod
-    def _cut(tiles: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(tiles), _CALIBRATION_BATCH):
-            yield tiles[start : start + _CALIBRATION_BATCH]
+    def __init__(self, tile: NDArray[np.uint8]) -> None:
+        self._left: list[NDArray[np.uint8]] = [tile]
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+        return {INPUT: self._left.pop()} if self._left else None
 
 
 def to_int8(
-    model: ModelProto, tiles: NDArray[np.uint8], *, kept: tuple[str, ...] = ()
+    model: ModelProto,
+    tiles: NDArray[np.uint8],
+    *,
+    kept: tuple[str, ...] = (),
+    part: float = 1.0,
 ) -> ModelProto:
     """A copy with signed Q/DQ pairs: zero-point 0, weights per channel, biases in fp32.
 
     Args:
         model: fp32.
-        tiles: (N, H, W, 3) uint8 BGR training tiles whose activations set the ranges.
+        tiles: (N, H, W, 3) uint8 BGR training tiles of all labels alike, which set the ranges.
         kept: Names of nodes that stay in fp32.
+        part: How much of the largest value a range holds.
     """
+    told = {
+        name: [{"quant_type": QuantType.QInt8, "rmin": np.float32(-r), "rmax": np.float32(r)}]
+        for name, r in ranges(model, tiles, part).items()
+    }
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, str(source))
         quantize_static(
             str(source),
             str(target),
-            _Tiles(tiles),
+            _OneTile(tiles[:1]),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+            op_types_to_quantize=list(QUANTISED),
             nodes_to_exclude=list(kept),
             per_channel=True,
             activation_type=QuantType.QInt8,
@@ -120,7 +122,8 @@ def to_int8(
                 "ActivationSymmetric": True,
                 "WeightSymmetric": True,
                 "QuantizeBias": False,
-                "OpTypesToExcludeOutputQuantization": ["Conv", "Gemm", "MatMul"],
+                "OpTypesToExcludeOutputQuantization": list(QUANTISED),
+                "TensorQuantOverrides": told,
             },
         )
         quantised = onnx.load(str(target))
