@@ -127,9 +127,9 @@ def _accuracy(measured: dict[str, Any]) -> float | None:
 
 
 def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"Engines in {where}", title_justify="left")
+    table = Table(title=f"Engines in {where}", title_justify="left", padding=0)
     for column in ("engine", "version", "tiles", "files", "accuracy", "false rejects", "proven"):
-        table.add_column(column, no_wrap=column == "files")
+        table.add_column(column, no_wrap=column in {"engine", "files"})  # names are typed by hand
     for row in rows:
         if "error" in row:
             continue
@@ -138,7 +138,10 @@ def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
             row["name"],
             row["version"],
             f"{row['tiles_a_frame']} of {row['tile']}²",
-            "\n".join(f"{p} {size / 1e6:.1f} MB" for p, size in row["files"].items()),
+            "\n".join(
+                f"{p} derived" if p in row["derived"] else f"{p} {size / 1e6:.1f} MB"
+                for p, size in row["files"].items()
+            ),
             "-" if accuracy is None else f"{accuracy:.3f}",
             f"{row['false_reject_budget']:.2%}",
             "yes" if row["budget_proven"] else "no",

@@ -190,6 +190,18 @@ def test_list_says_what_is_derived(bare, capfd):
     assert status_of(["engines", "list", "--folder", str(bare.parent), "--json"]) == 0
     (row,) = json.loads(capfd.readouterr().out)["engines"]
     assert row["derived"] == ["fp32", "fp16"]
+    assert status_of(["engines", "list", "--folder", str(bare.parent)]) == 0
+    assert "fp16 derived" in capfd.readouterr().out
+
+
+def test_list_writes_a_long_name_out_on_a_narrow_screen(bare, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "inceptionresnetv2-site"
+    folder = bare.rename(bare.parent / name)
+    document = tiny_engine.read_document(folder)
+    tiny_engine.write_manifest(folder, document | {"name": name})
+    assert status_of(["engines", "list", "--folder", str(folder.parent)]) == 0
+    assert name in capfd.readouterr().out
 
 
 def test_what_comes_out_is_held_against_its_digest(bare):
