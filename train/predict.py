@@ -35,12 +35,17 @@ class Sampling:
 
 def by_onnxruntime(model: ModelProto) -> Predictor:
     """Load a model into ONNX Runtime, on the processor."""
+    session = quiet_session(model)
+    return lambda tiles: _batched(lambda batch: session.run(None, {INPUT: batch})[0], tiles)
+
+
+def quiet_session(model: ModelProto) -> onnxruntime.InferenceSession:
+    """A model in ONNX Runtime, on the processor, without its advice."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return lambda tiles: _batched(lambda batch: session.run(None, {INPUT: batch})[0], tiles)
 
 
 def by_openvino(model: ModelProto, precision: Literal["f32", "bf16"] = "f32") -> Predictor:

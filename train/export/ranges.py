@@ -8,11 +8,11 @@ for all others. Pixels are held whole, each code exactly.
 """
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from train.export.graph import INPUT
+from train.predict import quiet_session
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
 """Operators whose inputs are quantised."""
@@ -34,11 +34,7 @@ def ranges(model: ModelProto, tiles: NDArray[np.uint8], part: float = 1.0) -> di
         By tensor name, the r of the range [-r, r]; above 0.
     """
     inputs = list(dict.fromkeys(n.input[0] for n in model.graph.node if n.op_type in QUANTISED))
-    session = onnxruntime.InferenceSession(
-        _asking_for_the_largest(model, inputs).SerializeToString(),
-        _quiet(),
-        providers=["CPUExecutionProvider"],
-    )
+    session = quiet_session(_asking_for_the_largest(model, inputs))
     parts = [
         np.stack(session.run(None, {INPUT: tiles[start : start + _BATCH]}), axis=1)
         for start in range(0, len(tiles), _BATCH)
@@ -67,9 +63,3 @@ def _asking_for_the_largest(model: ModelProto, inputs: list[str]) -> ModelProto:
         value = helper.make_tensor_value_info(largest, TensorProto.FLOAT, ["N"])
         asking.graph.output.append(value)
     return asking
-
-
-def _quiet() -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return options
