@@ -95,12 +95,8 @@ def generate(
             done += len(job[1])
             on_progress(done, len(plans))
     lost.check(len(references), references_folder)
-    if not frames:
-        raise DataError(
-            f"{references_folder}: none of {len(references)} pictures has"
-            f" {settings.smallest_side} pixels each way"
-        )
-    say_too_small(small, len(references), settings.smallest_side, references_folder)
+    read = len(references) - len(lost.reasons)
+    say_too_small(small, read, settings.smallest_side, references_folder)
     return _write_manifest(out, settings, frames, by_name, lost)
 
 

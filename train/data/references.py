@@ -93,17 +93,21 @@ def large_enough(
         for reference, picture in zip(references, pictures, strict=True)
         if min(picture.shape[:2]) >= side
     ]
-    if not pairs:
-        raise DataError(
-            f"{folder}: none of {len(references)} pictures has {side} pixels each way;"
-            " give a smaller side, or larger pictures"
-        )
     say_too_small(len(references) - len(pairs), len(references), side, folder)
     return [reference for reference, _ in pairs], [picture for _, picture in pairs]
 
 
 def say_too_small(count: int, total: int, side: int, folder: Path) -> None:
-    """Tell the user how many pictures have no tile of `side` pixels."""
+    """Tell the user how many of the pictures that could be read have no tile of `side` pixels.
+
+    Raises:
+        DataError: All of them.
+    """
+    if count == total:
+        raise DataError(
+            f"{folder}: none of {total} pictures has {side} pixels each way;"
+            " give a smaller side, or larger pictures"
+        )
     if count:
         _LOG.warning(
             "%d of %d pictures in %s are smaller than %d pixels and are not used",
