@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import onnx
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -14,11 +15,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
+from inspector.engine.manifest import read_manifest
 from train.allocator import keep_large_buffers
 from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import WeightsError
 from train.models import build
+from train.models.folding import unfolded
+from train.models.from_onnx import simplenet_from
 from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.pixels import to_input
 from train.schedule import Budget, rate_at
@@ -26,6 +30,7 @@ from train.schedule import Budget, rate_at
 _WARM_UP_STEPS = 200
 _MAY_CHANGE = {"steps", "minutes", "patience", "epochs_a_validation", "workers", "precision"}
 _HEAD = "network.head."
+_UNFOLDED_BATCHES = 2
 _SCALED = "16-mixed"
 """The precision whose gradients are scaled, and unscaled by a fused optimiser: too late to clip."""
 
@@ -204,7 +209,8 @@ def fit(
         references: Pristine pictures of the train split, (H, W, 3) uint8 BGR.
         validation: Tiles of the val split and their label numbers.
         folder: Where logs and checkpoints go.
-        weights: What to start from, see `start_from`. Not looked at where this fit is resumed.
+        weights: What to start from, see `start_from`, or the folder of a SimpleNet engine, see
+            `start_from_engine`. Not looked at where this fit is resumed.
         pretrained: Start from ImageNet weights that timm fetches; InceptionResNetV2 only.
         progress: Show a progress bar.
         devices: Lightning's own word for the devices to use.
@@ -222,6 +228,8 @@ def fit(
     last = folder / "last.ckpt"
     if last.exists():
         refuse_other_settings(settings, last)
+    elif weights is not None and weights.is_dir():
+        start_from_engine(module, weights, _first_crops(settings, references))
     elif weights is not None:
         start_from(module, weights)
     elif pretrained:
@@ -353,6 +361,44 @@ def start_from(module: Fit, weights: Path) -> list[str]:
     shared = {name: value for name, value in state.items() if name in own}
     missing = module.load_state_dict(shared, strict=False).missing_keys
     return list(missing)
+
+
+def start_from_engine(module: Fit, engine: Path, pictures_bgr: Tensor) -> list[str]:
+    """Take over the weights of an exported SimpleNet; another kind of head starts fresh.
+
+    Args:
+        module: The fit that is to start.
+        engine: Folder of the engine.
+        pictures_bgr: (N, H, W, 3) uint8 of all labels, for the batch normalisations.
+
+    Returns:
+        The names of the parts that start fresh.
+
+    Raises:
+        WeightsError: Another architecture or other labels; the text gives both.
+    """
+    manifest, settings = read_manifest(engine), module.settings
+    if not manifest.architecture == settings.architecture == "SimpleNet":
+        raise WeightsError(
+            f"{engine} is an engine of {manifest.architecture} and a fit of"
+            f" {settings.architecture} is wanted; of engines only SimpleNet can start one"
+        )
+    if tuple(manifest.classes) != settings.labels:
+        raise WeightsError(
+            f"{engine} has the labels {tuple(manifest.classes)}, but {settings.labels} are wanted"
+        )
+    model = onnx.load_from_string(manifest.read_model("fp32"))
+    network, _ = simplenet_from(model, len(settings.labels))
+    own = unfolded(network, to_input(pictures_bgr)).state_dict(prefix="network.")
+    if settings.model.get("head") == "pooled":
+        own = {name: value for name, value in own.items() if not name.startswith(_HEAD)}
+    return list(module.load_state_dict(own, strict=False).missing_keys)
+
+
+def _first_crops(settings: FitSettings, references: Sequence[Picture]) -> Tensor:
+    """(N, crop, crop, 3) uint8 BGR: what the first steps of the fit see."""
+    stream = CropStream(references, settings.labels, settings.crops, batches=_UNFOLDED_BATCHES)
+    return torch.cat([pictures for pictures, _ in stream])
 
 
 def start_from_imagenet(module: Fit, weights: Path | None = None) -> list[str]:

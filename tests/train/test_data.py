@@ -6,6 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from train.data.crops import CropSettings, CropStream
 from train.data.frames import plan_frames
@@ -36,6 +37,19 @@ def test_references_come_with_author_and_licence(references_folder):
     ]
     assert train[0].author == "NASA"
     assert train[0].licence == "public-domain"
+
+
+def test_crops_are_cut_anywhere_or_where_there_is_detail():
+    """Of a picture with detail in one corner alone, chance cuts more crops that are flat."""
+    picture = np.full((256, 256, 3), 128, np.uint8)
+    picture[:80, :80] = np.random.default_rng(1).integers(0, 256, (80, 80, 3))
+    flat = {}
+    for anywhere in (0.0, 1.0):
+        settings = CropSettings(64, 256, crops_a_region=4, batch=32, anywhere=anywhere)
+        crops = torch.cat([b[0] for b in CropStream([picture], ["refimgs"], settings, batches=4)])
+        flat[anywhere] = float((crops.float().std(dim=(1, 2, 3)) < 5).float().mean())
+    assert flat[0.0] < 0.45
+    assert flat[1.0] > 0.55
 
 
 def test_a_source_on_two_sides_is_refused(tmp_path):

@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 
+import onnx
 import pytest
 import torch
 from typer import BadParameter
 
+from inspector.engine.manifest import shipped_engines_folder
 from train.cli.fit import _model_options
 from train.data.crops import CropSettings, CropStream
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
 from train.errors import WeightsError
-from train.fit import Fit, FitSettings, fit, load, settings_of, start_from
+from train.fit import Fit, FitSettings, fit, load, settings_of, start_from, start_from_engine
 from train.head import HeadSettings, features_of, fit_dense_head, with_dense_head
 from train.labels import LABEL_SETS
+from train.predict import by_onnxruntime
 from train.schedule import Budget, rate_at
 
+SIMPLENET = shipped_engines_folder() / "simplenet"
 LABELS = ("gblur", "refimgs", "wn")
 SETTINGS = FitSettings(
     labels=LABELS,
@@ -107,6 +111,39 @@ def test_weights_of_another_class_count_are_refused(fitted):
     other = Fit(replace(SETTINGS, labels=LABEL_SETS["all"]))
     with pytest.raises(WeightsError, match=r"3 outputs .* but 8 are wanted"):
         start_from(other, fitted)
+
+
+def test_a_fit_starts_from_an_engine(train_pictures, validation, tmp_path):
+    """Its first answers are the engine's own; a pooled head starts fresh."""
+    settings = replace(SETTINGS, labels=LABEL_SETS["all"], model={"head": "dense"})
+    tiles = validation[0][:, :128, :128].repeat(1, 2, 2, 1)
+    dense = Fit(settings)
+    assert start_from_engine(dense, SIMPLENET, tiles) == []
+    told = by_onnxruntime(onnx.load(SIMPLENET / "model.onnx"))(tiles.numpy())
+    with torch.no_grad():
+        found = dense.eval()(tiles)
+    assert torch.equal(found.argmax(1), torch.from_numpy(told.argmax(1)))
+    pooled = Fit(replace(settings, model=SETTINGS.model))
+    assert set(start_from_engine(pooled, SIMPLENET, tiles)) == {
+        "network.head.output.weight",
+        "network.head.output.bias",
+    }
+    whole = replace(SETTINGS, labels=LABEL_SETS["all"], steps=3)
+    last = fit(whole, train_pictures, validation, tmp_path, weights=SIMPLENET, progress=False)
+    assert torch.load(last, weights_only=False)["global_step"] == 3
+
+
+def test_an_engine_of_other_labels_or_architecture_starts_no_fit():
+    with pytest.raises(
+        WeightsError, match=r"has the labels .*'wn'\), but \('gblur', .* are wanted"
+    ):
+        start_from_engine(Fit(SETTINGS), SIMPLENET, torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+    with pytest.raises(WeightsError, match=r"engine of InceptionResNetV2 and a fit of SimpleNet"):
+        start_from_engine(
+            Fit(SETTINGS),
+            SIMPLENET.parent / "inceptionresnetv2",
+            torch.zeros(1, 64, 64, 3, dtype=torch.uint8),
+        )
 
 
 def test_another_head_starts_fresh_and_the_convolutions_are_taken_over(fitted):

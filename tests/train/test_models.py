@@ -8,9 +8,9 @@ from torch import nn
 from train.errors import TrainingError, WeightsError
 from train.export.graph import to_onnx
 from train.models import build
-from train.models.folding import folded
+from train.models.folding import folded, unfolded
 from train.models.from_onnx import simplenet_from
-from train.models.simplenet import SimpleNet
+from train.models.simplenet import WIDTHS, ZERO, SimpleNet
 from train.pixels import to_input
 
 
@@ -38,6 +38,27 @@ def test_folded_and_unfolded_agree(trained_like_net, tiles):
         before, after = trained_like_net(pictures), folded(trained_like_net)(pictures)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded(trained_like_net).modules())
     np.testing.assert_allclose(before.numpy(), after.numpy(), atol=1e-4)
+
+
+def test_a_folded_network_is_unfolded_and_answers_as_before(trained_like_net, tiles):
+    pictures = to_input(torch.from_numpy(tiles))
+    network = folded(trained_like_net)
+    again = unfolded(network, pictures)
+    with torch.no_grad():
+        np.testing.assert_allclose(network(pictures), again(pictures), atol=1e-4)
+        np.testing.assert_allclose(network(pictures), folded(again)(pictures), atol=1e-4)
+        features = again.features.train()(pictures - ZERO)
+        np.testing.assert_allclose(features, again.features.eval()(pictures - ZERO), atol=1e-2)
+    norms = [m for m in again.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == len(WIDTHS)
+    assert all(torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in norms)
+
+
+def test_only_a_folded_network_with_the_dense_head_is_unfolded(trained_like_net):
+    pooled = folded(SimpleNet(8, head="pooled"))
+    for network in (trained_like_net, pooled):
+        with pytest.raises(ValueError, match="only a folded SimpleNet with its dense head"):
+            unfolded(network, torch.zeros(1, 3, 64, 64))
 
 
 def test_the_pooled_head_takes_other_sizes():

@@ -30,7 +30,8 @@ def fit(
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint (*.ckpt) or ImageNet weights (a file of timm's) to start from."
+            help="Checkpoint (*.ckpt), ImageNet weights (a file of timm's) or engine of SimpleNet"
+            " (its folder) to start from."
         ),
     ] = None,
     pretrained: Annotated[
@@ -40,6 +41,10 @@ def fit(
     crop: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = 128,
     region: Annotated[int, typer.Option(help="Side of a distorted region in pixels.")] = 384,
     crops_a_region: Annotated[int, typer.Option(min=1)] = 4,
+    anywhere: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of crops cut anywhere, not where there is detail."),
+    ] = 0.0,
     batch: Annotated[int, typer.Option(min=1)] = 64,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.03,
@@ -69,7 +74,7 @@ def fit(
         labels=names,
         architecture=architecture,
         model=_model_options(architecture, head, dropout),
-        crops=CropSettings(crop, region, crops_a_region, batch, seed=seed),
+        crops=CropSettings(crop, region, crops_a_region, batch, seed=seed, anywhere=anywhere),
         peak_rate=rate,
         smoothing=smoothing,
         frozen=("features",) if freeze else (),

@@ -34,6 +34,9 @@ class CropSettings:
     batch: int = 64
     batches_a_round: int = 4
     seed: int = 1
+    anywhere: float = 0.0
+    """Share of the crops cut wherever chance has it, as a station cuts its tiles; the others, and
+    all whose damage may be local, where there is more to see."""
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -105,9 +108,12 @@ def crops_of(
     severity = float(rng.uniform(MILDEST, WORST))
     damaged = DISTORTIONS[label].apply(clean, severity, rng)
     seen = after_distortion(damaged, label, rng)
-    weight = _change(clean, damaged) if label in _BY_CHANGE else _detail(clean)
+    local = label in _BY_CHANGE
+    weight = _change(clean, damaged) if local else _detail(clean)
+    anywhere = 0.0 if local else settings.anywhere
     return [
-        _turned(_cut(seen, weight, settings.crop, rng), rng) for _ in range(settings.crops_a_region)
+        _turned(_cut(seen, weight, settings.crop, anywhere, rng), rng)
+        for _ in range(settings.crops_a_region)
     ]
 
 
@@ -145,12 +151,16 @@ def _reduced(plane: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _cut(
-    picture: Picture, weight: NDArray[np.float32], side: int, rng: np.random.Generator
+    picture: Picture,
+    weight: NDArray[np.float32],
+    side: int,
+    anywhere: float,
+    rng: np.random.Generator,
 ) -> Picture:
     """A crop at a random place, of some candidates the one with the most weight."""
     height, width = picture.shape[:2]
     best: tuple[float, int, int] | None = None
-    for _ in range(_CROP_CANDIDATES):
+    for _ in range(1 if anywhere and rng.random() < anywhere else _CROP_CANDIDATES):
         y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         inside = weight[y // 16 : (y + side) // 16, x // 16 : (x + side) // 16]
         score = float(inside.mean()) if inside.size else 0.0
