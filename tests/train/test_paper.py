@@ -36,6 +36,7 @@ from train.paper.plan import (
 from train.paper.run import reproduce
 from train.paper.settings import PaperSettings
 
+NO_SOURCES = {TRAIN: 0, TEST: 0}
 FEWEST = 0.001
 SETTINGS = PaperSettings(EpochSettings(epochs=(1, 2), batch=8), pictures=FEWEST, inception_px=75)
 
@@ -320,3 +321,18 @@ def test_whole_frames_are_resized_without_regard_to_their_shape(tmp_path, sides)
     side = read_side(plan, tmp_path, TEST, 64)
     assert side.pixels.shape == (1, 64, 64, 3)
     assert side.pixels[0, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_native_pictures_are_the_middle_as_it_is(tmp_path, sides):
+    plan = [p for p in plan_set(sides, share=FEWEST) if p.side == TEST][:1]
+    file = tmp_path / plan[0].file
+    file.parent.mkdir(parents=True)
+    picture = np.random.default_rng(1).integers(0, 256, (80, 301, 3), dtype=np.uint8)
+    cv2.imwrite(str(file), picture)
+    (pixels,) = read_side(plan, tmp_path, TEST, 64, native=True).pixels
+    assert (pixels == picture[8:72, 118:182]).all()
+    (pixels,) = read_side(plan, tmp_path, TEST, 128, native=True).pixels
+    assert (pixels[24:104] == picture[:, 86:214]).all()
+    assert (pixels[23] == pixels[24]).all()
+    told = {gap.missing: gap.filled for gap in gaps_of(PaperSettings(native=True), {}, NO_SOURCES)}
+    assert "--native" in told["Size of the pictures"]

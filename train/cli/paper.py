@@ -34,6 +34,9 @@ def paper(
     plain: Annotated[
         bool, typer.Option(help="SimpleNet without batch normalisation in training.")
     ] = False,
+    native: Annotated[
+        bool, typer.Option(help="The middle of each frame as it is, not the whole one resized.")
+    ] = False,
     rate: Annotated[float, typer.Option(help="Adam's, in every epoch.")] = _USUAL.rate,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = _USUAL.batch,
     precision: Annotated[str, typer.Option(help="Lightning's word for it.")] = _USUAL.precision,
@@ -44,7 +47,7 @@ def paper(
 ) -> None:
     """Make the paper's set, fit both networks its way, and write its tables and figures."""
     fit = EpochSettings(_numbers(epochs), rate, batch, precision, seed)
-    settings = PaperSettings(fit, pictures, plain, weights, from_scratch)
+    settings = PaperSettings(fit, pictures, plain, weights, from_scratch, native=native)
     page = reproduce(references, live, out, settings, processes=processes, say=typer.echo, bar=bar)
     typer.echo(f"{page}, {page.with_name(FIGURES)}")
 

@@ -100,14 +100,22 @@ def _of_networks(settings: PaperSettings) -> list[Gap]:
             " the paper's.",
         ),
         Gap("The top of InceptionResNetV2, and what is frozen", inception),
-        Gap(
-            "Size of the pictures",
-            "SimpleNet takes the whole frame resized to 256x256, as the paper has it. For"
-            " InceptionResNetV2 no size is stated: whole frames resized to"
-            f" {settings.inception_px}x{settings.inception_px}.",
-        ),
+        Gap("Size of the pictures", _size_of_pictures(settings)),
         Gap("Weights at the start of SimpleNet", "He initialisation, drawn by the seed."),
     ]
+
+
+def _size_of_pictures(settings: PaperSettings) -> str:
+    inception = f"{settings.inception_px}x{settings.inception_px}"
+    if settings.native:
+        return (
+            "Not the paper's recipe: of every frame the middle was cut out at native resolution,"
+            f" 256x256 for SimpleNet and {inception} for InceptionResNetV2 (--native)."
+        )
+    return (
+        "SimpleNet takes the whole frame resized to 256x256, as the paper has it. For"
+        f" InceptionResNetV2 no size is stated: whole frames resized to {inception}."
+    )
 
 
 def _of_fitting(settings: PaperSettings) -> list[Gap]:

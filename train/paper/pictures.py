@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.engine.tiling import cut, tiles_of
 from train.claim import claim
 from train.data.frame import Frame
 from train.data.labelled import pictures_of
@@ -86,8 +87,17 @@ def make_set(
     return [p for p in plan if not p.made or (folder / p.file).exists()]
 
 
-def read_side(plan: Sequence[Planned], folder: Path, side: str, side_px: int) -> Side:
+def read_side(
+    plan: Sequence[Planned], folder: Path, side: str, side_px: int, *, native: bool = False
+) -> Side:
     """Read one side of the set, every picture resized as a whole.
+
+    Args:
+        plan: The whole set.
+        folder: Where its made pictures are.
+        side: `train` or `test`.
+        side_px: What every picture becomes.
+        native: Cut the middle out of every picture instead, mirrored beyond its edges.
 
     Raises:
         DataError: More than 1 % of the pictures cannot be used.
@@ -97,13 +107,26 @@ def read_side(plan: Sequence[Planned], folder: Path, side: str, side_px: int) ->
         for p in plan
         if p.side == side
     ]
-    size = (side_px, side_px)
+    shrink = _middle if native else _resized
     frames, pixels = [], []
     for frame, picture in pictures_of(wanted, _SMALLEST_SIDE_PX, folder):
         frames.append(frame)
-        pixels.append(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+        pixels.append(shrink(picture, side_px))
     truth = np.array([LABELS.index(frame.label) for frame in frames], np.int64)
     return Side(np.stack(pixels).astype(np.uint8), truth, tuple(frames))
+
+
+def _resized(picture: Picture, side_px: int) -> Picture:
+    small = cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _middle(picture: Picture, side_px: int) -> Picture:
+    missing = [max(0, side_px - side) for side in picture.shape[:2]]
+    around = [(less // 2, less - less // 2) for less in missing]
+    whole = np.pad(picture, (*around, (0, 0)), mode="symmetric")
+    (tile,) = tiles_of(*whole.shape[:2], size=side_px, count=1, where="centre")
+    return cut(whole, [tile])[0]
 
 
 def make_picture(reference: Picture, planned: Planned) -> Picture:

@@ -82,7 +82,10 @@ def reproduce(
     for name in facts.NETWORKS:
         say(f"{name}: read the pictures")
         side_px = _SIMPLENET_PX if name == facts.SIMPLENET else settings.inception_px
-        sides = {s: read_side(plan, out / "pictures", s, side_px) for s in (TRAIN, TEST)}
+        sides = {
+            side: read_side(plan, out / "pictures", side, side_px, native=settings.native)
+            for side in (TRAIN, TEST)
+        }
         folder = out / _folder_of(name, settings)
         try:
             ready.append((_prepare(name, sides, folder, settings, shown), sides, folder))

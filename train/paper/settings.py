@@ -19,6 +19,7 @@ class PaperSettings:
         weights: ImageNet weights of InceptionResNetV2; None lets timm fetch them.
         from_scratch: Fit InceptionResNetV2 whole, without ImageNet weights.
         inception_px: Side of the pictures that InceptionResNetV2 takes.
+        native: Each frame's middle as it is instead of the whole frame resized; not the paper's.
     """
 
     fit: EpochSettings = field(default_factory=EpochSettings)
@@ -27,6 +28,7 @@ class PaperSettings:
     weights: Path | None = None
     from_scratch: bool = False
     inception_px: int = INPUT_SIDE
+    native: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.
