@@ -23,8 +23,9 @@ LEAST_MARGIN = 0.3
 TOLERANCE = {"fp32": 0.01, "fp16": 0.03, "bf16": 0.03, "int8": 0.10}
 """How far a probability may lie from the golden one, by precision (DESIGN 5.1)."""
 
-_SHARE_OF_TOLERANCE = 0.6
-"""A tile is taken only where all runtimes at hand stay within this share of the tolerance."""
+_SHARE_OF_TOLERANCE = 0.4
+"""A tile is taken only where all runtimes at hand stay within this share of the tolerance: on
+processors with other int8 kernels the same file may answer by several hundredths otherwise."""
 
 _FREE = re.compile(r"public-domain|CC0-.*|BSD-.*|Expat|MIT|CC-BY-[0-9.]+")
 
