@@ -41,13 +41,13 @@ PATIENT = {"open_timeout_s": 30, "read_timeout_s": 30}
 
 
 def pictures() -> dict[str, NDArray[np.uint8]]:
-    """A good picture of the demo, the same out of focus, and the same in the dark."""
+    """A good picture of the demo, the same out of focus, and in the dark with a camera's gain."""
     path = next((shipped_configs() / "demo" / "pictures").glob("*music-america*good*"))
     good = read_picture(path)
     good = np.ascontiguousarray(good[: good.shape[0] // 16 * 16, : good.shape[1] // 16 * 16])
     blurred = cv2.GaussianBlur(good, (0, 0), 5)
-    noise = np.random.default_rng(7).normal(0, 2.0, good.shape)
-    dark = (good * 0.06 + noise).clip(0, 255).astype(np.uint8)
+    noise = np.random.default_rng(7).normal(0, 8.0, good.shape)
+    dark = (good * 0.1 + noise).clip(0, 255).astype(np.uint8)
     return {"good": good, "gblur": blurred.astype(np.uint8), "bad_lighting": dark}
 
 
