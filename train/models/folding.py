@@ -58,7 +58,7 @@ def unfolded(network: SimpleNet, pictures: Tensor) -> SimpleNet:
     fitted further as if it had been normalised all the time.
 
     Args:
-        network: Without normalisation, with the dense head. It is not changed.
+        network: Without normalisation, with the dense head, in evaluation mode. It is not changed.
         pictures: (N, 3, H, W) RGB in [0, 1], of all labels; H and W multiples of 64.
 
     Raises:
@@ -70,8 +70,12 @@ def unfolded(network: SimpleNet, pictures: Tensor) -> SimpleNet:
     scale, seen = torch.ones(3), (pictures - ZERO).split(_BATCH)
     for old, new in zip(network.features, whole.features, strict=True):
         if isinstance(old, ConvolutionBlock) and isinstance(new, ConvolutionBlock):
-            scale = _normalise(new, old[0], scale, seen)
-        seen = tuple(old.eval()(part) for part in seen)
+            convolution, activation = old
+            seen = tuple(convolution(part) for part in seen)
+            scale = _normalise(new, convolution, scale, seen)
+            seen = tuple(activation(part) for part in seen)
+        else:
+            seen = tuple(old(part) for part in seen)
     whole.head.load_state_dict(network.head.state_dict())
     hidden = whole.head.get_submodule("hidden")
     assert isinstance(hidden, nn.Linear)
@@ -84,9 +88,15 @@ def _is_normalised(network: nn.Module) -> bool:
 
 
 def _normalise(
-    block: ConvolutionBlock, old: nn.Conv2d, scale: Tensor, seen: Sequence[Tensor]
+    block: ConvolutionBlock, old: nn.Conv2d, scale: Tensor, gave: Sequence[Tensor]
 ) -> Tensor:
     """Fill a normalised block from a convolution whose inputs have become `scale` times smaller.
+
+    Args:
+        block: What is filled.
+        old: The convolution, with its bias.
+        scale: (inputs,).
+        gave: What the convolution gave for the pictures, (N, outputs, H, W) each.
 
     Returns:
         (outputs,) by how much the block's outputs are smaller than the convolution's.
@@ -97,7 +107,7 @@ def _normalise(
     assert old.bias is not None
     weight = old.weight * scale.view(1, -1, 1, 1)
     length = (_LENGTH / weight.flatten(1).norm(dim=1)).nan_to_num(posinf=1.0)
-    found = torch.cat([old(part).transpose(0, 1).flatten(1) for part in seen], dim=1)
+    found = torch.cat([part.transpose(0, 1).flatten(1) for part in gave], dim=1)
     variance, mean = torch.var_mean(found, dim=1)
     deviation = (variance * length**2 + norm.eps).sqrt() / length
     convolution.weight.copy_(weight * length.view(-1, 1, 1, 1))
