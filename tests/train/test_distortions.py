@@ -160,6 +160,22 @@ def test_light_survives_the_way_to_linear_and_back(picture):
 
 def test_less_light_with_gain_is_as_bright_but_noisier():
     grey = np.full((128, 128, 3), 128, np.uint8)
-    right, dark = expose(grey, 1.0, 1.0, rng()), expose(grey, 1 / 8, 8.0, rng())
+    right, dark = expose(grey, 1.0, rng()), expose(grey, 1 / 8, rng(), gain=8.0)
     assert dark.mean() == pytest.approx(right.mean(), abs=2)
     assert dark.std() > 2 * right.std()
+
+
+def test_averaged_frames_keep_their_light_and_lose_their_noise():
+    grey = np.full((128, 128, 3), 128, np.uint8)
+    seen = {share: expose(grey, 1 / 8, rng(), noise=share) for share in (1.0, 0.5, 0.0)}
+    assert seen[0.5].std() == pytest.approx(seen[1.0].std() / 2, rel=0.15)
+    assert seen[0.0].std() == 0
+    assert seen[0.5].mean() == pytest.approx(seen[1.0].mean(), abs=1)
+
+
+def test_the_dark_comes_with_noise_and_without():
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    made = [DISTORTIONS["bad_lighting"].apply(grey, 4.0, rng(seed)) for seed in range(80)]
+    dark = [seen for seen in made if seen.max() < 100]
+    assert sum(seen.std() < 1 for seen in dark) >= 5
+    assert sum(seen.std() > 3 for seen in dark) >= 5

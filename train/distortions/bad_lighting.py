@@ -4,11 +4,16 @@ Model: the sRGB picture is taken to linear light (IEC 61966-2-1), multiplied by 
 seen by a sensor with photon noise and read noise (EMVA 1288), amplified, cut at full scale, and
 coded again. The continuous parameter is the error of the light in stops (factors of two):
 
-* under-exposure by 0.8 to 6 stops, of which the camera's gain wins back up to half, so that
-  less light also means more noise;
+* under-exposure by 0.8 to 6 stops. Half of the cameras win back up to half of it by gain, so that
+  less light also means more noise. The other half stay dark;
 * over-exposure by 0.8 to 3.5 stops;
 * uneven light: a ramp or a spot that falls off by 1.5 to 7 stops across the picture;
 * flicker: bands across the rows of a rolling shutter, 0.8 to 6 stops deep.
+
+Cameras without gain may take noise away, by averaging frames of a scene that stands still: on half
+of the pictures a share of the noise is left, from none to all of it. Otherwise a network tells
+the dark by its noise, and takes the clean dark picture of a better camera for a good one. With gain
+the noise stays: what is won back without noise is no longer wrong.
 """
 
 import numpy as np
@@ -23,6 +28,8 @@ _UNEVEN_STOPS = (1.5, 7.0)
 _FULL_WELL_ELECTRONS = 10_000.0
 _READ_NOISE_ELECTRONS = 6.0
 _GAIN_SHARE = 0.5
+_WITH_GAIN = 0.5
+_CLEANED = 0.5
 
 Field = NDArray[np.float32]
 
@@ -55,21 +62,27 @@ _CODED = _coded_table()
 
 
 def expose(
-    picture: Picture, field: Field | float, gain: float, rng: np.random.Generator
+    picture: Picture,
+    field: Field | float,
+    rng: np.random.Generator,
+    *,
+    gain: float = 1.0,
+    noise: float = 1.0,
 ) -> Picture:
     """See a picture under another light.
 
     Args:
         picture: What the sensor would see at the right light, at full scale for white.
         field: Light relative to the right one, a number or (H, W, 1) float32.
-        gain: Amplification after the sensor; noise is amplified with it.
         rng: Chance of the noise.
+        gain: Amplification after the sensor; noise is amplified with it.
+        noise: Share of the sensor's noise that is left: 1 / sqrt(n) where n frames are averaged.
 
     Returns:
         (H, W, 3) uint8.
     """
     electrons = np.minimum(to_linear(picture) * field, 1.0) * np.float32(_FULL_WELL_ELECTRONS)
-    sigma = np.sqrt(electrons + np.float32(_READ_NOISE_ELECTRONS**2))
+    sigma = np.float32(noise) * np.sqrt(electrons + np.float32(_READ_NOISE_ELECTRONS**2))
     electrons = electrons + sigma * rng.standard_normal(picture.shape, dtype=np.float32)
     return from_linear(electrons * np.float32(gain / _FULL_WELL_ELECTRONS))
 
@@ -78,16 +91,24 @@ def _apply(picture: Picture, severity: float, rng: np.random.Generator) -> Pictu
     kind = rng.choice(4, p=(0.4, 0.25, 0.2, 0.15))
     if kind == 0:
         stops = on_linear_scale(severity, LEAST_STOPS, MOST_STOPS)
-        gain = 2.0 ** (stops * float(rng.uniform(0, _GAIN_SHARE)))
-        return expose(picture, 2.0**-stops, gain, rng)
+        if rng.random() < _WITH_GAIN:
+            gain = 2.0 ** (stops * float(rng.uniform(0, _GAIN_SHARE)))
+            return expose(picture, 2.0**-stops, rng, gain=gain)
+        return expose(picture, 2.0**-stops, rng, noise=_noise_left(rng))
     if kind == 1:
         stops = on_linear_scale(severity, LEAST_STOPS, _MOST_OVER_STOPS)
-        return expose(picture, 2.0**stops, 1.0, rng)
+        return expose(picture, 2.0**stops, rng, noise=_noise_left(rng))
     if kind == 2:
         stops = on_linear_scale(severity, *_UNEVEN_STOPS)
-        return expose(picture, _uneven(picture.shape[0], picture.shape[1], stops, rng), 1.0, rng)
+        field = _uneven(picture.shape[0], picture.shape[1], stops, rng)
+        return expose(picture, field, rng, noise=_noise_left(rng))
     stops = on_linear_scale(severity, LEAST_STOPS, MOST_STOPS)
-    return expose(picture, _flicker(picture.shape[0], stops, rng), 1.0, rng)
+    return expose(picture, _flicker(picture.shape[0], stops, rng), rng, noise=_noise_left(rng))
+
+
+def _noise_left(rng: np.random.Generator) -> float:
+    """All of the noise, or on the pictures that a camera cleans any share of it."""
+    return float(rng.uniform(0, 1)) if rng.random() < _CLEANED else 1.0
 
 
 def _uneven(height: int, width: int, stops: float, rng: np.random.Generator) -> Field:
