@@ -35,7 +35,7 @@ from train.export.precision import to_fp16
 from train.measure.answers import Answers
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
-from train.models.from_onnx import simplenet_from
+from train.models.from_onnx import network_from, temperature_of
 from train.models.simplenet import ZERO, SimpleNet
 from train.pixels import to_input
 from train.predict import Sampling, by_openvino
@@ -100,9 +100,10 @@ def finetune(
         raise TrainingError(f"only SimpleNet is tuned on site, not {manifest.architecture}")
     if out.resolve() == old.resolve():
         raise TrainingError(f"{out} is the engine to start from; choose another folder")
-    network, temperature = simplenet_from(
-        onnx.load_from_string(manifest.read_model("fp32")), len(manifest.classes)
-    )
+    model = onnx.load_from_string(manifest.read_model("fp32"))
+    network = network_from(model, manifest.architecture, len(manifest.classes))
+    assert isinstance(network, SimpleNet)
+    temperature = temperature_of(model)
     say("read the labelled frames")
     kept, apart = _split(read_labelled_folder(data, manifest.classes))
     tiles, truth, _ = _tiles_of(kept, manifest, data)

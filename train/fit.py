@@ -19,20 +19,21 @@ from inspector.engine.manifest import read_manifest
 from train.allocator import keep_large_buffers
 from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
-from train.errors import WeightsError
+from train.errors import TrainingError, WeightsError
 from train.models import build
 from train.models.folding import unfolded
-from train.models.from_onnx import simplenet_from
+from train.models.from_onnx import network_from
 from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.pixels import to_input
+from train.precision import SCALED, fastest_precision
 from train.schedule import Budget, rate_at
 
 _WARM_UP_STEPS = 200
 _MAY_CHANGE = {"steps", "minutes", "patience", "epochs_a_validation", "workers", "precision"}
 _HEAD = "network.head."
 _UNFOLDED_BATCHES = 2
-_SCALED = "16-mixed"
-"""The precision whose gradients are scaled, and unscaled by a fused optimiser: too late to clip."""
+_SHORT = len("features.12")
+"""Longest name of a part that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,16 @@ class FitSettings:
     weight_decay: float = 0.01
     smoothing: float = 0.03
     frozen: tuple[str, ...] = ()
+    keep_statistics: bool = False
+    """Batch normalisations go on with the mean and variance that they have, and learn the rest:
+    what is fitted is the network that answers, from the first step on."""
     steps_an_epoch: int = 200
     epochs_a_validation: int = 1
     steps: int | None = None
     minutes: float | None = None
     patience: int | None = None
     workers: int = 1
-    precision: str = "bf16-mixed"
+    precision: str = field(default_factory=fastest_precision)
     seed: int = 1
 
 
@@ -61,7 +65,11 @@ class Fit(L.LightningModule):
     """One fit of one network."""
 
     def __init__(self, settings: FitSettings) -> None:
-        """Build the network from the settings alone, with weights drawn by the seed."""
+        """Build the network from the settings alone, with weights drawn by the seed.
+
+        Raises:
+            TrainingError: No such architecture, or a frozen part that it has not.
+        """
         super().__init__()
         self.settings = settings
         self.save_hyperparameters({"settings": asdict(settings)})
@@ -70,8 +78,14 @@ class Fit(L.LightningModule):
         self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.budget = Budget(settings.steps, settings.minutes)
         self.accuracy = MulticlassAccuracy(len(settings.labels), average="micro")
+        parts = dict(self.network.named_modules())
         for name in settings.frozen:
-            self.network.get_submodule(name).requires_grad_(False)
+            if name not in parts:
+                raise TrainingError(
+                    f"{name!r} is no part of {settings.architecture} that could be frozen; there"
+                    f" are: {', '.join(part for part in parts if 0 < len(part) <= _SHORT)}, …"
+                )
+            parts[name].requires_grad_(False)
 
     def forward(self, pictures_bgr: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 BGR to (N, C) logits."""
@@ -85,7 +99,7 @@ class Fit(L.LightningModule):
             [p for p in self.parameters() if p.requires_grad],
             lr=settings.peak_rate,
             weight_decay=settings.weight_decay,
-            fused=settings.precision != _SCALED,
+            fused=settings.precision != SCALED,
         )
 
     def configure_gradient_clipping(
@@ -104,9 +118,13 @@ class Fit(L.LightningModule):
         self.budget.start()
 
     def on_train_epoch_start(self) -> None:
-        """Keep the frozen parts, their running means included, as they are."""
+        """Keep the frozen parts, and all statistics that are to be kept, as they are."""
         for name in self.settings.frozen:
             self.network.get_submodule(name).eval()
+        if self.settings.keep_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Set the learning rate; end the run where the budget is spent."""
@@ -209,7 +227,7 @@ def fit(
         references: Pristine pictures of the train split, (H, W, 3) uint8 BGR.
         validation: Tiles of the val split and their label numbers.
         folder: Where logs and checkpoints go.
-        weights: What to start from, see `start_from`, or the folder of a SimpleNet engine, see
+        weights: What to start from, see `start_from`, or the folder of an engine, see
             `start_from_engine`. Not looked at where this fit is resumed.
         pretrained: Start from ImageNet weights that timm fetches; InceptionResNetV2 only.
         progress: Show a progress bar.
@@ -364,7 +382,7 @@ def start_from(module: Fit, weights: Path) -> list[str]:
 
 
 def start_from_engine(module: Fit, engine: Path, pictures_bgr: Tensor) -> list[str]:
-    """Take over the weights of an exported SimpleNet; another kind of head starts fresh.
+    """Take over the weights of an exported network; another kind of head starts fresh.
 
     Args:
         module: The fit that is to start.
@@ -378,17 +396,17 @@ def start_from_engine(module: Fit, engine: Path, pictures_bgr: Tensor) -> list[s
         WeightsError: Another architecture or other labels; the text gives both.
     """
     manifest, settings = read_manifest(engine), module.settings
-    if not manifest.architecture == settings.architecture == "SimpleNet":
+    if manifest.architecture != settings.architecture:
         raise WeightsError(
-            f"{engine} is an engine of {manifest.architecture} and a fit of"
-            f" {settings.architecture} is wanted; of engines only SimpleNet can start one"
+            f"{engine} is an engine of {manifest.architecture}, but a fit of"
+            f" {settings.architecture} is wanted"
         )
     if tuple(manifest.classes) != settings.labels:
         raise WeightsError(
             f"{engine} has the labels {tuple(manifest.classes)}, but {settings.labels} are wanted"
         )
     model = onnx.load_from_string(manifest.read_model("fp32"))
-    network, _ = simplenet_from(model, len(settings.labels))
+    network = network_from(model, settings.architecture, len(settings.labels))
     own = unfolded(network, to_input(pictures_bgr)).state_dict(prefix="network.")
     if settings.model.get("head") == "pooled":
         own = {name: value for name, value in own.items() if not name.startswith(_HEAD)}

@@ -52,6 +52,18 @@ def test_crops_are_cut_anywhere_or_where_there_is_detail():
     assert flat[1.0] > 0.55
 
 
+def test_a_share_of_the_regions_has_its_colours_exchanged():
+    picture = np.full((128, 128, 3), (30, 120, 210), np.uint8)
+    seen = {}
+    for share in (0.0, 1.0):
+        settings = CropSettings(64, 128, crops_a_region=1, batch=32, recolour=share)
+        ((crops, _),) = CropStream([picture], ["refimgs"], settings, batches=1)
+        means = crops.float().mean(dim=(1, 2))
+        seen[share] = {tuple(map(int, order)) for order in means.argsort(dim=1)}
+    assert seen[0.0] == {(0, 1, 2)}
+    assert len(seen[1.0]) == 6
+
+
 def test_a_source_on_two_sides_is_refused(tmp_path):
     def reference(name):
         return Reference(name, tmp_path / name, "package:photo", "a", "CC0-1.0")

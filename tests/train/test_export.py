@@ -17,7 +17,7 @@ from train.export.equalise import equalised
 from train.export.folder import EngineFacts, answers_everywhere, write_engine
 from train.export.golden import TOLERANCE, Candidate, choose, may_ship
 from train.export.graph import to_onnx
-from train.export.precision import shifted, to_fp16, to_int8
+from train.export.precision import WEIGHT_STEPS, shifted, to_fp16, to_int8
 from train.export.ranges import ranges
 from train.export.rounding import rounded
 from train.labels import LABEL_SETS
@@ -281,6 +281,18 @@ def test_a_written_engine_is_what_the_station_reads(models, tiles, tmp_path, any
     assert "A. Author (CC-BY-4.0)" in (folder / "NOTICE").read_text()
     assert yaml.safe_load((folder / "manifest.yaml").read_text())["acceptable"] == ["refimgs"]
     assert [p.name for p in folder.parent.iterdir()] == ["tiny"]
+
+
+def test_int8_weights_leave_a_bit_for_processors_that_add_in_16(models):
+    weights = [
+        numpy_helper.to_array(i)
+        for i in models["int8"].graph.initializer
+        if i.data_type == onnx.TensorProto.INT8 and len(i.dims) > 1
+    ]
+    assert len(weights) >= 8
+    largest = max(int(np.abs(w.astype(int)).max()) for w in weights)
+    assert largest == WEIGHT_STEPS
+    assert 2 * largest * 255 < 2**15
 
 
 def test_rounded_weights_are_those_of_int8(trained_like_net, tiles):

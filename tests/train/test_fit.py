@@ -12,7 +12,7 @@ from train.cli.fit import _model_options
 from train.data.crops import CropSettings, CropStream
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
-from train.errors import WeightsError
+from train.errors import TrainingError, WeightsError
 from train.fit import Fit, FitSettings, fit, load, settings_of, start_from, start_from_engine
 from train.head import HeadSettings, features_of, fit_dense_head, with_dense_head
 from train.labels import LABEL_SETS
@@ -138,7 +138,7 @@ def test_an_engine_of_other_labels_or_architecture_starts_no_fit():
         WeightsError, match=r"has the labels .*'wn'\), but \('gblur', .* are wanted"
     ):
         start_from_engine(Fit(SETTINGS), SIMPLENET, torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
-    with pytest.raises(WeightsError, match=r"engine of InceptionResNetV2 and a fit of SimpleNet"):
+    with pytest.raises(WeightsError, match=r"engine of InceptionResNetV2, but a fit of SimpleNet"):
         start_from_engine(
             Fit(SETTINGS),
             SIMPLENET.parent / "inceptionresnetv2",
@@ -162,6 +162,20 @@ def test_frozen_parts_stay_as_they_are(fitted, train_pictures, validation, tmp_p
     for name, value in before.items():
         same = torch.equal(value, after[name])
         assert same == name.startswith("features."), name
+
+
+def test_a_part_that_is_not_there_cannot_be_frozen():
+    with pytest.raises(TrainingError, match=r"'stem' is no part of SimpleNet .* features, .*head"):
+        Fit(replace(SETTINGS, frozen=("stem",)))
+
+
+def test_kept_statistics_stay_and_all_else_learns(fitted, train_pictures, validation, tmp_path):
+    settings = replace(SETTINGS, keep_statistics=True, steps=3)
+    tuned = fit(settings, train_pictures, validation, tmp_path, weights=fitted, progress=False)
+    before, after = load(fitted).network.state_dict(), load(tuned).network.state_dict()
+    for name, value in before.items():
+        same = torch.equal(value, after[name])
+        assert same == ("running" in name or "tracked" in name), name
 
 
 def test_a_dense_head_learns_what_the_pooled_one_answers(fitted, train_pictures):

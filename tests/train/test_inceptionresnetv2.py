@@ -15,9 +15,11 @@ from train.data.crops import CropSettings
 from train.errors import WeightsError
 from train.export.graph import to_onnx
 from train.export.precision import to_int8
+from train.export.rounding import rounded
 from train.fit import Fit, FitSettings, fit, start_from
 from train.models import build
-from train.models.folding import folded
+from train.models.folding import folded, unfolded
+from train.models.from_onnx import network_from
 from train.models.inceptionresnetv2 import InceptionResNetV2, Pointwise, stretched
 from train.models.simplenet import ZERO
 from train.pixels import to_input
@@ -73,6 +75,25 @@ def test_folded_and_unfolded_agree(network, answered):
     assert not any(isinstance(m, nn.BatchNorm2d) for m in flat.modules())
     with torch.no_grad():
         torch.testing.assert_close(flat(pictures), logits, atol=1e-4, rtol=1e-4)
+
+
+def test_an_exported_network_is_read_back_and_unfolded(network):
+    """From the int8 file's weights, as its engine carries them."""
+    pictures = torch.rand(8, 3, 107, 107, generator=torch.Generator().manual_seed(6))
+    rounded_off = rounded(network)
+    flat = network_from(to_onnx(rounded_off, 107), "InceptionResNetV2", 8)
+    again = unfolded(flat, pictures)
+    assert isinstance(again, InceptionResNetV2)
+    norms = [module for module in again.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) == sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    with torch.no_grad():
+        logits = rounded_off(pictures)
+        torch.testing.assert_close(flat(pictures), logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(again(pictures), logits, atol=1e-3, rtol=1e-3)
+        fitting = again.features.train()(stretched(pictures))
+        torch.testing.assert_close(
+            fitting, again.features.eval()(stretched(pictures)), atol=0.1, rtol=0.1
+        )
 
 
 def test_imagenet_weights_come_from_a_file_and_the_top_starts_fresh(imagenet):

@@ -9,7 +9,7 @@ from train.errors import TrainingError, WeightsError
 from train.export.graph import to_onnx
 from train.models import build
 from train.models.folding import folded, unfolded
-from train.models.from_onnx import simplenet_from
+from train.models.from_onnx import network_from, temperature_of
 from train.models.simplenet import WIDTHS, ZERO, SimpleNet
 from train.pixels import to_input
 
@@ -54,9 +54,9 @@ def test_a_folded_network_is_unfolded_and_answers_as_before(trained_like_net, ti
     assert all(torch.equal(norm.weight, torch.ones_like(norm.weight)) for norm in norms)
 
 
-def test_only_a_folded_network_with_the_dense_head_is_unfolded(trained_like_net):
+def test_only_a_folded_network_of_known_layers_is_unfolded(trained_like_net):
     pooled = folded(SimpleNet(8, head="pooled"))
-    for network in (trained_like_net, pooled):
+    for network in (trained_like_net, pooled, nn.Sequential(nn.Conv2d(3, 8, 3))):
         with pytest.raises(ValueError, match="only a folded SimpleNet with its dense head"):
             unfolded(network, torch.zeros(1, 3, 64, 64))
 
@@ -68,8 +68,9 @@ def test_the_pooled_head_takes_other_sizes():
 
 
 def test_an_exported_engine_can_be_read_back(trained_like_net, tiles):
-    network, temperature = simplenet_from(to_onnx(trained_like_net, 256, 1.7), 8)
-    assert temperature == pytest.approx(1.7)
+    model = to_onnx(trained_like_net, 256, 1.7)
+    assert temperature_of(model) == pytest.approx(1.7)
+    network = network_from(model, "SimpleNet", 8)
     with torch.no_grad():
         pictures = to_input(torch.from_numpy(tiles[:2]))
         np.testing.assert_allclose(
@@ -79,7 +80,12 @@ def test_an_exported_engine_can_be_read_back(trained_like_net, tiles):
 
 def test_weights_of_another_class_count_are_refused_with_both_shapes(trained_like_net):
     with pytest.raises(WeightsError, match=r"\(8, 64\) in the file, but \(6, 64\) is wanted"):
-        simplenet_from(to_onnx(trained_like_net, 256), 6)
+        network_from(to_onnx(trained_like_net, 256), "SimpleNet", 6)
+
+
+def test_a_file_of_another_architecture_is_refused(trained_like_net):
+    with pytest.raises(WeightsError, match=r"no features\.conv2d_1a.*, expected InceptionResNetV2"):
+        network_from(to_onnx(trained_like_net, 256), "InceptionResNetV2", 8)
 
 
 def test_an_unknown_architecture_is_refused():

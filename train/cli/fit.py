@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from train.cli.options import Labels, References, Seed
+from train.cli.options import FitPrecision, Labels, References, Seed
 from train.data.crops import CropSettings
 from train.data.references import Reference, large_enough, list_references, load_references
 from train.data.tiles import sample_tiles
@@ -16,6 +16,9 @@ from train.labels import label_set
 from train.models import ARCHITECTURES, INPUT_SIDES
 from train.models.inceptionresnetv2 import HEAD_DROPOUT
 from train.models.simplenet import PAPER_DROPOUT, PAPER_HEAD_DROPOUT
+from train.precision import fastest_precision
+
+_USUAL_PRECISION = fastest_precision()
 
 
 def fit(
@@ -37,13 +40,31 @@ def fit(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Start from ImageNet weights; timm fetches them.")
     ] = False,
-    freeze: Annotated[bool, typer.Option(help="Fit the head alone.")] = False,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Part that stays as it is: features (the head alone is fitted) or one layer of it,"
+            " as features.0. Can be given several times."
+        ),
+    ] = None,
+    keep_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--keep-statistics",
+            help="Keep mean and variance of the batch normalisations: for a short fit of weights"
+            " that are good already.",
+        ),
+    ] = False,
     crop: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = 128,
     region: Annotated[int, typer.Option(help="Side of a distorted region in pixels.")] = 384,
     crops_a_region: Annotated[int, typer.Option(min=1)] = 4,
     anywhere: Annotated[
         float,
         typer.Option(min=0, max=1, help="Share of crops cut anywhere, not where there is detail."),
+    ] = 0.0,
+    recolour: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of regions whose colour channels change places."),
     ] = 0.0,
     batch: Annotated[int, typer.Option(min=1)] = 64,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
@@ -57,7 +78,7 @@ def fit(
         int | None, typer.Option(help="Side of a validation tile; as the exported network takes.")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that make crops.")] = 1,
-    precision: Annotated[str, typer.Option(help="Lightning's word for it.")] = "bf16-mixed",
+    precision: FitPrecision = _USUAL_PRECISION,
     devices: Annotated[str, typer.Option(help="Lightning's word for them.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1)] = 1,
     seed: Seed = 1,
@@ -74,10 +95,13 @@ def fit(
         labels=names,
         architecture=architecture,
         model=_model_options(architecture, head, dropout),
-        crops=CropSettings(crop, region, crops_a_region, batch, seed=seed, anywhere=anywhere),
+        crops=CropSettings(
+            crop, region, crops_a_region, batch, seed=seed, anywhere=anywhere, recolour=recolour
+        ),
         peak_rate=rate,
         smoothing=smoothing,
-        frozen=("features",) if freeze else (),
+        frozen=tuple(freeze or ()),
+        keep_statistics=keep_statistics,
         steps_an_epoch=steps_an_epoch,
         steps=steps,
         minutes=minutes,

@@ -10,6 +10,9 @@ References = Annotated[
 ]
 Labels = Annotated[str, typer.Option(help="Label set: all (8), table1 (7) or abstract (6).")]
 Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
+FitPrecision = Annotated[
+    str, typer.Option(help="Lightning's word for it; the default is the fastest of this machine.")
+]
 ValSet = Annotated[Path, typer.Option(help="Folder that generate made of the val split.")]
 TestSet = Annotated[Path, typer.Option(help="Folder that generate made of the test split.")]
 Engine = Annotated[Path, typer.Option(help="Engine folder.")]

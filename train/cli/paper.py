@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from train.cli.options import Seed
+from train.cli.options import FitPrecision, Seed
 from train.cli.progress import bar
 from train.errors import DataError
 from train.paper.fitting import EpochSettings
@@ -39,7 +39,7 @@ def paper(
     ] = False,
     rate: Annotated[float, typer.Option(help="Adam's, in every epoch.")] = _USUAL.rate,
     batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = _USUAL.batch,
-    precision: Annotated[str, typer.Option(help="Lightning's word for it.")] = _USUAL.precision,
+    precision: FitPrecision = _USUAL.precision,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Pictures made at once; default all processors.")
     ] = None,

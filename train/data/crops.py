@@ -37,6 +37,9 @@ class CropSettings:
     anywhere: float = 0.0
     """Share of the crops cut wherever chance has it, as a station cuts its tiles; the others, and
     all whose damage may be local, where there is more to see."""
+    recolour: float = 0.0
+    """Share of the regions whose colour channels change places before anything else is done: the
+    same shapes in other colours, as if there were more references."""
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -104,6 +107,8 @@ def crops_of(
 ) -> list[Picture]:
     """Distort a region of a reference by a severity drawn evenly, and cut crops from it."""
     region = _region(picture, settings.region, rng)
+    if settings.recolour and rng.random() < settings.recolour:
+        region = np.ascontiguousarray(region[:, :, rng.permutation(3)])
     clean = before_distortion(region, rng)
     severity = float(rng.uniform(MILDEST, WORST))
     damaged = DISTORTIONS[label].apply(clean, severity, rng)

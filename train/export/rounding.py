@@ -7,13 +7,12 @@ the weights are int8's: with them the temperature, the thresholds and the figure
 import torch
 from torch import Tensor, nn
 
+from train.export.precision import WEIGHT_STEPS
 from train.models.folding import folded
-
-_STEPS = 127
 
 
 def rounded(network: nn.Module) -> nn.Module:
-    """A folded copy whose weights are the nearest of 255 even steps of their output channel."""
+    """A folded copy whose weights are the nearest of 129 even steps of their output channel."""
     network = folded(network)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -24,6 +23,6 @@ def rounded(network: nn.Module) -> nn.Module:
 
 def _rounded(weight: Tensor) -> Tensor:
     """(D, ...) weights of D output channels, each with a scale of its own."""
-    scale = weight.flatten(1).abs().amax(dim=1) / _STEPS
+    scale = weight.flatten(1).abs().amax(dim=1) / WEIGHT_STEPS
     scale = torch.where(scale > 0, scale, 1).view(-1, *[1] * (weight.dim() - 1))
     return (weight / scale).round() * scale

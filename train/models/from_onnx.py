@@ -1,49 +1,49 @@
-"""SimpleNet back from its exported file: the weights of an engine, to be tuned further."""
+"""Networks back from their exported files: the weights of an engine, to be tuned further."""
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto, numpy_helper
+from torch import nn
 
 from train.errors import WeightsError
-from train.models.simplenet import SimpleNet
+from train.models import build
+from train.models.folding import folded
+
+_PREFIX = "network."
+"""Of the parameters' names in a file, which are those of `train.export.graph.Whole`."""
+_OF_INT8 = "_DequantizeLinear_Output"
+"""What the quantiser puts behind the name of a weight that it rounded."""
 
 
-def simplenet_from(model: ModelProto, classes: int) -> tuple[SimpleNet, float]:
-    """The network inside an exported fp32 file, and the temperature its logits are divided by.
+def network_from(model: ModelProto, architecture: str, classes: int) -> nn.Module:
+    """The folded network inside an exported fp32 file, in evaluation mode.
+
+    Bounds that the export gave to the activations of a deep network are left out.
 
     Raises:
-        WeightsError: The file does not hold SimpleNet with that many outputs.
+        WeightsError: The file does not hold that architecture with that many outputs.
     """
-    network = SimpleNet(classes, head="dense", normalised=False)
-    stored = [
-        values
-        for node in model.graph.node
-        if node.op_type in {"Conv", "Gemm"}
-        for values in _weights(model, list(node.input[1:]))
-    ]
+    network = folded(build(architecture, classes))
+    stored = {tensor.name.removesuffix(_OF_INT8): tensor for tensor in model.graph.initializer}
     own = network.state_dict()
-    if len(stored) != len(own):
-        raise WeightsError(f"the file holds {len(stored)} weight arrays, SimpleNet has {len(own)}")
-    for (name, value), array in zip(own.items(), stored, strict=True):
-        if tuple(value.shape) != array.shape:
+    for name, value in own.items():
+        tensor = stored.get(_PREFIX + name)
+        if tensor is None:
             raise WeightsError(
-                f"{name} has shape {array.shape} in the file, but {tuple(value.shape)} is wanted"
+                f"the file has no {name}, expected {architecture} in fp32 with {name} of shape"
+                f" {tuple(value.shape)}"
             )
-        own[name] = torch.from_numpy(array.copy())
+        if tuple(value.shape) != tuple(tensor.dims):
+            raise WeightsError(
+                f"{name} has shape {tuple(tensor.dims)} in the file, but {tuple(value.shape)} is"
+                " wanted"
+            )
+        own[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
     network.load_state_dict(own)
-    return network.eval(), _temperature(model)
+    return network
 
 
-def _weights(model: ModelProto, names: list[str]) -> list[NDArray[np.float32]]:
-    by_name = {tensor.name: tensor for tensor in model.graph.initializer}
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        raise WeightsError(f"the file has no weights {', '.join(missing)}: is it the fp32 file?")
-    return [numpy_helper.to_array(by_name[name]) for name in names]
-
-
-def _temperature(model: ModelProto) -> float:
+def temperature_of(model: ModelProto) -> float:
+    """What the logits inside an exported fp32 file are divided by."""
     by_name = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Div" and node.input[1] in by_name:

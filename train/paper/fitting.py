@@ -5,7 +5,7 @@ pictures and the dropout of an epoch come from the seed and its number: a run th
 on to the same result.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from train.allocator import keep_large_buffers
 from train.pixels import to_input
+from train.precision import fastest_precision
 from train.schedule import Budget
 
 Batch = tuple[Tensor, Tensor]
@@ -44,7 +45,7 @@ class EpochSettings:
     epochs: tuple[int, ...] = (50, 300)
     rate: float = 1e-3
     batch: int = 32
-    precision: str = "bf16-mixed"
+    precision: str = field(default_factory=fastest_precision)
     seed: int = 1
 
 
