@@ -79,9 +79,9 @@ def test_folded_and_unfolded_agree(network, answered):
 
 def test_an_exported_network_is_read_back_and_unfolded(network):
     """From the int8 file's weights, as its engine carries them."""
-    pictures = torch.rand(8, 3, 107, 107, generator=torch.Generator().manual_seed(6))
+    pictures = torch.rand(6, 3, 75, 75, generator=torch.Generator().manual_seed(6))
     rounded_off = rounded(network)
-    flat = network_from(to_onnx(rounded_off, 107), "InceptionResNetV2", 8)
+    flat = network_from(to_onnx(rounded_off, 75), "InceptionResNetV2", 8)
     again = unfolded(flat, pictures)
     assert isinstance(again, InceptionResNetV2)
     norms = [module for module in again.modules() if isinstance(module, nn.BatchNorm2d)]
