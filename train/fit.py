@@ -32,8 +32,6 @@ _WARM_UP_STEPS = 200
 _MAY_CHANGE = {"steps", "minutes", "patience", "epochs_a_validation", "workers", "precision"}
 _HEAD = "network.head."
 _UNFOLDED_BATCHES = 2
-_SHORT = len("features.12")
-"""Longest name of a part that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,10 @@ class Fit(L.LightningModule):
         parts = dict(self.network.named_modules())
         for name in settings.frozen:
             if name not in parts:
+                outer = [part for part in parts if part and part.count(".") < 2]
                 raise TrainingError(
                     f"{name!r} is no part of {settings.architecture} that could be frozen; there"
-                    f" are: {', '.join(part for part in parts if 0 < len(part) <= _SHORT)}, …"
+                    f" are: {', '.join(outer)}, and the parts of these"
                 )
             parts[name].requires_grad_(False)
 
