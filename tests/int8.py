@@ -13,6 +13,16 @@ from inspector.doctor.box import cpu_finding
 SEVEN_BITS = 64
 
 
+def largest_int8_weight(model: onnx.ModelProto) -> int:
+    """Magnitude of the largest int8 weight, in steps."""
+    weights = [
+        numpy_helper.to_array(tensor).astype(int)
+        for tensor in model.graph.initializer
+        if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1
+    ]
+    return max(int(np.abs(weight).max()) for weight in weights)
+
+
 def int8_is_exact_here(int8: bytes) -> bool:
     """Whether this processor computes the file as it stands there.
 
@@ -22,9 +32,4 @@ def int8_is_exact_here(int8: bytes) -> bool:
     words = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     if cpu_finding(words, 1).facts["int8"]:
         return True
-    weights = [
-        numpy_helper.to_array(tensor)
-        for tensor in onnx.load_from_string(int8).graph.initializer
-        if tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1
-    ]
-    return all(np.abs(weight.astype(int)).max() <= SEVEN_BITS for weight in weights)
+    return largest_int8_weight(onnx.load_from_string(int8)) <= SEVEN_BITS
