@@ -7,11 +7,14 @@ it, and copied otherwise. Whoever marks does so to train on it later, perhaps af
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
+
+from inspector.evidence.naming import ID_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,8 +56,13 @@ class MarkedPictures:
 
     def forget(self, event_id: str) -> None:
         """The mark was taken back."""
-        for path in self._folder.glob(f"{event_id}.*"):
-            path.unlink(missing_ok=True)
+        if re.fullmatch(ID_PATTERN, event_id) is None:
+            return  # no id, perhaps a pattern: it names no picture
+        try:
+            for path in self._folder.glob(f"{event_id}.*"):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the picture of a mark that was taken back stays", fault=str(error))
 
     def _make_room(self) -> None:
         # A name begins with its event's time.

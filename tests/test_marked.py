@@ -120,6 +120,9 @@ def test_the_page_keeps_and_forgets_them_with_the_mark(tmp_path: Path) -> None:
     assert kept(tmp_path) == []
     viewing.mark(told.id, "wrong", "refimgs")
     assert kept(tmp_path) == [told.id]
+    for other in ("*", "?" * len(told.id), f"../{FOLDER}/*"):
+        viewing.mark(other, None, None)
+    assert kept(tmp_path) == [told.id]
     viewing.mark(told.id, None, None)
     assert kept(tmp_path) == []
     outbox.close()

@@ -78,9 +78,13 @@ make_home() {
     sed -i "/^command = /d" "$new/pyvenv.cfg"
     "$new/bin/python" -m compileall -q -s "$new" -p "$home" "$new/lib" || true
     chmod -R u+rwX,go+rX,go-w "$new"
+    # A file system writes names before contents: a power cut would leave the new one empty, and the
+    # old one gone.
+    sync
     rm -rf "$target.old"
     [ ! -e "$target" ] || mv "$target" "$target.old"
     mv "$new" "$target"
+    sync
     rm -rf "$target.old"
     trap - EXIT
 }
@@ -119,6 +123,7 @@ install() {
     mkdir -p "$DESTDIR$config/secrets"
     chmod 700 "$DESTDIR$config/secrets"
     [ -e "$DESTDIR$config/example.yaml" ] || put 644 "$here/example.yaml" "$config/example.yaml"
+    sync
     if live; then
         systemd-sysusers "$users"
         systemd-tmpfiles --create "$folders"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector.errors import EventsError
+from inspector.events.clients import opened
 from inspector.events.model import parse
 from inspector.events.seen import REMEMBER, Seen
 
@@ -142,7 +143,8 @@ def _connect(
     from kafka import errors as kafka_errors
 
     try:
-        return KafkaConsumer(
+        return opened(
+            KafkaConsumer,
             *topics,
             bootstrap_servers=list(servers),
             group_id=group,

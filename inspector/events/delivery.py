@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from inspector.events.clients import opened
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -45,22 +47,6 @@ class _Producer(KafkaProducer):  # type: ignore[misc]  # the library has no type
         # close() begins with a flush, and a flush that times out would keep it from closing.
         with contextlib.suppress(kafka_errors.KafkaTimeoutError):
             super().flush(timeout)
-
-
-def _make(**options: Any) -> _Producer:
-    """A producer; one whose constructor fails leaves no sockets behind, as it would by itself."""
-    clients = []
-
-    def client(**given: Any) -> Any:
-        clients.append(KafkaProducer.DEFAULT_CONFIG["kafka_client"](**given))
-        return clients[-1]
-
-    try:
-        return _Producer(**options, kafka_client=client)
-    except BaseException:
-        for made in clients:
-            made.close()
-        raise
 
 
 @dataclass(slots=True)
@@ -114,7 +100,8 @@ class Delivery:
         self.last_ack = time.monotonic()
         self.unsettled: set[int] = set()
         """Rows that were sent and whose answers nobody has taken; the caller's thread."""
-        self._producer = _make(
+        self._producer = opened(
+            _Producer,
             **options,
             acks="all",
             enable_idempotence=not alone,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 LOCK = "outbox.lock"
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY}
+"""Faults of the disk, not of what the user gave: another start may not meet them any more."""
+_PASSING_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 _log = structlog.get_logger("inspector.events")
 
@@ -44,6 +49,7 @@ class FolderLock:
     Raises:
         OutboxInUseError: another process holds it.
         OutboxUnusableError: the folder cannot be made or written to.
+        EventsError: the disk is full or failing, which may pass.
     """
 
     def __init__(
@@ -58,10 +64,11 @@ class FolderLock:
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            msg = (
-                f"the outbox folder {folder} cannot be used: {error.strerror};"
-                " give `state` a folder that the station may write to"
-            )
+            msg = f"the outbox folder {folder} cannot be used: {error.strerror};"
+            if error.errno in _PASSING_ERRNO:
+                msg = f"{msg} the disk must have room, and be in order"
+                raise EventsError(msg) from error
+            msg = f"{msg} give `state` a folder that the station may write to"
             raise OutboxUnusableError(msg) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -73,8 +80,9 @@ class FolderLock:
                 " use the same state folder; stop the other one, or give this one its own `state`"
             )
             raise OutboxInUseError(msg) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is good to know, and no more
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let the folder go; the lock's file stays, since to delete it would be a race."""
@@ -88,19 +96,18 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
     the cameras' states is taken over, and an event tells of the gap.
 
     Raises:
-        OutboxUnusableError: the file cannot be opened, or was written by a newer version.
+        OutboxUnusableError: the file may not be written, or was written by a newer version.
+        EventsError: the disk is full or failing, or another program holds the file; it may pass.
     """
     path = folder / FILE
     try:
-        store = Store(path, limit=limit, documents=documents)
+        store = _opened(path, limit=limit, documents=documents)
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BROKEN:
-            msg = (
-                f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
-                " it and to its folder, and the disk must have room"
-            )
-            raise OutboxUnusableError(msg) from error
-        return begin_anew(path, str(error), limit=limit, documents=documents)
+        msg = (
+            f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
+            " it and to its folder, and the disk must have room"
+        )
+        raise (EventsError if _code(error) in _PASSING else OutboxUnusableError)(msg) from error
     if store.version > FORMAT:
         version = store.version
         store.close()
@@ -110,6 +117,26 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
         )
         raise OutboxUnusableError(msg)
     return store
+
+
+def _opened(path: Path, *, limit: int, documents: Documents) -> Store:
+    try:
+        return Store(path, limit=limit, documents=documents)
+    except sqlite3.DatabaseError as error:
+        if not is_broken(error):
+            raise
+        return begin_anew(path, str(error), limit=limit, documents=documents)
+
+
+def is_broken(error: BaseException | None) -> bool:
+    """Whether a file is damaged, or is no database: it will be no better another time."""
+    return isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's result code, without what it adds for some."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> Store:

@@ -6,6 +6,8 @@ import sqlite3
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+import structlog
+
 from inspector.errors import EventsError
 
 if TYPE_CHECKING:
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 REMEMBER = 100_000
 """Ids kept. Repeats come within an outage of events, so this outlasts hours of rejects."""
+
+_log = structlog.get_logger("inspector.events")
 
 
 class Seen:
@@ -29,6 +33,8 @@ class Seen:
 
     def __init__(self, file: Path | None = None, remember: int = REMEMBER) -> None:
         self._remember = remember
+        self._file = file
+        self._unwritten = False
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._db: sqlite3.Connection | None = None
         if file is not None:
@@ -57,17 +63,30 @@ class Seen:
         return len(self._ids)
 
     def add(self, event_id: str) -> None:
-        """Note that an event was handled."""
+        """Note that an event was handled; in memory alone while the disk takes nothing."""
         self._ids[event_id] = None
         forgotten = len(self._ids) > self._remember
         if forgotten:
             self._ids.popitem(last=False)
-        if self._db is not None:
+        if self._db is None:
+            return
+        try:
             row = self._db.execute("INSERT INTO seen (id) VALUES (?)", (event_id,)).lastrowid
             if forgotten:
                 self._db.execute(
                     "DELETE FROM seen WHERE number <= ?", ((row or 0) - self._remember,)
                 )
+        except sqlite3.Error as error:
+            if not self._unwritten:
+                _log.error(
+                    "ids of handled events are kept in memory alone: after a restart such an event"
+                    " may be handled again; the disk must have room",
+                    file=str(self._file),
+                    fault=str(error),
+                )
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def close(self) -> None:
         """Close the file."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 
+from inspector.events.clients import opened
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -59,7 +61,7 @@ def describe_topics(options: Mapping[str, Any], wanted: Collection[str]) -> Clus
     Raises:
         kafka_errors.KafkaError: the broker cannot be reached.
     """
-    admin = KafkaAdminClient(**options)
+    admin = opened(KafkaAdminClient, **options)
     try:
         times, cluster = [], dict[str, Any]()
         for _ in range(ROUND_TRIPS):
@@ -109,7 +111,7 @@ def missing_topics(
     Raises:
         kafka_errors.KafkaError: the broker cannot be reached.
     """
-    admin = KafkaAdminClient(**options)
+    admin = opened(KafkaAdminClient, **options)
     try:
         absent = sorted(set(wanted) - set(admin.list_topics()))
         why: dict[str, str | None] = {}

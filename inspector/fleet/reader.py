@@ -18,6 +18,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 
 from inspector.events.broker import CannotConnectError, Trouble
+from inspector.events.clients import opened
 from inspector.events.link import Link
 from inspector.observe.health import Fact
 
@@ -261,7 +262,8 @@ class Reader:
 
 
 def _consumer(options: dict[str, Any]) -> KafkaConsumer:
-    return KafkaConsumer(
+    return opened(
+        KafkaConsumer,
         **options,
         group_id=None,
         enable_auto_commit=False,

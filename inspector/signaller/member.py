@@ -18,6 +18,7 @@ from kafka.structs import OffsetAndMetadata
 
 from inspector.errors import UserError
 from inspector.events.broker import CannotConnectError, client_options, probe, tls_context
+from inspector.events.clients import opened
 from inspector.signaller.positions import Track, decode
 from inspector.signaller.standby import OneForAll
 
@@ -70,7 +71,8 @@ class Member:
                 raise CannotConnectError(trouble)
             name = f"inspector-line.{self._config.signaller}"
             timeout_ms = round(consume.session_timeout_s * 1000)
-            self._consumer = KafkaConsumer(
+            self._consumer = opened(
+                KafkaConsumer,
                 group_id=self._config.group,
                 group_instance_id=self._config.member,
                 partition_assignment_strategy=[OneForAll],

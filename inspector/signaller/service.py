@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector.errors import EventsError
-from inspector.events.opening import FolderLock
+from inspector.events.opening import FolderLock, is_broken
 from inspector.events.seen import Seen
 from inspector.line.registers import part_number
 from inspector.line.session import Standing
@@ -195,20 +195,31 @@ class Service:
 def open_handled(file: Path, remember: int) -> Seen:
     """The ids of handled events; a file that is broken is put aside, and a new one begun.
 
-    Repeats of what the old one knew would be older than their deadline in nearly every case.
-
-    Raises:
-        EventsError: neither can be used.
+    Where the disk takes none (it is full), they are kept in memory: the line need not stand for
+    it. Repeats of what the file knew would be older than their deadline in nearly every case.
     """
     try:
         return Seen(file, remember)
     except EventsError as error:
-        aside = file.with_suffix(f".broken-{time.time_ns()}")
-        if not file.exists():
-            raise
-        for suffix in ("", "-wal", "-shm"):
-            part = file.with_name(file.name + suffix)
-            if part.exists():
-                part.rename(aside.with_name(aside.name + suffix))
-        _log.error("the file of handled events was put aside", reason=str(error), aside=str(aside))
-        return Seen(file, remember)
+        fault = error
+    try:
+        if is_broken(fault.__cause__):
+            _put_aside(file, fault)
+            return Seen(file, remember)
+    except (EventsError, OSError) as error:
+        fault = EventsError(str(error))
+    _log.error(
+        "ids of handled events are kept in memory alone: after a restart such an event may be"
+        " handled again; the disk must have room",
+        fault=str(fault),
+    )
+    return Seen(None, remember)
+
+
+def _put_aside(file: Path, fault: EventsError) -> None:
+    aside = file.with_suffix(f".broken-{time.time_ns()}")
+    for suffix in ("", "-wal", "-shm"):
+        part = file.with_name(file.name + suffix)
+        if part.exists():
+            part.rename(aside.with_name(aside.name + suffix))
+    _log.error("the file of handled events was put aside", reason=str(fault), aside=str(aside))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from inspector.errors import EventsError
+from inspector.errors import EventsError, UserError
 from inspector.events.kinds import EVENTS_DROPPED
 from inspector.events.opening import OutboxUnusableError
 from inspector.events.pending import Pending
@@ -96,6 +96,22 @@ def test_a_stop_with_a_full_disk_ends_and_says_what_was_lost(small_disk: Path, m
         assert not box.close(0.5)
     (lost,) = [log for log in logs if "lost" in log["event"]]
     assert lost["events"] > 0
+
+
+def test_a_start_on_a_full_disk_is_no_mistake_of_the_users(small_disk: Path, make: Maker) -> None:
+    """Else the service manager would not start the station again when there is room."""
+    folder = small_disk / "state"
+    box = open_outbox(folder)
+    event = make()
+    box.append([event]).result(60)
+    box.close()
+    hog = occupy(small_disk)
+    with pytest.raises(EventsError, match="must have room") as told:
+        open_outbox(folder)
+    assert not isinstance(told.value, UserError)
+    hog.unlink()
+    open_outbox(folder).close()
+    assert ids_of(folder) == [event.id]
 
 
 def test_a_disk_that_fails_for_good_keeps_what_was_durable(

@@ -366,7 +366,8 @@ def test_with_a_token_everything_but_the_probes_asks_for_it(guarded: httpx.Clien
         assert guarded.get(path, headers={"authorization": "Bearer s3cret"}).status_code == 200
     basic = base64.b64encode(b"anyone:s3cret").decode()
     assert guarded.get("/", headers={"authorization": f"Basic {basic}"}).status_code == 200
-    assert guarded.get("/", headers={"authorization": "Basic %%%"}).status_code == 401
+    for value in (b"Basic %%%", b"Basic \xe4", b"Bearer \xe4"):
+        assert guarded.get("/", headers={b"authorization": value}).status_code == 401
 
 
 def test_an_address_that_is_taken_is_the_users_mistake(

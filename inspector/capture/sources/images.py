@@ -149,8 +149,13 @@ class ImagesSource:
             path = self._folder / name
             pixels = decode_picture(path, content, most_pixels=self._most_pixels)
         except PictureError as error:
-            return Picture(arrival, damage=f"{error.cause}: {error}", origin=name)
-        return from_pixels(arrival, pixels, origin=name)
+            return Picture(arrival, damage=_told(f"{error.cause}: {error}"), origin=_told(name))
+        return from_pixels(arrival, pixels, origin=_told(name))
+
+
+def _told(text: str) -> str:
+    """Text with a file's name in it as events can carry it: UTF-8, which names need not be."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def from_pixels(arrival: Arrival, pixels: NDArray[np.uint8], origin: str | None) -> Picture:
