@@ -216,10 +216,11 @@ class Station:
             release = self._viewing.saw(
                 frame, verdict, partial(capture.release, frame, result_of(verdict))
             )
+            # While the frame is held: once it is not, a reload may have taken its camera away.
+            reject = rulings.rejects(frame, verdict)
             try:
                 rulings.rule(frame, verdict, capture.counters, release, late)
             finally:
-                reject = rulings.rejects(frame, verdict)
                 triggers.answer(frame, verdict, reject=reject)
                 self._judged(frame, verdict, reject=reject, late=late)
 

@@ -65,7 +65,8 @@ class GapRule:
         usual = median(self._intervals) if self._intervals else 0.0
         interval = arrived_s - self._last_s if self._last_s is not None else usual
         self._last_s = arrived_s
-        if read_s > max(self._timeout_s / 2, 3 * usual):
+        # Before an interval is known nothing is late: many a camera takes its time to begin.
+        if self._intervals and read_s > max(self._timeout_s / 2, 3 * usual):
             self._stalled = True
         elif self._stalled:
             # What had queued up comes at once; the first one that comes at its time is fresh.

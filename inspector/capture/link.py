@@ -224,7 +224,7 @@ class CameraLink:
         return Ring.create(
             f"{self.name}/{epoch}",
             slots=self.camera.slots,
-            max_pixels=int(self.camera.max_megapixels * 1e6),
+            max_pixels=round(self.camera.max_megapixels * 1e6),
         )
 
     def tick(self, now_s: float) -> None:

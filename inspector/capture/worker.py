@@ -255,6 +255,7 @@ class Worker:
                 f"height={barrier.height} lies outside the picture of {picture.width}x"
                 f"{picture.height} pixels; correct inspect.on_motion in the station file"
             )
+            self.lose(1)
             raise SourceError("region", msg)
         strip = np.empty((barrier.height, barrier.width, 3), np.uint8)
         with contextlib.suppress(DamagedPicture):
@@ -323,7 +324,7 @@ class Worker:
                 raise
             return (0, 0, 0, 0), f"too_small: {error}"
         _, _, height, width = part
-        most = float(self._settings["max_megapixels"]) * 1e6
+        most = round(self._settings["max_megapixels"] * 1e6)
         if height * width > most:
             return part, (
                 f"too_large: {height * width / 1e6:.1f} megapixels ({width}x{height}), at most "

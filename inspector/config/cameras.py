@@ -314,7 +314,7 @@ class Camera(Section):
         part = self.region or self.source
         if isinstance(part, Region | PatternSource):
             pixels = part.width * part.height
-            if pixels > self.max_megapixels * 1e6:
+            if pixels > round(self.max_megapixels * 1e6):
                 msg = (
                     f"pictures of {part.width}x{part.height} have {pixels / 1e6:.1f} megapixels, "
                     f"max_megapixels is {self.max_megapixels:g}; none of them would be judged"

@@ -17,6 +17,7 @@ from inspector.events.records import Gap
 from inspector.events.store import FILE, FORMAT, Store, Work, connect, read_states
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from inspector.events.documents import Documents
@@ -65,7 +66,7 @@ class FolderLock:
             self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             msg = f"the outbox folder {folder} cannot be used: {error.strerror};"
-            if error.errno in _PASSING_ERRNO:
+            if _may_pass(error):
                 msg = f"{msg} the disk must have room, and be in order"
                 raise EventsError(msg) from error
             msg = f"{msg} give `state` a folder that the station may write to"
@@ -102,12 +103,12 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
     path = folder / FILE
     try:
         store = _opened(path, limit=limit, documents=documents)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, OSError) as error:
         msg = (
             f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
             " it and to its folder, and the disk must have room"
         )
-        raise (EventsError if _code(error) in _PASSING else OutboxUnusableError)(msg) from error
+        raise (EventsError if _may_pass(error) else OutboxUnusableError)(msg) from error
     if store.version > FORMAT:
         version = store.version
         store.close()
@@ -133,6 +134,12 @@ def is_broken(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
 
 
+def _may_pass(error: sqlite3.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _PASSING_ERRNO
+    return _code(error) in _PASSING
+
+
 def _code(error: sqlite3.Error) -> int:
     """SQLite's result code, without what it adds for some."""
     code: int = getattr(error, "sqlite_errorcode", 0)
@@ -140,23 +147,46 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> Store:
-    """Move a broken file aside and begin a new one with what is left of the cameras' states."""
+    """Move a broken file aside and begin a new one with what is left of the cameras' states.
+
+    Raises:
+        sqlite3.Error, OSError: there is no new one; the broken file lies where it was.
+    """
     states = _rescued_states(path)
     now = datetime.now(UTC)
     aside = path.with_name(f"{path.stem}.corrupt-{now:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
-    for ending in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + ending)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + ending))
+    _move(path, aside)
+    try:
+        store = Store(path, limit=limit, documents=documents)
+        try:
+            store.write(Work(states=states, gaps=[Gap("outbox_corrupt", unknown=True)]))
+        except BaseException:
+            store.close()
+            raise
+    except BaseException:
+        for part in _parts(path):
+            part.unlink(missing_ok=True)
+        _move(aside, path)  # with the states in it, for another try
+        raise
     _log.error(
         "the outbox was broken and has been begun anew; events that waited in it are not sent",
         fault=fault,
         kept_as=str(aside),
         rescued_cameras=sorted(states),
     )
-    store = Store(path, limit=limit, documents=documents)
-    store.write(Work(states=states, gaps=[Gap("outbox_corrupt", unknown=True)]))
     return store
+
+
+def _parts(path: Path) -> Iterator[Path]:
+    """A database and what SQLite keeps beside it."""
+    for ending in ("", "-wal", "-shm"):
+        yield path.with_name(path.name + ending)
+
+
+def _move(path: Path, target: Path) -> None:
+    for part, place in zip(_parts(path), _parts(target), strict=True):
+        if part.exists():
+            part.rename(place)
 
 
 def _rescued_states(path: Path) -> dict[str, CameraState]:

@@ -237,14 +237,25 @@ class Outbox:
         self._lock.release()
         return clean
 
-    def hand_out(self, after: int, most: int, blocked: Sequence[str] = ()) -> list[Row]:
+    @property
+    def life(self) -> int:
+        """A number that changes when a broken file was begun anew: its rows count from 1 again."""
+        return self._handing.life
+
+    def hand_out(
+        self, after: int, most: int, blocked: Sequence[str] = (), *, life: int | None = None
+    ) -> list[Row]:
         """Waiting events for the publisher, oldest first, without those it has already.
 
         Args:
             after: row number after which to look.
             blocked: topics to leave out.
+            life: of the file that the publisher has rows of on its way: there are none of another.
+                None: of whichever there is.
         """
         with self._handing.lock:
+            if life not in {None, self._handing.life}:
+                return []
             rows = self._reader.waiting(after, most + len(self._handing.rows), blocked)
             return self._handing.out(rows, most)
 
@@ -255,13 +266,17 @@ class Outbox:
 
     def mark_sent(self, rows: Sequence[int]) -> None:
         """Rows that the broker has acknowledged."""
-        self._writer.mark(sent=rows)
+        with self._handing.lock:
+            # Those of a file that broke meanwhile are gone, and others may have their numbers.
+            self._writer.mark(sent=[row for row in rows if row in self._handing.rows])
         with self._totals_lock:
             self._sent_total += len(rows)
 
     def park(self, row: int, reason: str) -> None:
         """A row that the broker refuses for good."""
-        self._writer.mark(parked=[(row, reason)])
+        with self._handing.lock:
+            if row in self._handing.rows:
+                self._writer.mark(parked=[(row, reason)])
         with self._totals_lock:
             self._parked_total += 1
 
@@ -275,6 +290,11 @@ class Outbox:
         return self._reader.resends()
 
     def _begin_anew(self, fault: str) -> Store:
+        """In the writer's thread, with the lock of what is handed out."""
         store = begin_anew(self._path, fault, limit=self._limit, documents=self._documents)
-        self._reader.reopen()
+        try:
+            self._reader.reopen()
+        except BaseException:
+            store.close()
+            raise
         return store

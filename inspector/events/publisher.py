@@ -102,6 +102,7 @@ class Publisher:
         self._stopping = threading.Event()
         self._stop_by = 0.0
         self._cursor = 0
+        self._life = 0
         self._resends = 0
         self._alone_until = 0
         self._denied: dict[str, tuple[str, float]] = {}
@@ -158,6 +159,7 @@ class Publisher:
         Raises:
             CannotConnectError: the broker cannot be used.
         """
+        self._life = self._outbox.life
         delivery = link.open(self._outbox.arrived.set, alone=self._alone_until > 0)
         try:
             self._look_after_topics(link, delivery)
@@ -238,6 +240,9 @@ class Publisher:
                 return True
             self._unproven = True
             raise link.cannot(delivery.failure)
+        if self._life != self._outbox.life:  # what is on its way lies in the outbox no more
+            self._alone_until = 0
+            return True
         if delivery.alone and not len(delivery) and self._cursor >= self._alone_until:
             self._alone_until = 0
             return True
@@ -254,7 +259,7 @@ class Publisher:
         room = (1 if delivery.alone else IN_FLIGHT) - len(delivery)
         if room <= 0:
             return 0
-        rows = self._outbox.hand_out(self._cursor, room, self._blocked)
+        rows = self._outbox.hand_out(self._cursor, room, self._blocked, life=self._life)
         for number, row in enumerate(rows):
             if delivery.failure is not None:
                 self._outbox.take_back([later.seq for later in rows[number:]])

@@ -62,6 +62,14 @@ class Handing:
         self.lock = threading.Lock()
         self.rows: set[int] = set()
         self.newest = 0
+        self.life = 0
+        """Files that were begun anew; what was on its way then counts no more."""
+
+    def begin_anew(self) -> None:
+        """With the lock held: a new file counts its rows from 1."""
+        self.rows.clear()
+        self.newest = 0
+        self.life += 1
 
     def out(self, rows: Iterable[Row], most: int) -> list[Row]:
         """With the lock held: take rows that are not out already."""
@@ -111,6 +119,9 @@ class Writer:
         self._since: float | None = None
         self._urgent = False
         self._stop_by: float | None = None
+
+        self._broken: str | None = None
+        """What is wrong with a file that is closed, and to be begun anew; the thread's own."""
 
         self.progress_ns = time.monotonic_ns()
         self._last_purge = time.monotonic()
@@ -224,6 +235,8 @@ class Writer:
 
     def _commit(self, items: Sequence[Item], work: Work) -> None:
         began = time.monotonic_ns()
+        if self._broken is not None:
+            self._replace(self._broken, work)
         self._step("before_commit")
         with self._handing.lock:
             tally, shed = self._store.write(
@@ -276,14 +289,28 @@ class Writer:
                 fault=str(error),
                 waiting=self._pending.records,
             )
-        try:
-            if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                self._store.close()
-                self._store = self._begin_anew(str(error))
-            else:
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            self._store.close()
+            self._broken = str(error)
+        elif self._broken is None:
+            with contextlib.suppress(sqlite3.DatabaseError):  # the next try says what is wrong now
                 self._store.relieve()
-        except sqlite3.DatabaseError:
-            return  # the next try says what is wrong now
+
+    def _replace(self, fault: str, work: Work) -> None:
+        """Begin a broken file anew; what was to be noted of the old one's rows is forgotten.
+
+        Raises:
+            sqlite3.Error, OSError: the disk takes no new one (yet).
+        """
+        with self._handing.lock:
+            self._store = self._begin_anew(fault)
+            self._handing.begin_anew()
+            # Only now, not while the disk works: whoever hands events over never waits for it.
+            with self.changed:
+                self._marks = Work()
+        work.sent.clear()
+        work.parked.clear()
+        self._broken = None
 
     def _purge_sometimes(self) -> None:
         if time.monotonic() - self._last_purge < PURGE_EVERY_S:

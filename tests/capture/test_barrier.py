@@ -261,3 +261,5 @@ def test_a_barrier_outside_the_picture_is_told_with_both_sizes(rig, tmp_path):
     detail = stage.until_state("failed").detail
     assert "the barrier x=318 y=40 width=8 height=160 lies outside the picture of 320x240" in detail
     assert "inspect.on_motion" in detail
+    stage.until(lambda: stage.status().counters.frames_in >= 2, "another try")
+    assert stage.status().counters.in_flight <= 1, "those of earlier tries are accounted for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import av
@@ -90,6 +91,29 @@ def test_damaged_files_are_unjudgeable_and_the_rest_goes_on(tmp_path, rig):
     }
     assert all(f.slot == -1 and f.height == 0 for f in rig.frames if f.damage)
     assert rig.status().counters.judged == 6
+
+
+def test_a_bound_of_exactly_the_pictures_size_is_none_too_few(tmp_path, rig):
+    (tmp_path / "a.png").write_bytes(png_of_zeros(1520, 2688))  # 4.08576 * 1e6 is a little less
+    rig = rig({"a": images(tmp_path, max_megapixels=4.08576)}).start()
+    rig.until_frames(1)
+    assert (rig.frames[0].height, rig.frames[0].damage) == (1520, None)
+
+
+def test_the_name_of_a_file_need_not_be_utf8(tmp_path, rig):
+    """Folders are filled from other systems; events, status and pages tell the name in UTF-8."""
+    fill(tmp_path, 1)
+    whole = (tmp_path / "000.png").read_bytes()
+    folder = os.fsencode(tmp_path)
+    for name, content in ((b"Geh\xe4use.png", whole), (b"l\xfccke.png", b"")):
+        with open(folder + b"/" + name, "wb") as file:  # noqa: PTH123 - no Path holds such bytes
+            file.write(content)
+    rig = rig({"a": images(tmp_path)}).start()
+    rig.until_frames(3)
+    found = {f.origin: f.damage for f in rig.frames}
+    assert found.keys() == {"000.png", r"Geh\xe4use.png", r"l\xfccke.png"}
+    assert found[r"Geh\xe4use.png"] is None
+    assert (found[r"l\xfccke.png"] or "").encode()
 
 
 def test_a_region_of_a_large_picture(tmp_path, rig):

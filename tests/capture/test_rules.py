@@ -91,6 +91,17 @@ def test_without_time_stamps_what_a_long_read_gives_is_stale_and_its_queue():
 def test_a_slow_source_is_not_stalled():
     rule = GapRule(timeout_s=2.0)
     assert [rule.stale(100 + 1.2 * k, 0.9) for k in range(10)] == [False] * 10
+    rule = GapRule(timeout_s=2.0)
+    assert [rule.stale(100 + 1.3 * k, 1.25) for k in range(10)] == [False] * 10
+
+
+@pytest.mark.parametrize("every_s", [1 / 60, 1 / 30, 0.2])
+def test_a_device_that_takes_its_time_to_begin_is_not_stalled(every_s):
+    """To switch a camera's stream on and set its exposure may take a second."""
+    fresh = Freshness(max_age_s=0.5, timeout_s=2.0)
+    assert not fresh.stale(100.0, None, 1.3)
+    later = [100 + every_s * k for k in range(1, 100)]
+    assert [fresh.stale(now, None, every_s * 0.9) for now in later] == [False] * 99
 
 
 def test_a_delay_that_stays_is_hopeless_and_one_that_passes_is_not():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.config.events import Topics
 from inspector.events.documents import Documents, Event
 from inspector.events.outbox import Outbox
+from inspector.events.store import FILE, PAGE_BYTES
 from inspector.frame import Frame
 from inspector.verdict import EngineInfo, Outcome, Verdict
 
@@ -114,3 +115,16 @@ def topics_of(suffix: str) -> Topics:
     return Topics(
         rejects=f"rejects.{suffix}", verdicts=f"verdicts.{suffix}", status=f"status.{suffix}"
     )
+
+
+def damage_ids(box: Outbox) -> None:
+    """Break an open outbox where only its writer looks: in the index of the events' ids."""
+    db = box._writer._store._db
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    (page,) = db.execute(
+        "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_events_1'"
+    ).fetchone()
+    with (box.folder / FILE).open("r+b") as file:
+        file.seek((page - 1) * PAGE_BYTES)
+        file.write(b"\xff" * PAGE_BYTES)
+    db.execute("PRAGMA shrink_memory").fetchall()  # what it has read already is read anew

@@ -19,7 +19,7 @@ from inspector.events.pending import Pending
 from inspector.events.reading import Reader
 from inspector.events.records import CameraState
 from inspector.events.store import FILE
-from tests.events.making import Maker, open_outbox
+from tests.events.making import Maker, damage_ids, open_outbox
 from tests.events.test_outbox import ids_of, wait_until
 from tests.events.test_outbox_bounds import gaps
 from tests.servers.disk import occupy
@@ -215,6 +215,36 @@ def test_a_file_that_breaks_under_a_running_station_is_replaced(folder: Path, ma
     assert [row.id for row in box.hand_out(0, 99) if row.type != EVENTS_DROPPED] == [event.id]
     box.close()
     assert list(folder.glob("outbox.corrupt-*.db"))
+
+
+def test_a_file_that_breaks_while_the_disk_is_full_is_replaced_when_there_is_room(
+    small_disk: Path, make: Maker
+) -> None:
+    folder = small_disk / "state"
+    box = open_outbox(folder)
+    box.append(make.many(50), {"infeed": CameraState(6, {"degraded": True})}).result(60)
+    rows = [row.seq for row in box.hand_out(0, 9, life=box.life)]
+    before = box.life
+    damage_ids(box)
+    hog = occupy(small_disk)
+    event = make()
+    waiting = box.append([event])
+    wait_until(lambda: "disk" in (box.stats().fault or "") and not list(folder.glob("*.corrupt-*")))
+    time.sleep(0.5)
+    assert not waiting.done()
+    hog.unlink()
+    waiting.result(60)
+    assert box.life == before + 1
+    assert box.hand_out(0, 9, life=before) == [], "rows of the old file are still on their way"
+    box.mark_sent(rows)
+    box.append([make()]).result(60)
+    assert event.id in [row.id for row in box.hand_out(0, 9, life=box.life)]
+    box.close()
+    assert len(list(folder.glob("outbox.corrupt-*.db"))) == 1
+    assert len(ids_of(folder)) == 3
+    again = open_outbox(folder)
+    assert again.states() == {"infeed": CameraState(6, {"degraded": True})}
+    again.close()
 
 
 def test_another_process_reads_while_the_station_writes(

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from structlog.testing import capture_logs
 
@@ -15,18 +19,18 @@ from inspector.config.events import Kafka
 from inspector.config.secrets import Secrets
 from inspector.errors import UserError
 from inspector.events import schemas
+from inspector.events.clients import opened
 from inspector.events.delivery import Delivery
 from inspector.events.publisher import Publisher
 from inspector.events.resending import Selection, resend
 from inspector.events.store import FILE
 from tests.events.kafka_reading import kcat, once, records
-from tests.events.making import Maker, open_outbox, topics_of
+from tests.events.making import Maker, damage_ids, open_outbox, topics_of
 from tests.events.test_outbox import ids_of, wait_until
 from tests.servers.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from inspector.config.events import Topics
     from inspector.events.outbox import Outbox
@@ -84,6 +88,13 @@ def publish(outbox: Outbox, topics: Topics) -> Iterator[Callable[..., Publisher]
     yield start
     for publisher in started:
         publisher.stop(5)
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Connections are taken, and nothing is ever answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+        yield server.getsockname()[1]
 
 
 def tls(broker: Broker, mechanism: str = "SCRAM-SHA-512", **other: Any) -> dict[str, Any]:
@@ -158,6 +169,38 @@ def test_kcat_reads_what_was_published(
     assert header == "content-type=application/cloudevents+json; charset=UTF-8"
     assert key == event.key
     assert json.loads(value) == event.document
+
+
+def test_after_an_outbox_that_broke_events_go_on(
+    broker: Broker, publish: Callable[..., Publisher], outbox: Outbox, make: Maker
+) -> None:
+    """The new file counts its rows from 1, which the publisher has long passed."""
+    publish({"bootstrap_servers": [broker.bootstrap]})
+    outbox.append([make() for _ in range(300)]).result(60)
+    drained(outbox)
+    damage_ids(outbox)
+    events = [make() for _ in range(5)]
+    outbox.append(events).result(60)
+    drained(outbox)
+    assert outbox.life == 1
+    found = {one.id for one in records(broker.bootstrap, make.topics.rejects)}
+    assert {event.id for event in events} <= found
+
+
+def test_a_broker_that_answers_nothing_costs_no_descriptors(silent_port: int) -> None:
+    """The library leaves those of a client whose constructor fails to nobody."""
+    options = {
+        "bootstrap_servers": [f"127.0.0.1:{silent_port}"],
+        "request_timeout_ms": 1000,
+        "bootstrap_timeout_ms": 200,
+    }
+    held = []
+    for kind in (KafkaConsumer, KafkaAdminClient, KafkaProducer):
+        for _ in range(2):
+            with pytest.raises(KafkaError):
+                opened(kind, **options)
+            held.append((len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
+    assert held[1:] == held[:-1]
 
 
 def test_the_broker_killed_mid_stream_loses_nothing_and_keeps_order(

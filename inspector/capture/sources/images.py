@@ -175,7 +175,7 @@ def make(settings: Settings, username: str | None, password: str | None) -> Imag
     """The source of a camera of kind `images`."""
     del username, password
     source = settings["source"]
-    most = int(settings["max_megapixels"] * 1e6)
+    most = round(settings["max_megapixels"] * 1e6)
     return ImagesSource(
         Path(source["folder"]),
         watch=source["watch"],
