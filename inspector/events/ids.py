@@ -1,4 +1,4 @@
-"""Event ids: UUID version 7 (RFC 9562), rising within a process."""
+"""Event ids: UUID version 7 (RFC 9562), rising within a process as its clock does."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from uuid import UUID
 _COUNTER_BITS = 12
 _COUNTER_START_BITS = 11
 """The counter of a new millisecond starts in its lower half, so that it has room to rise."""
+MOST_AHEAD_MS = 60_000
 
 
 class Uuid7:
     """A source of rising ids: 48 bits of UTC milliseconds, a 12-bit counter, 62 random bits.
 
     The counter is the fixed-length dedicated counter of RFC 9562, section 6.2, method 1. A clock
-    that goes back does not make the ids go back: the last millisecond is kept until it is past.
+    that is put right a little does not make the ids go back: the last millisecond is kept until it
+    is past. They follow one that goes back by more than `MOST_AHEAD_MS`, which was wrong before:
+    else all that is told and kept until the next start would be of that other time.
 
     Any thread may call it.
     """
@@ -31,7 +34,7 @@ class Uuid7:
         random = int.from_bytes(os.urandom(10), "big")
         with self._lock:
             now_ms = time.time_ns() // 1_000_000
-            if now_ms > self._last_ms:
+            if now_ms > self._last_ms or now_ms < self._last_ms - MOST_AHEAD_MS:
                 self._last_ms = now_ms
                 self._counter = (random >> 62) & ((1 << _COUNTER_START_BITS) - 1)
             else:

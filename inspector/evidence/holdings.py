@@ -76,16 +76,21 @@ class Holdings:
                 if each <= day:
                     yield camera, each
 
-    def first_to_go(self) -> tuple[str, str] | None:
+    def first_to_go(self, latest: str) -> tuple[str, str] | None:
         """Camera and day whose oldest picture goes first, None without any.
 
         The camera that takes most gives. So no camera loses anything while it has less than its
-        equal part of the space, however much the others keep.
+        equal part of the space, however much the others keep. Its days after `latest`, which cannot
+        be yet, are of a clock that was ahead: they go first, since they would never be the oldest.
+
+        Args:
+            latest: the last day that can be.
         """
         if not self._days:
             return None
         camera = max(self._days, key=lambda name: (self.of(name).bytes, name))
-        return camera, min(self._days[camera])
+        days = self._days[camera]
+        return camera, min([day for day in days if day > latest] or days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TURN_S = 1.0
 """The disk is looked at this often: whoever fills 2 GB faster than that fills the disk."""
 AGE_EVERY_S = 60.0
+DAY_MS = 86_400_000
 LOG_EVERY_S = 60.0
 NEXT_PICTURES = 4
 """Room is made for this many pictures of the newest one's size."""
@@ -282,6 +283,7 @@ class Keeper:
         """
         freed = 0
         free_bytes = self.folder.free_bytes()
+        tomorrow = day_of(self._utc_ms() + DAY_MS)
         self._oldest.clear()
         while not self._closing:
             with self._lock:
@@ -290,7 +292,7 @@ class Keeper:
                     free_bytes + freed,
                     NEXT_PICTURES * self._newest_bytes,
                 )
-                first = self._holdings.first_to_go()
+                first = self._holdings.first_to_go(tomorrow)
             if due is None or first is None:
                 return
             name = self._next_of(*first)

@@ -20,6 +20,7 @@ from kafka import errors as kafka_errors
 from inspector.events.broker import CannotConnectError, Trouble
 from inspector.events.clients import opened
 from inspector.events.link import Link
+from inspector.fleet.stations import AHEAD_S
 from inspector.observe.health import Fact
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Reading:
         return asdict(self)
 
 
+class _ClockSetBackError(Exception):
+    """What was heard is of a time that has not come yet."""
+
+
 class Reader:
     """Fills a fleet from Kafka, in a thread of its own.
 
@@ -92,7 +97,9 @@ class Reader:
         self._link = Link(fleet.settings.kafka, secrets, CLIENT_ID, section="")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet reader", daemon=True)
-        self._reading = Reading(known_until=now())
+        self._latest_s = now()
+        """The latest that the clock has shown."""
+        self._reading = Reading(known_until=self._latest_s)
         self._positions: dict[TopicPartition, int] = {}
         self._ends_at_start: dict[TopicPartition, int] = {}
         self._begins: dict[TopicPartition, int] = {}
@@ -142,6 +149,9 @@ class Reader:
             except kafka_errors.OffsetOutOfRangeError as error:
                 _log.warning("the broker has not what comes next: read anew", reason=str(error))
                 self._begin_anew()
+            except _ClockSetBackError as error:
+                _log.warning("this machine's clock was set back: read anew", reason=str(error))
+                self._begin_anew()
             except (kafka_errors.KafkaError, OSError) as error:
                 self._fail(self._link.cannot(error).trouble)
             except Exception as error:  # noqa: BLE001 - the edge of the thread: told, tried again
@@ -155,7 +165,15 @@ class Reader:
     def _begin_anew(self) -> None:
         self._fleet.clear()
         self._positions, self._begins, self._ends_at_start = {}, {}, {}
-        self._reading = replace(self._reading, caught_up=False, heartbeats_read=False, progress=0.0)
+        self._latest_s = now = self._now()
+        self._reading = replace(
+            self._reading,
+            caught_up=False,
+            heartbeats_read=False,
+            progress=0.0,
+            known_until=now,
+            back_at=min(self._reading.back_at, now),
+        )
 
     def _fail(self, trouble: Trouble) -> None:
         if self._reading.state != trouble.state:
@@ -200,6 +218,11 @@ class Reader:
 
     def _look(self, consumer: KafkaConsumer) -> None:
         """Is the broker there, are there new partitions, how much waits?"""
+        now = self._now()
+        if now < self._latest_s - AHEAD_S:
+            msg = f"by {self._latest_s - now:.0f} s"
+            raise _ClockSetBackError(msg)
+        self._latest_s = max(self._latest_s, now)
         trouble = self._link.probe()
         if trouble is not None:
             self._fail(trouble)

@@ -31,6 +31,16 @@ def test_ids_rise_though_the_clock_stands_or_goes_back(monkeypatch: pytest.Monke
     assert {i.variant for i in ids} == {uuid.RFC_4122}
 
 
+def test_ids_follow_a_clock_that_was_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box without a battery may start in another year; what is kept is dated by its id."""
+    times = iter([9_000_000_000_000] * 10 + [4_000_000_000] * 10)
+    monkeypatch.setattr("inspector.events.ids.time.time_ns", lambda: next(times))
+    source = Uuid7()
+    ids = [source() for _ in range(20)]
+    assert [i.int >> 80 for i in ids] == [9_000_000] * 10 + [4_000] * 10
+    assert ids[10:] == sorted(ids[10:])
+
+
 def test_threads_never_get_the_same_id() -> None:
     source, made = Uuid7(), list[uuid.UUID]()
 

@@ -88,12 +88,24 @@ def test_a_clock_that_went_back_removes_nothing(path: Path) -> None:
 def test_the_oldest_go_when_the_space_is_used_up(path: Path) -> None:
     shelf = Shelf(path, max_mb=1)
     names = [name_at(NOW_MS + i * 7_200_000, i) for i in range(60)]
-    for name in names:
+    for i, name in enumerate(names):
+        shelf.now_ms = NOW_MS + i * 7_200_000
         assert shelf.add(name)
         shelf.keeper.turn()
         assert shelf.keeper.held([])["infeed"].bytes <= 1_000_000
     assert shelf.on_disk() == sorted(name.uri for name in names[-len(shelf.on_disk()) :])
     assert len(shelf.on_disk()) >= 1_000_000 // TAKEN - 5
+
+
+def test_pictures_of_a_clock_that_was_ahead_go_before_those_of_now(path: Path) -> None:
+    shelf = Shelf(path, max_mb=1)
+    for i in range(20):
+        assert shelf.add(name_at(NOW_MS + 365 * DAY_MS, i))
+    names = [name_at(NOW_MS + i * 1000, i) for i in range(12)]
+    for name in names:
+        assert shelf.add(name)
+        shelf.keeper.turn()
+    assert {name.uri for name in names} <= set(shelf.on_disk())
 
 
 def test_without_a_turn_the_bound_holds_too(path: Path) -> None:

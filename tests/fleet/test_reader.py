@@ -69,10 +69,10 @@ class Plant:
         finally:
             producer.close()
 
-    def read(self) -> Fleet:
+    def read(self, now: Callable[[], float] = time.time) -> Fleet:
         """A fleet view begins."""
-        fleet = Fleet(self.settings, time.time)
-        reader = Reader(fleet, self)
+        fleet = Fleet(self.settings, now)
+        reader = Reader(fleet, self, now)
         self.readers.append(reader)
         reader.start()
         return fleet
@@ -193,6 +193,21 @@ def test_a_topic_that_was_made_anew_is_read_anew(plant: Plant):
     plant.make_topics(plant.topics.rejects)
     plant.write(plant.teller.frame())
     until(lambda: rejected(fleet) == 1, lambda: (rejected(fleet), plant.reading))
+
+
+def test_after_a_clock_that_was_ahead_all_is_read_anew(plant: Plant):
+    """A box may start in another year; then everything that is told is long past."""
+    plant.make_topics()
+    plant.write(plant.teller.beat(), *(plant.teller.frame() for _ in range(8)))
+    ahead_s = 365 * 24 * HOUR
+    fleet = plant.read(lambda: time.time() + ahead_s)
+    until(lambda: plant.reading.caught_up, lambda: plant.reading)
+    assert rejected(fleet) == 0
+    ahead_s = 0
+    until(lambda: rejected(fleet) == 8, lambda: plant.reading)
+    (station,) = board(fleet, time.time())["stations"]
+    assert station["silent_s"] < 60
+    assert plant.reading.known_until <= time.time()
 
 
 def test_verdicts_are_read_where_they_are_published(plant: Plant):
