@@ -105,6 +105,7 @@ class Station:
         self._triggers: Triggers | None = None
         self._line: Signalling | None = None
         self._stopping = threading.Event()
+        self._served = False
         self._heartbeat = Heartbeat(
             self.status, self.health, self._documents, lambda: self._engines.judging
         )
@@ -176,6 +177,7 @@ class Station:
         if config.mode == "observe":
             _log.warning(OBSERVING)
         self._serve(Phase.SERVING, "serving")
+        self._served = True
         self._heartbeat.start(outbox, config.events.heartbeat_s)
         return True
 
@@ -301,7 +303,12 @@ class Station:
             return None
 
         def standing() -> Standing:
-            return Standing(self.health.phase is Phase.SERVING, self._engines.degraded)
+            # At a stop the line itself says last of all that nobody serves.
+            return Standing(
+                self._served,
+                self._engines.degraded,
+                accepting=self.health.phase is Phase.SERVING,
+            )
 
         return Signalling(
             self.config, asked, self._documents, outbox, self.metrics, triggers, standing

@@ -70,6 +70,7 @@ class Side:
         self.camera, self.metrics = Camera(), Metrics(dict)
         self.triggers = Triggers(self.camera, "inspect", self.metrics)
         self.triggers.start()
+        self.standing = Standing(serving=True)
         self.outbox: Outbox = open_outbox(folder)
         self.line = Signalling(
             self.station,
@@ -78,7 +79,7 @@ class Side:
             self.outbox,
             self.metrics,
             self.triggers,
-            lambda: Standing(serving=True),
+            lambda: self.standing,
         )
         self.line.camera("infeed", "running")
         self.line.start()
@@ -164,6 +165,23 @@ def test_while_a_camera_gives_no_pictures_it_is_not_ready(plc: PlcServer, tmp_pa
     side.line.camera("infeed", "running")
     plc.until_ready()
     side.stop()
+
+
+def test_at_a_stop_the_station_serves_until_what_is_on_its_way_is_answered(
+    plc: PlcServer, tmp_path: Path
+) -> None:
+    side = Side(tmp_path, plc)
+    plc.until_ready()
+    plc.says(trigger=True, part=1)
+    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    side.standing = Standing(serving=True, accepting=False)
+    plc.until("ready lowered", lambda: not plc.status().ready)
+    assert plc.station.serving
+    side.judged(rejected(), reject=True, triggers=(trigger,))
+    assert plc.acknowledge().result is Result.REJECT
+    assert plc.station.serving
+    side.stop()
+    assert not plc.station.serving
 
 
 def test_a_verdict_after_both_deadlines_is_counted_as_late(plc: PlcServer, tmp_path: Path) -> None:

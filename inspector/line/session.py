@@ -69,10 +69,16 @@ _log = structlog.get_logger("inspector.line")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How the station stands, for its block."""
+    """How the station stands, for its block.
+
+    Attributes:
+        serving: results come; so it is until the last part on its way is answered.
+        accepting: new parts are taken.
+    """
 
     serving: bool
     degraded: bool = False
+    accepting: bool = True
 
 
 @dataclass(slots=True)
@@ -308,10 +314,12 @@ class Session:
 
     def _gate(self) -> None:
         """Whether parts are taken now, camera by camera."""
+        standing = self._standing()
         able = (
             self._stop_at_ns is None
             and "plc_silent" not in self.faults.open
-            and self._standing().serving
+            and standing.serving
+            and standing.accepting
         )
         for name, handshake in self._handshakes.items():
             handshake.accepting = able and self._accepts(name)

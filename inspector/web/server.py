@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from inspector.errors import UserError, WebError
+from inspector.web.connection import Connection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -30,6 +31,7 @@ class WebServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Connection,
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -51,8 +53,12 @@ class WebServer:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it: who vanished without a word is not waited for.
+        # Connections inherit these: who vanished without a word is not waited for, whether there is
+        # something to send to him or not.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_MS // 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_MS // 3000)
         try:
             listener.bind((self._host, self._port))
             listener.listen()  # whoever comes before the thread does waits, and is not refused

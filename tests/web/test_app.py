@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
+import socket
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -368,6 +371,52 @@ def test_with_a_token_everything_but_the_probes_asks_for_it(guarded: httpx.Clien
     assert guarded.get("/", headers={"authorization": f"Basic {basic}"}).status_code == 200
     for value in (b"Basic %%%", b"Basic \xe4", b"Bearer \xe4"):
         assert guarded.get("/", headers={b"authorization": value}).status_code == 401
+
+
+def test_whoever_asks_for_nothing_is_not_kept(
+    guarded: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would take a descriptor of the station, before it has shown any token."""
+    monkeypatch.setattr("inspector.web.connection.PATIENCE_S", 0.3)
+    port = guarded.base_url.port
+    asked = b"GET /livez HTTP/1.1\r\nhost: x\r\n"
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+    try:
+        _silent, half, more = sockets
+        half.sendall(asked)
+        more.sendall(asked + b"\r\n" + asked)
+        assert more.recv(65536).startswith(b"HTTP/1.1 ")
+        for each in sockets:
+            each.settimeout(30)
+            assert each.recv(65536) == b""
+    finally:
+        for each in sockets:
+            each.close()
+    assert guarded.get("/livez").status_code == 200
+
+
+def test_there_is_a_bound_of_connections(
+    guarded: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inspector.web.connection.MOST_CONNECTIONS", 5)
+    with contextlib.ExitStack() as held:
+        sockets = [
+            held.enter_context(
+                contextlib.closing(
+                    socket.create_connection(("127.0.0.1", guarded.base_url.port or 0), 30)
+                )
+            )
+            for _ in range(6)
+        ]
+        assert sockets[-1].recv(1) == b""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            assert guarded.get("/livez").status_code == 200
+        except httpx.TransportError:
+            assert time.monotonic() < deadline
+        else:
+            break
 
 
 def test_an_address_that_is_taken_is_the_users_mistake(
