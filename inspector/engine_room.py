@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,7 +91,6 @@ class EngineRoom:
         self._folder = folder
         self._upgrades = Upgrades(self._turn, lambda: config().engine.fallback != "none")
         self._seats: dict[str, Seat] = {}
-        self._names: dict[str, str] = {}  # engine folder by stage
         self._changes: Counter[tuple[str, str]] = Counter()
         self._unwritten: str | None = None
 
@@ -138,7 +137,7 @@ class EngineRoom:
         for stage, name in stages_of(self._config().engine):
             on_step(f"loading engine {name}")
             try:
-                used, occupant, note = self._first(stage, name, on_step, stopped)
+                occupant = self._first(stage, name, on_step, stopped)
             except NoRuntimeError:
                 raise
             except BuildStoppedError:
@@ -147,10 +146,7 @@ class EngineRoom:
             except EngineError as error:
                 msg = f"the station cannot serve: {error}"
                 raise UserError(msg) from error
-            seat = Seat(occupant, stage, on_change=self._changed)
-            self._seats[stage], self._names[stage] = seat, used
-            if note:
-                seat.note(note)
+            self._seats[stage] = seat = Seat(occupant, stage, on_change=self._changed)
             info = seat.engine.info
             _log.info(
                 "engine ready",
@@ -166,13 +162,13 @@ class EngineRoom:
 
     def _first(
         self, stage: str, name: str, on_step: Callable[[str], None], stopped: Callable[[], bool]
-    ) -> tuple[str, Occupant, str | None]:
+    ) -> Occupant:
         """The engine to begin with: the one that was activated if it can be had, else `name`."""
         choice = self._choices.get(stage, name)
         note = None
         if choice is not None:
             try:
-                return choice.name, self._open(choice.name, on_step, stopped), None
+                return self._open(choice.name, on_step, stopped)
             except BuildStoppedError:
                 raise
             except InspectorError as error:
@@ -180,7 +176,7 @@ class EngineRoom:
                     f"{choice.name} was activated on {choice.at} and cannot judge: {error}; "
                     f"{name} judges, which the station file names"
                 )
-        return name, self._best(name, on_step, stopped), note
+        return replace(self._best(name, on_step, stopped), instead=note)
 
     def activate(self, name: str, stage: str, origin: str) -> Activation:
         """Have another engine judge, from one batch to the next. Takes seconds; never raises.
@@ -222,14 +218,15 @@ class EngineRoom:
         except UserError as error:
             return Activation("unknown engine", str(error))
         occupant = self._open(name)
-        before, was = seat.engine.info, self._names[stage]
+        before, was = seat.engine.info, seat.occupant
         try:
             seat.replace(occupant, f"asked for by {origin}", word="activated", keep=True)
         except EngineError:
             _close(occupant)
             raise
         self._upgrades.tend(stage, seat)
-        self._settle(stage, name, was)
+        # Not always who was there before: he may have been lost meanwhile, and rolled back.
+        self._settle(stage, name, (seat.kept or was).folder)
         return self._told("activated", stage, before, seat.engine.info, origin)
 
     def _roll_back(self, stage: str, origin: str) -> Activation:
@@ -270,7 +267,8 @@ class EngineRoom:
                 on_step(f"building the plan of {key.what}: {said.percent:.0f} %, {said.words}")
 
         wait = None if on_step is None else on_stage
-        return open_best(name, asked, plans, on_stage=wait, stopped=stopped)
+        occupant = open_best(name, asked, plans, on_stage=wait, stopped=stopped)
+        return replace(occupant, folder=name)
 
     def _open(
         self,
@@ -281,6 +279,8 @@ class EngineRoom:
         """A warm engine that the policies can work with. Raises EngineError, UserError."""
         occupant = self._best(name, on_step, stopped)
         try:
+            if occupant.lost is not None and on_step is None:  # while another one judges: no change
+                raise EngineError(occupant.lost)
             _check_policies(self._config(), occupant.engine)
         except BaseException:
             _close(occupant)
@@ -308,14 +308,16 @@ class EngineRoom:
         stage = change.stage
         with self._turn:  # the activation that it undoes may still be being written down
             choice = self._choices.get(stage, self._named(stage))
-            self._upgrades.tend(stage, self._seats[stage])
-            self._settle(stage, choice.before if choice else self._named(stage), None)
+            here = self._seats[stage].occupant.folder
+            if choice is None or choice.name != here or choice.name == choice.before:
+                self._upgrades.tend(stage, self._seats[stage])
+                self._settle(stage, choice.before if choice else self._named(stage), None)
+            # else another one was activated, and has the seat
         self._write(change.word, stage, change.before, change.now, f"the station: {change.why}")
 
     def _settle(self, stage: str, name: str, before: str | None) -> None:
         """Remember who judges, over a restart too."""
         named = self._named(stage)
-        self._names[stage] = name
         holds = name == named and before in {None, named}
         choice = None if holds else Choice(name, named, before or named, _now())
         try:
@@ -368,7 +370,7 @@ class EngineRoom:
             engine, before = seat.engine, seat.before
             found[stage] = asdict(engine.info) | {
                 "reason": engine.degraded,
-                "folder": self._names[stage],
+                "folder": seat.occupant.folder,
                 "plan": self._upgrades.status(stage),
                 "before": asdict(before.info) if before is not None else None,
                 "changes": {word: n for (one, word), n in self._changes.items() if one == stage},

@@ -75,6 +75,7 @@ class Upgrades:
             beside = replace(present.standby or present.engine, degraded=None)
             standby = beside if self._keeps_standby() else None
             occupant = with_standby(engine, plans, standby, of.pending)
+            occupant = replace(occupant, folder=of.folder, instead=of.instead)
             seat.replace(occupant, why, word="upgraded")
 
     def _note(self, seat: Seat, of: Occupant, why: str) -> None:

@@ -34,17 +34,24 @@ class Occupant:
             None: there is nothing to open anew, as in the station's own process.
         pending: plans of which one is to be built and to judge in its place then: where it is not
             on TensorRT yet, or may be faster there in another precision; None: nothing is to come.
+        lost: why `engine` could not be opened; it is the standby's then, which judges until
+            `revive` gives another.
+        folder: name of the engine folder, for who keeps it.
+        instead: why it has the seat, and not who was asked for; None: it was.
     """
 
     engine: Engine
     standby: Engine | None = None
     revive: Callable[[], Engine] | None = None
     pending: EnginePlans | None = None
+    lost: str | None = None
+    folder: str = ""
+    instead: str | None = None
 
     def runtimes(self) -> Iterator[Runtime]:
         """The runtimes that it needs to keep."""
         yield self.engine.runtime
-        if self.standby is not None:
+        if self.standby is not None and self.standby.runtime is not self.engine.runtime:
             yield self.standby.runtime
 
     def stand_in(self, why: str) -> Engine | None:

@@ -9,6 +9,7 @@ from inspector.engine.load import load_asked
 from inspector.engine.occupant import Occupant
 from inspector.engine.process.opening import open_engine
 from inspector.engine.process.spec import OpenVinoSpec
+from inspector.errors import EngineError, NoRuntimeError
 
 if TYPE_CHECKING:
     from inspector.config.station import Engine as EngineSection
@@ -19,6 +20,7 @@ def open_occupant(name: str, asked: EngineSection) -> Occupant:
 
     Raises:
         UserError: there is no engine of that name.
+        NoRuntimeError: it cannot judge in a process of its own, and may not in this one.
         EngineError: as `load_engine`.
     """
     engine = load_asked(name, asked)
@@ -29,6 +31,14 @@ def open_occupant(name: str, asked: EngineSection) -> Occupant:
     revive = partial(open_engine, engine.manifest, spec)
     try:
         fresh = revive()
+    except EngineError as error:
+        # The engine has just been proved in this process: it is the other one that was lost, as it
+        # may be at any time.
+        if asked.fallback == "none":
+            engine.close()
+            msg = f"engine {name} cannot judge in a process of its own: {error}"
+            raise NoRuntimeError(msg) from error
+        return Occupant(engine, standby=engine, revive=revive, lost=str(error))
     except BaseException:
         engine.close()
         raise

@@ -94,6 +94,11 @@ class Seat:
         return self._occupant
 
     @property
+    def kept(self) -> Occupant | None:
+        """Who `roll_back` would give the seat to."""
+        return self._before
+
+    @property
     def before(self) -> Engine | None:
         """The engine that `roll_back` would go back to."""
         before = self._before
@@ -191,8 +196,14 @@ class Seat:
                     runtime.map_ring(ring)
                 self._members.append(runtime)
         self._recovery.forget()
-        self._occupant, self._failed = occupant, None
+        self._occupant, self._failed = occupant, occupant.lost
         self._serving = occupant.engine
+        if occupant.instead is not None:
+            self._serving = replace(occupant.engine, degraded=occupant.instead)
+        if occupant.lost is not None:
+            self._serving = occupant.stand_in(occupant.lost) or self._serving
+            if occupant.revive is not None:
+                self._recovery.begin(occupant.revive)
         self._failures.clear()
         runtime = occupant.engine.runtime
         if isinstance(runtime, Losable):
@@ -282,7 +293,10 @@ class Seat:
             if self._failed is None or self._closed:
                 return False
             left, served = self._occupant, self._serving
-            self._seat(replace(left, engine=engine))
+            # It is as good as the lost one was; that one may have been second best already.
+            if left.engine.degraded is not None:
+                engine = replace(engine, degraded=left.engine.degraded)
+            self._seat(replace(left, engine=engine, lost=None))
             change = self._change("restored", "a fresh one reproduces its golden tiles", served)
         self._on_change(change)
         self._dismiss([left])

@@ -193,6 +193,49 @@ def test_a_lost_engine_s_frames_are_judged_by_the_standby_and_a_fresh_one_takes_
     assert not standby.runtime._closed
 
 
+def test_what_comes_back_is_no_better_than_what_was_lost(bench, fake):
+    """OpenVINO in a process of its own, where TensorRT was asked for and cannot be had."""
+    lost, standby, fresh = fake(), fake("standby"), fake("fresh")
+    second_best = replace(lost, degraded="fake judges, not tensorrt")
+    b = bench(Occupant(second_best, standby, lambda: fresh))
+    lost.runtime.lose()
+    until(lambda: b.words() == ["lost", "restored"])
+    assert b.seat.engine.runtime is fresh.runtime
+    assert b.seat.engine.degraded == "fake judges, not tensorrt"
+
+
+def test_who_has_the_seat_instead_of_another_says_so_until_he_leaves(bench, fake):
+    lost, standby, fresh = fake(), fake("standby"), fake("fresh")
+    b = bench(Occupant(lost, standby, lambda: fresh, instead="another was activated"))
+    assert b.seat.engine.degraded == "another was activated"
+    lost.runtime.lose()
+    until(lambda: b.words() == ["lost", "restored"])
+    assert b.seat.engine.degraded == "another was activated"
+    b.seat.replace(Occupant(fake("other")), "asked", word="activated")
+    assert b.seat.engine.degraded is None
+
+
+def test_an_engine_that_cannot_be_opened_at_first_is_stood_in_for_and_comes(bench, fake):
+    standby, fresh = fake("standby", kind=FakeRuntime), fake("fresh")
+    gate = threading.Event()
+
+    def revive():
+        if not gate.is_set():
+            raise EngineError("not yet")
+        return fresh
+
+    b = bench(Occupant(standby, standby, revive, lost="no sign of life"))
+    assert b.seat.engine.degraded == "standby on fake: no sign of life; fake stands in"
+    b.put(2)
+    assert {v.label for v in b.wait(2)} == {"gblur"}
+    gate.set()
+    until(lambda: b.seat.engine is fresh)
+    assert not standby.runtime._closed
+    fresh.runtime.lose()
+    b.put(1)
+    assert b.wait(3)[-1].label == "gblur"
+
+
 def test_without_a_standby_lost_frames_are_counted_until_a_fresh_engine_is_there(bench, fake):
     lost, fresh = fake(held=True), fake("fresh")
     gate = threading.Event()

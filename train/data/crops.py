@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
 from train.camera import after_distortion, before_distortion, draw_scale, rescale
+from train.data.references import SMALLEST_SIDE
 from train.distortions import DISTORTIONS, MILDEST, WORST, Picture
 
 _REGION_CANDIDATES = 3
 _CROP_CANDIDATES = 6
 _BY_CHANGE = frozenset({"bad_lighting", "fastfading"})
 """Labels whose damage may be local: a crop that it spared would be labelled wrongly."""
+_LEAST_CHANGE = 2.0
+"""Of such a label, by how many codes a crop's pixels have changed on average at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,8 @@ class CropSettings:
     batches_a_round: int = 4
     seed: int = 1
     anywhere: float = 0.0
-    """Share of the crops cut wherever chance has it, as a station cuts its tiles; the others, and
-    all whose damage may be local, where there is more to see."""
+    """Share of the crops cut wherever chance has it, as a station cuts its tiles (where a label's
+    damage may be local, wherever there is some); the others where there is more to see."""
     recolour: float = 0.0
     """Share of the regions whose colour channels change places before anything else is done: the
     same shapes in other colours, as if there were more references."""
@@ -106,7 +109,7 @@ def crops_of(
     picture: Picture, label: str, settings: CropSettings, rng: np.random.Generator
 ) -> list[Picture]:
     """Distort a region of a reference by a severity drawn evenly, and cut crops from it."""
-    region = _region(picture, settings.region, rng)
+    region = _region(picture, settings.region, max(settings.crop, SMALLEST_SIDE), rng)
     if settings.recolour and rng.random() < settings.recolour:
         region = np.ascontiguousarray(region[:, :, rng.permutation(3)])
     clean = before_distortion(region, rng)
@@ -114,18 +117,21 @@ def crops_of(
     damaged = DISTORTIONS[label].apply(clean, severity, rng)
     seen = after_distortion(damaged, label, rng)
     local = label in _BY_CHANGE
-    weight = _change(clean, damaged) if local else _detail(clean)
-    anywhere = 0.0 if local else settings.anywhere
+    weight, least = (_change(clean, damaged), _LEAST_CHANGE) if local else (_detail(clean), 0.0)
     return [
-        _turned(_cut(seen, weight, settings.crop, anywhere, rng), rng)
+        _turned(_cut(seen, weight, settings.crop, settings.anywhere, least, rng), rng)
         for _ in range(settings.crops_a_region)
     ]
 
 
-def _region(picture: Picture, side: int, rng: np.random.Generator) -> Picture:
-    """A re-scaled region of a reference, of some candidates the one with the most detail."""
+def _region(picture: Picture, side: int, least: int, rng: np.random.Generator) -> Picture:
+    """A region of a reference, of some candidates the one with the most detail, re-scaled.
+
+    It has `side` pixels each way, or as many as the reference has at its scale. As with whole
+    frames, the scale is bounded by the reference alone, which keeps `least` pixels each way.
+    """
     height, width = picture.shape[:2]
-    scale = max(draw_scale(rng), min(1.0, side / min(height, width)))
+    scale = max(draw_scale(rng), min(1.0, least / min(height, width)))
     rows, columns = min(height, round(side / scale)), min(width, round(side / scale))
     best: tuple[float, int, int] | None = None
     for _ in range(int(rng.integers(1, _REGION_CANDIDATES + 1))):
@@ -136,7 +142,7 @@ def _region(picture: Picture, side: int, rng: np.random.Generator) -> Picture:
     assert best is not None
     _, y, x = best
     cut = np.ascontiguousarray(picture[y : y + rows, x : x + columns])
-    return rescale(cut, min(side, rows), min(side, columns))
+    return rescale(cut, min(side, round(rows * scale)), min(side, round(columns * scale)))
 
 
 def _detail(picture: Picture) -> NDArray[np.float32]:
@@ -160,18 +166,23 @@ def _cut(
     weight: NDArray[np.float32],
     side: int,
     anywhere: float,
+    least: float,
     rng: np.random.Generator,
 ) -> Picture:
-    """A crop at a random place, of some candidates the one with the most weight."""
+    """A crop at a random place, of some candidates the one with the most weight.
+
+    `anywhere` is the chance of the first place that has at least as much weight as `least`.
+    """
     height, width = picture.shape[:2]
+    first = bool(anywhere) and rng.random() < anywhere
     best: tuple[float, int, int] | None = None
-    for _ in range(1 if anywhere and rng.random() < anywhere else _CROP_CANDIDATES):
+    for _ in range(_CROP_CANDIDATES):
         y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
         inside = weight[y // 16 : (y + side) // 16, x // 16 : (x + side) // 16]
         score = float(inside.mean()) if inside.size else 0.0
         if best is None or score > best[0]:
             best = (score, y, x)
-        if rng.random() < 0.5 / _CROP_CANDIDATES:
+        if (first and score >= least) or rng.random() < 0.5 / _CROP_CANDIDATES:
             break
     assert best is not None
     _, y, x = best
