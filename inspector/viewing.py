@@ -181,8 +181,8 @@ class Viewing:
 
     def _hello(self) -> dict[str, Any]:
         outbox = self._outbox
-        newest = outbox.newest(MOST_EVENTS) if outbox is not None else []
-        events = [slim(event) for event in reversed(newest) if event["type"] != STATION_STATUS]
+        newest = outbox.newest(MOST_EVENTS, heartbeats=False) if outbox is not None else []
+        events = [slim(event) for event in reversed(newest)]
         return self._now() | {
             "events": events,
             "marks": self._marks_of([event["id"] for event in events]),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -89,16 +91,25 @@ def _station(file: Path | None, url: str | None, token: str | None) -> tuple[str
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web.host, web.host)  # noqa: S104 - not bound
         url = f"http://[{host}]:{web.port}" if ":" in host else f"http://{host}:{web.port}"
     url = (url or URL).rstrip("/")
-    if urlsplit(url).scheme not in {"http", "https"}:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        sound = sound and not re.search(r"\s", url)
+    except ValueError:
+        sound = False
+    if not sound:
         msg = f"--url {url}: expected an address such as {URL}"
         raise UserError(msg)
     return url, Secrets().get(token) if token else None
 
 
 def _post(url: str, body: dict[str, str], secret: str | None) -> tuple[int, dict[str, Any]]:
-    """Ask; status and answer. Raises WebError."""
+    """Ask; status and answer. Raises UserError, WebError."""
     headers = {"Content-Type": "application/json"}
     if secret is not None:
+        if not (secret.isascii() and secret.isprintable()):  # the library's words would repeat it
+            msg = "the token has characters that no HTTP header can hold; correct the secret"
+            raise UserError(msg)
         headers["Authorization"] = f"Bearer {secret}"
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)  # noqa: S310 - checked
     # No proxy lies between an engineer and a station.
@@ -113,7 +124,7 @@ def _post(url: str, body: dict[str, str], secret: str | None) -> tuple[int, dict
         except (ValueError, TypeError):
             detail = content.decode(errors="replace").strip() or error.reason
             return error.code, {"detail": detail}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         why = getattr(error, "reason", error)
         msg = f"no station answers at {url}: {why}; is it running, and is that its address?"
         raise WebError(msg) from error

@@ -125,7 +125,7 @@ def _judged(inspect: Inspect) -> str:
 
 def _print_summary(file: StationFile, notes: list[Fault], *, ask_secrets: bool) -> None:
     station = file.station
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     table = Table(title=f"{file.path}: station {station.station} is in order", title_justify="left")
     for heading in ("camera", "source", "judged", "policy"):
         table.add_column(heading, overflow="fold")

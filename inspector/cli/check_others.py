@@ -69,7 +69,7 @@ def _tell(
 
 
 def _print_signaller(file: Path, config: Signaller) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     layout = Layout.of(config.line.as_line(), config.line.cameras)
     title = f"{file}: signaller {config.signaller} is in order"
     table = Table(title=title, title_justify="left")
@@ -88,7 +88,7 @@ def _print_signaller(file: Path, config: Signaller) -> None:
 
 
 def _print_fleet(file: Path, config: Fleet) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     table = Table(title=f"{file}: fleet view is in order", title_justify="left")
     for heading in ("line", "stations"):
         table.add_column(heading, overflow="fold")

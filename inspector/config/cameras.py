@@ -17,6 +17,8 @@ Label = Literal[
 FrozenAfter = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
+_USER_INFO = re.compile(r"[a-z]+://[^/@]*:[^@]*@", re.IGNORECASE)
+"""Also where a character of the password ends what is read as the host."""
 
 
 class TlsTrust(Section):
@@ -54,11 +56,18 @@ class RtspSource(Section):
         if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname or _BLANK.search(url):
             msg = "expected an address such as rtsp://10.0.0.21/stream1"
             raise ValueError(msg)
-        if "@" in parts.netloc:
-            msg = "user name and password do not belong here: name them under credentials"
+        if "@" in parts.netloc or _USER_INFO.match(url):
+            msg = (
+                "user name and password do not belong here: name them under credentials"
+                " (an @ in the path is written %40)"
+            )
             raise ValueError(msg)
-        if parts.port == 0:
-            msg = "Port out of range 1-65535"
+        try:
+            port = parts.port
+        except ValueError:
+            port = 0  # its own words would repeat the text, which may be of a password
+        if port == 0:
+            msg = "the port must be a number from 1 to 65535"
             raise ValueError(msg)
         return url
 

@@ -53,7 +53,7 @@ _BOUNDS = {
 }
 _SECRET_KEYS = {"username", "password", "key_password", "token"}
 _LONGEST_SHOWN = 60
-_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
+_SCHEME = re.compile(r"[a-z]+://")
 
 
 def faults_of(
@@ -89,8 +89,17 @@ def shown(value: Any, key: KeyPath) -> str:
         return "a list" if value else "an empty list"
     if not isinstance(value, str):
         return f"the number {value}"
-    text = _USER_INFO.sub("***@", value)
+    text = _without_user(value)
     return f'"{text[:_LONGEST_SHOWN]}…"' if len(text) > _LONGEST_SHOWN else f'"{text}"'
+
+
+def _without_user(text: str) -> str:
+    """Without what may be a user's name and password, however the address around it is wrong."""
+    before, at, rest = text.rpartition("@")
+    if ":" not in before:
+        return text
+    scheme = _SCHEME.match(text)
+    return f"{scheme.group() if scheme else ''}***{at}{rest}"
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

@@ -10,8 +10,10 @@ engine still reads: an answer that comes too late touches nobody's slot.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from inspector.engine.jobs import Job, frames_a_batch
@@ -196,7 +198,12 @@ class Cascade:
         def answered(job: Job) -> None:
             self._post(lambda: self._answered(job, by_entry[job.entry]))
 
-        turn.submit(jobs, answered, again=copies.again)
+        submit = partial(turn.submit, jobs, answered, again=copies.again)
+        if engine.runtime.max_batch < engine.manifest.sampling.count:
+            # A frame takes several batches, and to hand them over waits for the first of them.
+            threading.Thread(target=submit, name="confirm", daemon=True).start()
+        else:
+            submit()
 
     def _copies_for(self, engine: Engine) -> _Copies:
         """Room for a batch of this engine's tiles; made anew where another engine judges now."""

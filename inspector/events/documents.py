@@ -259,6 +259,7 @@ class Documents:
         cause: str,
         types: Mapping[str, int],
         keys: Mapping[str, int],
+        event_id: str | None = None,
     ) -> Event:
         """A gap: events that were shed before they could be sent.
 
@@ -266,6 +267,7 @@ class Documents:
             count: how many; None where nobody can know (a broken outbox).
             cause: `outbox_full`, `memory_full` or `outbox_corrupt`.
             types, keys: the count by event type, and by record key (STATION/CAMERA).
+            event_id: of the event that told of it when it was smaller, and that nobody was sent.
         """
         data = {
             "count": count,
@@ -275,7 +277,7 @@ class Documents:
             "types": dict(types),
             "keys": dict(keys),
         }
-        return self._make(EVENTS_DROPPED, None, self._utc_ns(), data)
+        return self._make(EVENTS_DROPPED, None, self._utc_ns(), data, event_id)
 
     def line_fault(
         self, camera: str | None, *, cause: str, fail_safe: Literal["reject", "stop"], detail: str
@@ -346,8 +348,15 @@ class Documents:
         }
         return self._make(event_type, frame.camera, utc_ns(decided_ns), data)
 
-    def _make(self, event_type: str, camera: str | None, utc_ns: int, data: Document) -> Event:
-        event_id = str(new_id())
+    def _make(
+        self,
+        event_type: str,
+        camera: str | None,
+        utc_ns: int,
+        data: Document,
+        event_id: str | None = None,
+    ) -> Event:
+        event_id = event_id or str(new_id())
         source = f"/stations/{self._station}"
         who: Document = {"station": self._station, "mode": self._mode}
         if camera is not None:

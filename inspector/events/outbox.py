@@ -185,10 +185,15 @@ class Outbox:
             shed_total=shed_total,
         )
 
-    def newest(self, most: int) -> list[Document]:
-        """The documents of the newest events, newest first, sent or not; any thread."""
+    def newest(self, most: int, *, heartbeats: bool = True) -> list[Document]:
+        """The documents of the newest events, newest first, sent or not; any thread.
+
+        Args:
+            heartbeats: whether the station's own are among them; soon there is nothing else.
+        """
         try:
-            return [json.loads(row.body) for row in self._reader.newest(most)]
+            rows = self._reader.newest(most, heartbeats=heartbeats)
+            return [json.loads(row.body) for row in rows]
         except sqlite3.DatabaseError:
             return []  # a broken file: the writer sees to it
 

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from inspector.events.store import connect
+from inspector.events.store import TOLD, connect
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,9 +73,10 @@ class Reader:
             f"state = 0 AND seq > ?{without} ORDER BY seq LIMIT ?", (after, *blocked, most)
         )
 
-    def newest(self, most: int) -> list[Row]:
-        """The newest events in any state, newest first."""
-        return self.rows("seq > 0 ORDER BY seq DESC LIMIT ?", (most,))
+    def newest(self, most: int, *, heartbeats: bool = True) -> list[Row]:
+        """The newest events in any state, newest first; with heartbeats among them or without."""
+        which = "seq > 0" if heartbeats else TOLD
+        return self.rows(f"{which} ORDER BY seq DESC LIMIT ?", (most,))
 
     def resends(self) -> int:
         """Counts the requests to send events again."""

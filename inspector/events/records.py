@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from inspector.events.documents import Documents, Event
 
 ROW_BYTES = 350
-"""What a row costs beyond its document: its other columns and its places in four indexes."""
+"""What a row costs beyond its document: its other columns and its places in five indexes."""
 
 
 class Rank(IntEnum):
@@ -116,6 +116,8 @@ class Gap:
     last_id: str | None = None
     types: Counter[str] = field(default_factory=Counter)
     keys: Counter[str] = field(default_factory=Counter)
+    event_id: str | None = None
+    """Of the event that tells of it, once there is one."""
 
     def add(self, shed: Iterable[tuple[str, str, str]]) -> None:
         """Count shed events in, oldest first, each as id, type and key."""
@@ -144,4 +146,5 @@ class Gap:
             cause=self.cause,
             types=self.types,
             keys=self.keys,
+            event_id=self.event_id,
         )

@@ -33,6 +33,9 @@ CHUNK = 200
 GAP_BYTES = 4096
 """Room for the event that tells of a gap."""
 
+TOLD = f"rank <> {Rank.HEARTBEAT:d}"
+"""What is no heartbeat; in these words there is an index of it."""
+
 _SCHEMA = """
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -161,6 +164,7 @@ class Store:
             raise error
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+        db.execute(f"CREATE INDEX IF NOT EXISTS told ON events (seq) WHERE {TOLD}")
 
     @property
     def version(self) -> int:
@@ -317,7 +321,8 @@ class Store:
         """Put the event of a gap in, or widen the last one while nobody has seen it."""
         seq, told = gaps.get(gap.cause, (0, None))
         if told is not None and seq > newest_handed:
-            joined = Gap(told.cause)
+            # Whoever has seen it on the page sees it grow, and not another one each time.
+            joined = Gap(told.cause, event_id=told.event_id)
             joined.join(told)
             joined.join(gap)
             self._delete([seq])
@@ -326,6 +331,7 @@ class Store:
         record = Record.of(joined.event(self._documents))
         self._insert([record], ())
         row = self._db.execute("SELECT seq FROM events WHERE id = ?", (record.id,)).fetchone()
+        joined.event_id = record.id
         gaps[gap.cause] = (int(row[0]), joined)
 
     def _delete(self, rows: Iterable[int]) -> None:

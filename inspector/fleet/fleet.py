@@ -99,9 +99,12 @@ class Fleet:
                 self._take(event, now, live=live)
 
     def tidy(self) -> None:
-        """Forget stations of which nothing was heard for as long as is looked back."""
+        """Forget what is older than is looked back: gaps, and stations that were silent so long."""
         with self.lock:
             before = self._now() - self._look_back_s
+            for station in self.stations.values():
+                for step in [step for step in station.gaps if step < step_of(before)]:
+                    del station.gaps[step]
             for name in [n for n, s in self.stations.items() if s.heard_at < before]:
                 for camera in self.stations.pop(name).cameras.values():
                     self.ledger.release(camera.row)
@@ -225,9 +228,11 @@ class Fleet:
         if camera is not None:
             camera.event(at, gone=False)
 
-    def _dropped(self, station: Station, _at: float, event: Any) -> None:
-        station.given_up += event.data.count or 0
-        station.given_up_cause = cut(event.data.cause)
+    def _dropped(self, station: Station, at: float, event: Any) -> None:
+        step = step_of(at)
+        if step >= self.ledger.oldest:
+            before, _ = station.gaps.get(step, (0, ""))
+            station.gaps[step] = before + (event.data.count or 0), cut(event.data.cause)
 
     def _line_fault(self, station: Station, at: float, event: Any) -> None:
         station.tell_fault(event.data.cause, event.data.camera, at, event.data.detail)

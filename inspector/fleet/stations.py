@@ -130,7 +130,6 @@ class Station:
     Attributes:
         heard_at: our UTC seconds at which it was last known to run.
         ahead_s: how far its clock was ahead of ours at most, with the last event.
-        given_up: events that it had to give up, as far as it knows the number.
     """
 
     name: str
@@ -142,13 +141,23 @@ class Station:
     beat: Beat | None = None
     heard_at: float = 0.0
     ahead_s: float = 0.0
-    given_up: int = 0
-    given_up_cause: str = ""
+    gaps: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Events that it had to give up, by step: how many, as far as it knows, and the last cause."""
     line_faults: dict[tuple[str, str | None], tuple[float, str]] = field(default_factory=dict)
     """Faults of the signalling that last, by cause and camera: since when, and a sentence."""
     _ids: set[int] = field(default_factory=set)
     _order: deque[int] = field(default_factory=deque)
     _intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=5))
+
+    @property
+    def given_up(self) -> int:
+        """Events that it had to give up, as far back as is looked."""
+        return sum(count for count, _ in self.gaps.values())
+
+    @property
+    def given_up_cause(self) -> str:
+        """Why, the last time."""
+        return self.gaps[max(self.gaps)][1] if self.gaps else ""
 
     def is_repeat(self, event_id: str) -> bool:
         """Whether this id came before; it is remembered from now on."""

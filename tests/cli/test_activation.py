@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 
 import pytest
 
@@ -119,6 +121,9 @@ def test_mistakes_are_told(command, tmp_path):
         ((file,), "give the station's address by --url"),
         ((file, "--url", "http://127.0.0.1:1"), "not both"),
         (("--url", "127.0.0.1:8787"), "expected an address such as"),
+        (("--url", "http://127.0.0.1:87x87"), "expected an address such as"),
+        (("--url", "http://10.0.0.5 :8787"), "expected an address such as"),
+        (("--url", "http://[::1:8787"), "expected an address such as"),
     ):
         status, _, err = command("rollback", *arguments)
         assert status == 2
@@ -126,3 +131,32 @@ def test_mistakes_are_told(command, tmp_path):
     status, _, err = command("rollback", "--url", "http://127.0.0.1:1")
     assert status == 1
     assert "no station answers at http://127.0.0.1:1" in err
+
+
+def test_what_is_no_station_is_told(command):
+    """A port of something else answers, in its own way."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        status, _, err = command("rollback", "--url", url)
+        thread.join()
+    assert status == 1
+    assert f"no station answers at {url}" in err
+
+
+def test_a_secret_is_in_no_message(command, serve, monkeypatch):
+    url = serve(token="hunter2")
+    monkeypatch.setenv("WEB_T", "hunter2\n")
+    assert "hunter2" not in "".join(map(str, command("rollback", "--url", url, "--token", "WEB_T")))
+    monkeypatch.setenv("WEB_T", "hunter2\u20ac")
+    status, _, err = command("rollback", "--url", url, "--token", "WEB_T")
+    assert status == 2
+    assert "no HTTP header can hold" in err
+    assert "hunter2" not in err

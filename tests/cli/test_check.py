@@ -25,6 +25,18 @@ def test_a_file_in_order_is_summed_up(file, capsys):
     assert "no broker" in out
 
 
+def test_an_address_in_brackets_is_shown_as_it_is(file, capsys):
+    file.write_text(
+        "version: 1\nstation: line-1\n"
+        "cameras: {a: {source: {kind: rtsp, url: 'rtsp://[fd00::21]/stream1'}}}\n"
+        "events: {kafka: {bootstrap_servers: ['[fd00::5]:9092']}}\n"
+    )
+    assert cli.status_of(["check", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "rtsp://[fd00::21]/stream1" in out
+    assert "[fd00::5]:9092" in out
+
+
 def test_what_is_named_but_not_there_is_a_note_and_no_fault(file, capsys):
     assert cli.status_of(["check", "--json", str(file)]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -203,7 +203,7 @@ CAMERA_FAULTS = {
     "address with an impossible port": (
         '{source: {kind: rtsp, url: "rtsp://10.0.0.1:99999/"}}',
         "source.url",
-        "Port out of range",
+        "the port must be a number from 1 to 65535",
     ),
     "address with a blank": (
         '{source: {kind: rtsp, url: "rtsp://10.0.0.1/a b"}}',
@@ -469,6 +469,31 @@ def test_no_message_shows_what_may_be_a_secret(write):
     assert len(caught.value.faults) == 4
     assert "hunter2" not in str(caught.value)
     assert not any("hunter2" in f"{fault.got}" for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp:/admin:hunter2@10.0.0.21/s",
+        "rtsp//admin:hunter2@10.0.0.21/s",
+        "admin:hunter2@10.0.0.21/s",
+        "rtsp://admin:hunter2/x@10.0.0.21/s",
+        "rtsp://admin:hunter2#x@10.0.0.21/s",
+        "rtsp://admin:hunter2?x@10.0.0.21/s",
+        "rtsp://admin:12/hunter2@10.0.0.21/s",
+    ],
+)
+def test_an_address_that_is_mistyped_shows_no_password(write, url):
+    text = f"""\
+        version: 1
+        station: line-1
+        cameras: {{a: {{source: {{kind: rtsp, url: "{url}"}}}}}}
+        """
+    with pytest.raises(StationFileError) as caught:
+        load_station(write(text))
+    told = f"{caught.value} {[fault.document() for fault in caught.value.faults]}"
+    assert "hunter2" not in told
+    assert "***@10.0.0.21/s" in told
 
 
 def test_missing_secrets_are_faults_with_the_line_that_names_them(write):

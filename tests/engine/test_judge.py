@@ -245,6 +245,29 @@ def test_what_the_screen_accepts_is_not_confirmed(bench):
     assert b.confirm.submitted == []
 
 
+def test_a_confirming_engine_that_takes_few_tiles_at_once_holds_nobody_up(bench, monkeypatch):
+    """With two lanes the third batch of a frame waits at the door for the first one's answer."""
+    b = bench(confirm=True, count=4, max_batch=1)
+    lanes, submit = threading.Semaphore(2), b.confirm.submit
+
+    def waits_for_a_lane(tiles):
+        assert lanes.acquire(timeout=WAIT_S)
+        future = submit(tiles)
+        future.add_done_callback(lambda _: lanes.release())
+        return future
+
+    monkeypatch.setattr(b.confirm, "submit", waits_for_a_lane)
+    b.confirm.hold()
+    b.start("a", "b")
+    b.feed.put("a", BAD)
+    b.confirm.wait_submitted(2)
+    b.feed.put("b", GOOD)
+    assert b.verdicts(1) == [("b", 0, "accepted", GOOD)]
+    b.confirm.let_go()
+    confirmed = b.feed.wait_verdicts(2)[1][1]
+    assert (confirmed.label, confirmed.confirmed) == (BAD, True)
+
+
 @pytest.mark.parametrize(("label", "percent"), [(BAD, 95), (BAD, 60), (GOOD, 40)])
 def test_the_confirming_engine_has_the_last_word(bench, label, percent):
     b = bench(confirm=True, count=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.events import schemas
 from inspector.events.kinds import EVENTS_DROPPED, FRAME_JUDGED, FRAME_REJECTED
 from inspector.events.reading import Reader
-from inspector.events.store import FILE
+from inspector.events.store import FILE, TOLD
 from tests.events.making import open_outbox
 from tests.events.test_outbox import wait_until
 
@@ -119,6 +119,20 @@ def test_what_the_publisher_has_on_its_way_is_not_shed(folder: Path, make: Maker
     assert on_the_way <= set(kept(folder))
 
 
+def test_a_gap_that_grows_is_the_same_event(folder: Path, make: Maker) -> None:
+    """The page tells of it as it comes: another id each time would push all else off it."""
+    box = open_outbox(folder, max_bytes=MB)
+    fill(box, make.many(600))
+    seen = []
+    for _ in range(3):
+        fill(box, make.many(50))
+        (told,) = [one for one in box.newest(2000) if one["type"] == EVENTS_DROPPED]
+        seen.append((told["id"], told["data"]["count"]))
+    box.close()
+    assert len({event_id for event_id, _ in seen}) == 1
+    assert len({count for _, count in seen}) == 3
+
+
 def test_a_gap_that_was_handed_out_is_not_changed_any_more(folder: Path, make: Maker) -> None:
     box = open_outbox(folder, max_bytes=MB)
     fill(box, make.many(600))
@@ -144,6 +158,23 @@ def test_the_file_stays_within_its_bound(folder: Path, make: Maker) -> None:
     size = sum(path.stat().st_size for path in folder.iterdir())
     box.close()
     assert size <= 2 * MB * 1.05
+
+
+def test_the_newest_without_heartbeats_are_found_without_a_scan(folder: Path, make: Maker) -> None:
+    box = open_outbox(folder)
+    event = make()
+    box.append([event]).result(60)
+    for _ in range(30):
+        box.append([make("station_status")]).result(60)
+        box.mark_sent([row.seq for row in box.hand_out(0, 99)])
+    assert event.id in {one["id"] for one in box.newest(99)}
+    assert [one["id"] for one in box.newest(3, heartbeats=False)] == [event.id]
+    plan = box._reader._query(
+        f"EXPLAIN QUERY PLAN SELECT body FROM (SELECT document AS body FROM events WHERE {TOLD}"
+        " ORDER BY seq DESC LIMIT 3)"
+    )
+    assert "told" in str(plan)
+    box.close()
 
 
 def test_of_heartbeats_only_the_newest_waits(folder: Path, make: Maker) -> None:

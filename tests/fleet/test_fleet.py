@@ -370,6 +370,11 @@ def test_events_that_were_given_up_are_shown(world):
     world.hear(teller.beat(), dropped)
     told = world.station()
     assert (told["given_up"], told["given_up_cause"]) == (120, "outbox_full")
+    world.clock.now += (world.fleet.settings.look_back_days + 0.1) * 86_400
+    world.hear(teller.beat())
+    world.fleet.tidy()
+    told = world.station()
+    assert (told["given_up"], told["given_up_cause"]) == (0, ""), "nor are its counts kept longer"
 
 
 @pytest.mark.parametrize("camera", [None, "infeed"])

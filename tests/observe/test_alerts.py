@@ -98,6 +98,10 @@ def counter(alert: str, name: str, at: str, **more: str) -> Case:
 
 
 UP = of_station("up", "1x60")
+OUTAGE = "x20 stale _x4"
+"""Prometheus does not reach the station for some minutes: all its series are gone, but for `up`."""
+UP_AFTER_OUTAGE = of_station("up", "1x20 0x5 1x40")
+BROKER = of_station("inspector_broker_up", "0x60")
 YESTERDAY = 1440
 JUMPS_AT = f"{YESTERDAY + 25}m"
 LINE_FAULT = {"of": "camera", "cause": "no_acknowledge"}
@@ -130,7 +134,15 @@ CASES = [
     gauge("InspectorEvidenceSpace", "inspector_evidence_free_bytes", "2e9", "8e8", "15m"),
     gauge("InspectorLineAway", "inspector_line_up", "1", "0", "5m"),
     gauge("InspectorLineSafe", "inspector_line_safe", "0", "1", "5m"),
-    counter("InspectorEventsLost", "inspector_shed_total", "25m"),
+    Case(
+        "InspectorEventsLost",
+        "25m",
+        [BROKER, of_station("inspector_shed_total", "7x20 9x30")],
+        [
+            [BROKER, of_station("inspector_shed_total", "7x60")],
+            [of_station("inspector_shed_total", "0+7x60")],  # no broker is wanted
+        ],
+    ),
     counter("InspectorEventsParked", "inspector_parked_total", "25m"),
     counter("InspectorLineNoAcknowledge", "inspector_line_faults_total", "23m", **LINE_FAULT),
     counter("InspectorSignalsLate", "inspector_signals_late_total", "25m", of="camera"),
@@ -143,13 +155,26 @@ CASES = [
             [UP, of_camera("inspector_line_faults_total", "1+1x60", cause="queue_full")],
             # It was there before Prometheus was.
             [UP, of_camera("inspector_line_faults_total", "1x60", cause="no_acknowledge")],
+            [
+                UP_AFTER_OUTAGE,
+                of_camera("inspector_line_faults_total", f"3{OUTAGE} 3x40", cause="no_acknowledge"),
+            ],
         ],
     ),
     Case(
         "InspectorSignalsLate",
         "21m",
         [UP, of_camera("inspector_signals_late_total", "_x20 1x30")],
-        [[UP, of_camera("inspector_signals_late_total", "0x60")]],
+        [
+            [UP, of_camera("inspector_signals_late_total", "0x60")],
+            [UP_AFTER_OUTAGE, of_camera("inspector_signals_late_total", f"3{OUTAGE} 3x40")],
+        ],
+    ),
+    Case(
+        "InspectorSignalsGaveWay",
+        "21m",
+        [UP, of_camera("inspector_signals_gave_way_total", "_x20 1x30")],
+        [[UP_AFTER_OUTAGE, of_camera("inspector_signals_gave_way_total", f"3{OUTAGE} 3x40")]],
     ),
     Case(
         "InspectorLineAway",  # of two signallers one stands by, and has no session
@@ -181,7 +206,21 @@ CASES = [
         "InspectorRejectsTooOld",
         "21m",
         [UP, of_camera("inspector_line_old_total", "_x20 1x30")],
-        [[UP, of_camera("inspector_line_signals_total", "0+5x60", end="acknowledged")]],
+        [
+            [UP, of_camera("inspector_line_signals_total", "0+5x60", end="acknowledged")],
+            [UP_AFTER_OUTAGE, of_camera("inspector_line_old_total", f"3{OUTAGE} 3x40")],
+        ],
+    ),
+    Case(
+        "InspectorRejectsTooOld",
+        "21m",
+        [UP, of_camera("inspector_line_signals_total", "_x20 1x30", end="too_late")],
+        [
+            [
+                UP_AFTER_OUTAGE,
+                of_camera("inspector_line_signals_total", f"3{OUTAGE} 3x40", end="too_late"),
+            ]
+        ],
     ),
     Case(
         "InspectorRestarts",
@@ -261,15 +300,22 @@ CASES = [
         "InspectorOutboxGrowing",
         "40m",
         [
+            BROKER,
             of_station("inspector_outbox_events", "0+50x60"),
             of_station("inspector_outbox_oldest_seconds", "0+60x60"),
         ],
         [
+            [  # no broker is wanted
+                of_station("inspector_outbox_events", "0+50x60"),
+                of_station("inspector_outbox_oldest_seconds", "0+60x60"),
+            ],
             [  # many events, and quickly gone
+                BROKER,
                 of_station("inspector_outbox_events", "0+50x60"),
                 of_station("inspector_outbox_oldest_seconds", "2x60"),
             ],
             [  # the broker is back: they get fewer
+                BROKER,
                 of_station("inspector_outbox_events", "6000-50x60"),
                 of_station("inspector_outbox_oldest_seconds", "1500-20x60"),
             ],

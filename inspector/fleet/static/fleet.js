@@ -221,7 +221,7 @@ function showStations(fleet, chosen) {
 
 function showCounts({ counts, unknown, look_back_days, version, last_invalid }) {
   const of = (name) => number(counts[name] ?? 0);
-  const parts = [`${of("records")} records in ${look_back_days} days`, `${of("repeats")} repeats and ${of("replays")} sent again left out`];
+  const parts = [`${of("records")} records since this view began, ${look_back_days} days looked back`, `${of("repeats")} repeats and ${of("replays")} sent again left out`];
   const names = Object.entries(unknown).map(([type, count]) => `${type} (${number(count)})`);
   parts.push(names.length ? `unknown types: ${names.join(", ")}` : "no unknown types");
   parts.push(counts.invalid ? `${of("invalid")} records are no events (last: ${last_invalid})` : "no invalid records");

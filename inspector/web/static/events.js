@@ -37,6 +37,22 @@ function wanted(event) {
     && (!marked.value || (marked.value === "none" ? !mark : marked.value === "any" ? Boolean(mark) : mark === marked.value));
 }
 
+const keys = new WeakMap(); // event → key of the row that it was in
+
+// A row keeps its element, and so its focus, though its oldest events are forgotten.
+function rowsOf(groups) {
+  const rows = new Map();
+  for (const group of groups) {
+    const [first] = group.events;
+    let key = keys.get(first) ?? first.id;
+    if (rows.has(key)) key = first.id;
+    while (rows.has(key)) key += "+";
+    for (const event of group.events) keys.set(event, key);
+    rows.set(key, group);
+  }
+  return rows;
+}
+
 const says = (event) => sentence(event) + (event.detail ?? "");
 
 function make() {
@@ -98,7 +114,7 @@ export function showEvents() {
   offer();
   const found = [...knowledge.events.values()].filter(wanted);
   const groups = grouped(found, says).slice(0, MOST_ROWS);
-  const byKey = new Map(groups.map((group) => [group.events[0].id, group]));
+  const byKey = rowsOf(groups);
   const list = byId("events");
   list.querySelector(".empty")?.remove();
   keyed(list, byKey.keys(), make, (row, key) => show(row, byKey.get(key)));
