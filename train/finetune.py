@@ -33,7 +33,7 @@ from train.export.graph import to_onnx
 from train.export.int8 import int8_of
 from train.export.precision import to_fp16
 from train.measure.answers import Answers
-from train.measure.calibration import fit_temperature, set_thresholds
+from train.measure.calibration import Thresholds, fit_temperature, set_thresholds
 from train.measure.figures import measure
 from train.models.from_onnx import network_from, temperature_of
 from train.models.simplenet import ZERO, SimpleNet
@@ -110,7 +110,7 @@ def finetune(
     test_tiles, test_truth, test_frames = _tiles_of(apart, manifest, data)
     golden = read_golden(manifest)
     golden_truth = np.array([manifest.classes.index(label) for label in golden.labels])
-    say(f"fit the dense layers on {len(tiles)} tiles of {len(kept)} frames")
+    say(f"fit the dense layers on {len(tiles)} tiles of {len(truth)} frames")
     count = manifest.sampling.count
     tuned = _fit_head(
         network,
@@ -119,7 +119,7 @@ def finetune(
         seed,
     )
     say("calibrate and export")
-    shape = (len(apart), count, -1)
+    shape = (len(test_frames), count, -1)
     before = by_openvino(to_onnx(network, manifest.sampling.tile, temperature))(test_tiles)
     plain = by_openvino(to_onnx(tuned, manifest.sampling.tile))(test_tiles).reshape(shape)
     answers = _answers(manifest, plain, test_truth, test_frames)
@@ -130,14 +130,7 @@ def finetune(
     figures = measure(answers, how)
     was = replace(answers, tiles=before.reshape(shape)).joined(how)
     changed = _changed(by_openvino(model)(golden.tiles), golden.files, golden.labels, manifest)
-    thresholds = set_thresholds(
-        answers,
-        answers,
-        how,
-        budget=manifest.thresholds.false_reject_budget,
-        set_on=f"{len(apart)} frames of {data.name} that were kept apart, also used for the bound",
-        independent=0,
-    )
+    thresholds = _thresholds(answers, manifest, data.name)
     facts = EngineFacts(
         out.name,
         manifest.architecture,
@@ -147,7 +140,7 @@ def finetune(
         how,
         thresholds,
         {
-            "data": f"{len(kept)} labelled frames of {data.name}",
+            "data": f"{len(truth)} labelled frames of {data.name}",
             "licences": [licence],
             "recipe": "dense layers tuned on site, convolutions as they were",
             "started_from": f"{manifest.name} {manifest.version}",
@@ -184,6 +177,30 @@ def finetune(
     return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures)
 
 
+def _thresholds(answers: Answers, manifest: Manifest, data: str) -> Thresholds:
+    """Set on the frames that were kept apart; the old ones where none of these is good."""
+    old = manifest.thresholds
+    if (answers.truth == answers.good).any():
+        return set_thresholds(
+            answers,
+            answers,
+            manifest.sampling.join,
+            budget=old.false_reject_budget,
+            set_on=f"{len(answers.truth)} frames of {data} that were kept apart, also used for the"
+            " bound",
+            independent=0,
+        )
+    return Thresholds(
+        accept=old.accept,
+        reject=dict(old.reject),
+        false_reject_budget=old.false_reject_budget,
+        false_reject_upper_95=1.0,
+        budget_proven=False,
+        good_frames_judged=0,
+        set_on=f"those of {manifest.name} {manifest.version}: {data} has no good frames",
+    )
+
+
 def _split(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
     """Of every label the last quarter by name is kept apart, at least one frame.
 
@@ -211,7 +228,11 @@ def _natural(frame: Frame) -> list[tuple[int, str]]:
 def _tiles_of(
     frames: Sequence[Frame], manifest: Manifest, folder: Path
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[Frame]]:
-    """All tiles, frame by frame; each frame's column; and the frames that could be used."""
+    """All tiles, frame by frame; each frame's column; and the frames that could be used.
+
+    Raises:
+        DataError: None could, or too few.
+    """
     sampling = manifest.sampling
     tiles, truth, used = [], [], []
     for frame, picture in pictures_of(frames, sampling.tile, folder):
@@ -225,6 +246,8 @@ def _tiles_of(
         tiles.append(cut(picture, chosen))
         truth.append(manifest.classes.index(frame.label))
         used.append(frame)
+    if not used:
+        raise DataError(f"{folder}: none of {len(frames)} pictures can be used")
     return np.concatenate(tiles), np.array(truth), used
 
 

@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inspector.engine.manifest import read_manifest
 from train.allocator import keep_large_buffers
+from train.checkpoints import WholeCheckpoints
 from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import TrainingError, WeightsError
@@ -129,6 +130,8 @@ class Fit(L.LightningModule):
         """Set the learning rate; end the run where the budget is spent."""
         del batch, batch_idx
         progress = self.budget.progress(self.global_step)
+        if self.trainer.world_size > 1:  # each has a clock of its own: the first one's counts
+            progress = self.trainer.strategy.broadcast(progress)
         rate = rate_at(self.global_step, progress, self.settings.peak_rate, _WARM_UP_STEPS)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -144,8 +147,9 @@ class Fit(L.LightningModule):
         logits = self(pictures).float()
         loss = functional.cross_entropy(logits, answers, label_smoothing=self.settings.smoothing)
         hits = (logits.argmax(1) == answers).float().mean()
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(answers))
-        self.log("train_accuracy", hits, on_step=False, on_epoch=True, batch_size=len(answers))
+        told: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        self.log("train_loss", loss, batch_size=len(answers), **told)
+        self.log("train_accuracy", hits, batch_size=len(answers), **told)
         self.log(
             "minutes", self.budget.elapsed_s() / 60, on_step=False, on_epoch=True, reduce_fx="max"
         )
@@ -157,7 +161,8 @@ class Fit(L.LightningModule):
         pictures, answers = batch
         logits = self(pictures).float()
         self.accuracy.update(logits, answers)
-        self.log("val_loss", functional.cross_entropy(logits, answers), batch_size=len(answers))
+        loss = functional.cross_entropy(logits, answers)
+        self.log("val_loss", loss, batch_size=len(answers), sync_dist=True)
         self.log("val_accuracy", self.accuracy, prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -273,6 +278,7 @@ def fit(
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=[
             CSVLogger(folder, name="logs", version=f"csv-{run}"),
             TensorBoardLogger(folder, name="logs", version=f"tensorboard-{run}"),

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 
 from train.claim import claim
-from train.data.frames import FramePlan, make_frame, plan_frames
+from train.data.frames import FramePlan, make_frame, plan_frames, stem_of
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
 from train.errors import DataError
@@ -65,9 +65,10 @@ def generate(
         DataError: References that cannot be used, or a folder that was begun with other settings.
         OSError: No space: what is written so far is whole, and the next run goes on.
     """
+    references = list_references(references_folder, settings.split)
+    _refuse_equal_names(references)
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, settings)
-    references = list_references(references_folder, settings.split)
     by_name = {reference.name: reference for reference in references}
     plans = plan_frames(
         list(by_name),
@@ -98,6 +99,22 @@ def generate(
     read = len(references) - len(lost.reasons)
     say_too_small(small, read, settings.smallest_side, references_folder)
     return _write_manifest(out, settings, frames, by_name, lost)
+
+
+def _refuse_equal_names(references: Iterable[Reference]) -> None:
+    """Make sure that no two references' frames would have the same names.
+
+    Raises:
+        DataError: Two would; the text names them.
+    """
+    seen: dict[str, str] = {}
+    for reference in references:
+        other = seen.setdefault(stem_of(reference.name), reference.name)
+        if other != reference.name:
+            raise DataError(
+                f"frames of {other} and of {reference.name} would have the same names;"
+                " rename one of them"
+            )
 
 
 def _claim(out: Path, settings: SetSettings) -> None:

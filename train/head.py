@@ -16,6 +16,7 @@ from torch.nn import functional
 from train.data.crops import Batch
 from train.models.simplenet import ZERO, DenseHead, PooledHead, SimpleNet
 from train.pixels import to_input
+from train.precision import fastest_precision
 from train.schedule import rate_at
 
 
@@ -61,7 +62,7 @@ def features_of(
     network.eval()
     maps, answers, taught = [], [], []
     for pictures, truth in batches:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fastest_precision() == "bf16-mixed"):
             found = network.features(to_input(pictures) - ZERO)
         maps.append(found.to(torch.bfloat16).contiguous())
         taught.append(network.head(found.float()))

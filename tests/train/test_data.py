@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import struct
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from train.data.crops import CropSettings, CropStream
+from train.data.crops import CropSettings, CropStream, _region, crops_of
 from train.data.frames import plan_frames
 from train.data.labelled import read_labelled_folder, read_made_set, read_set
 from train.data.live import read_live
-from train.data.pictures import Lost, picture_files, read_picture
+from train.data.pictures import Lost, picture_files, read_picture, write_png
 from train.data.references import (
     Reference,
     large_enough,
@@ -52,6 +54,25 @@ def test_crops_are_cut_anywhere_or_where_there_is_detail():
     assert flat[1.0] > 0.55
 
 
+def test_regions_are_made_as_much_smaller_as_whole_frames():
+    """A region keeps as many pixels as a frame must have, not as many as a region would like."""
+    picture = np.full((400, 520, 3), 128, np.uint8)
+    shapes = {
+        _region(picture, 448, 256, np.random.default_rng(seed)).shape[:2] for seed in range(200)
+    }
+    assert min(height for height, _ in shapes) < 300
+    assert all(height >= 256 and width >= 256 for height, width in shapes)
+    assert max(width for _, width in shapes) == 448
+
+
+def test_local_damage_is_in_every_crop_that_is_cut_anywhere(train_pictures):
+    settings = CropSettings(128, 384, crops_a_region=4, anywhere=1.0)
+    rng = np.random.default_rng(4)
+    for label in ("fastfading", "bad_lighting"):
+        for crop in crops_of(train_pictures[0], label, settings, rng):
+            assert crop.shape == (128, 128, 3)
+
+
 def test_a_share_of_the_regions_has_its_colours_exchanged():
     picture = np.full((128, 128, 3), (30, 120, 210), np.uint8)
     seen = {}
@@ -62,6 +83,41 @@ def test_a_share_of_the_regions_has_its_colours_exchanged():
         seen[share] = {tuple(map(int, order)) for order in means.argsort(dim=1)}
     assert seen[0.0] == {(0, 1, 2)}
     assert len(seen[1.0]) == 6
+
+
+def test_a_folder_with_some_of_the_splits_is_not_split_anew(tmp_path):
+    for split in ("val", "test"):
+        (tmp_path / split).mkdir()
+        for number in range(6):
+            write_png(tmp_path / split / f"{split}{number}.png", np.zeros((256, 256, 3), np.uint8))
+    found = [reference.name for reference in list_references(tmp_path, "test")]
+    assert found == [f"test/test{number}.png" for number in range(6)]
+    with pytest.raises(DataError, match="no pictures for the split 'train'"):
+        list_references(tmp_path, "train")
+
+
+def test_references_whose_frames_would_have_the_same_names_are_refused(tmp_path):
+    for name in ("a.png", "a.bmp"):
+        (tmp_path / "refs" / "test").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "refs" / "test" / name), np.zeros((256, 256, 3), np.uint8))
+    with pytest.raises(DataError, match=r"test/a.bmp and of test/a.png would have the same names"):
+        generate(tmp_path / "refs", SetSettings("test", LABELS), tmp_path / "out")
+
+
+def test_a_set_that_was_refused_claims_no_folder(tmp_path, references_folder):
+    with pytest.raises(DataError, match="split must be one of"):
+        generate(references_folder, SetSettings("tset", LABELS), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_header_that_promises_too_much_is_no_readable_picture(tmp_path):
+    path = tmp_path / "huge.png"
+    data = bytearray(cv2.imencode(".png", np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    data[16:24] = struct.pack(">II", 100_000, 100_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"huge.png: not a readable picture"):
+        read_picture(path)
 
 
 def test_a_source_on_two_sides_is_refused(tmp_path):

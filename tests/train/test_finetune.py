@@ -11,7 +11,7 @@ from inspector.engine.manifest import read_manifest, shipped_engines_folder
 from train.data.frame import Frame
 from train.distortions import DISTORTIONS
 from train.errors import DataError, TrainingError
-from train.finetune import _split, finetune
+from train.finetune import _answers, _split, _thresholds, finetune
 
 SIMPLENET = shipped_engines_folder() / "simplenet"
 
@@ -27,6 +27,7 @@ def site(tmp_path_factory, train_pictures):
             picture = train_pictures[number % len(train_pictures)]
             damaged = DISTORTIONS[label].apply(picture, 3.5, rng)
             cv2.imwrite(str(folder / label / f"{number}.png"), damaged)
+    (folder / "wn" / "9.png").write_bytes(b"one picture may always be unreadable")
     return folder
 
 
@@ -63,6 +64,19 @@ def test_it_reports_before_after_and_what_changed(tuned):
     assert len(found.changed) <= len(old.files) // 4
     for sentence in found.changed:
         assert " became " in sentence
+
+
+def test_without_good_frames_the_old_thresholds_stay_and_prove_nothing():
+    manifest = read_manifest(SIMPLENET)
+    column = manifest.classes.index("wn")
+    tiles = np.zeros((3, 4, len(manifest.classes)), np.float32)
+    frames = [Frame(Path(f"wn/{n}.png"), "wn", 0, str(n)) for n in range(3)]
+    answers = _answers(manifest, tiles, np.full(3, column), frames)
+    found = _thresholds(answers, manifest, "site")
+    assert found.reject == manifest.thresholds.reject
+    assert found.false_reject_upper_95 == 1
+    assert not found.budget_proven
+    assert "site has no good frames" in found.set_on
 
 
 def test_neighbours_by_name_stay_on_one_side():

@@ -6,8 +6,11 @@ import onnx
 import pytest
 import torch
 from typer import BadParameter
+from typer.testing import CliRunner
 
 from inspector.engine.manifest import shipped_engines_folder
+from train.checkpoints import WholeCheckpoints
+from train.cli import app
 from train.cli.fit import _model_options
 from train.data.crops import CropSettings, CropStream
 from train.data.references import list_references, load_references
@@ -198,6 +201,46 @@ def test_the_options_of_one_architecture_are_refused_for_another():
         _model_options("InceptionResNetV2", "pooled", 0.0)
     with pytest.raises(BadParameter, match="no architecture 'AlexNet'; there are: SimpleNet, Inc"):
         _model_options("AlexNet", None, 0.0)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(small_disk):
+    """The disk of the checkpoints is another one than that of temporary files."""
+    last = small_disk / "last.ckpt"
+    write = WholeCheckpoints().save_checkpoint
+    write({"step": 1, "weights": torch.zeros(250_000)}, last)
+    with pytest.raises(OSError, match="No space left"):
+        write({"step": 2, "weights": torch.ones(700_000)}, last)
+    assert torch.load(last)["step"] == 1
+    assert [path.name for path in small_disk.iterdir()] == ["last.ckpt"]
+    write({"step": 3, "weights": torch.ones(250_000)}, last)
+    assert torch.load(last)["step"] == 3
+
+
+@pytest.mark.parametrize("size", [("--crop", "128"), ("--val-tile", "128")])
+def test_the_dense_head_takes_no_other_crops_than_its_own(references_folder, tmp_path, size):
+    found = CliRunner().invoke(
+        app,
+        [
+            *("fit", "--references", str(references_folder), "--out", str(tmp_path / "fit")),
+            *("--steps", "1", *size),
+        ],
+    )
+    assert found.exit_code == 2
+    assert "dense head" in found.output
+    assert "256 pixels" in found.output
+
+
+def test_a_pooled_head_does_not_ship(fitted, references_folder, tmp_path):
+    found = CliRunner().invoke(
+        app,
+        [
+            *("export", "--checkpoint", str(fitted), "--references", str(references_folder)),
+            *("--val-set", str(tmp_path), "--test-set", str(tmp_path)),
+            *("--out", str(tmp_path / "engine"), "--version", "1.0.0"),
+        ],
+    )
+    assert isinstance(found.exception, WeightsError)
+    assert "run head on it first" in str(found.exception)
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path):

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from train.cli import app
+from train.data.frame import Frame, thinned
 from train.errors import DataError
 from train.measure.answers import Answers, load, save
 from train.measure.calibration import (
@@ -142,6 +144,54 @@ def test_a_budget_is_proven_only_by_enough_independent_frames():
     assert set_thresholds(
         good, good, "mean", budget=0.001, set_on="x", independent=5000
     ).budget_proven
+
+
+def test_frames_of_one_scene_are_one_trial():
+    """Ten scenes of fifty frames bound a rate as ten scenes do, however many frames there are."""
+    scenes = [f"s{n // 50}" for n in range(500)]
+    good = answers_from([[0.01, 0.98, 0.01]] * 500, [1] * 500, source=scenes)
+    found = set_thresholds(good, good, "mean", budget=0.01, set_on="x", independent=10)
+    assert found.false_reject_upper_95 == pytest.approx(rate_upper_95(0, 10), abs=1e-5)
+    assert found.good_frames_judged == 500
+    half = answers_from(
+        [[0.01, 0.98, 0.01]] * 475 + [[0.999999, 1e-7, 0.0]] * 25, [1] * 500, source=scenes
+    )
+    found = set_thresholds(good, half, "mean", budget=0.01, set_on="x", independent=10)
+    assert found.false_reject_upper_95 == pytest.approx(rate_upper_95(1, 10), abs=1e-5)
+
+
+def test_the_budget_holds_where_good_frames_are_taken_for_bad_ones_with_certainty():
+    good = answers_from([[5e-5, 5e-5, 0.9999]] * 3 + [[0.01, 0.98, 0.01]] * 97, [1] * 100)
+    found = set_thresholds(good, good, "mean", budget=0.01, set_on="x", independent=100)
+    wrong = false_rejects(good.joined("mean"), LABELS, 1, found.reject)
+    assert wrong.sum() <= 1
+
+
+def test_thresholds_want_good_frames():
+    bad = answers_from([[0.9, 0.05, 0.05]] * 5, [0] * 5)
+    with pytest.raises(DataError, match="no good frames"):
+        set_thresholds(bad, bad, "mean", budget=0.01, set_on="x", independent=0)
+
+
+def test_labels_that_the_network_has_not_are_named():
+    with pytest.raises(DataError, match=r"the network has no jpeg; it has gblur"):
+        answers_from([[0.9, 0.05, 0.05]], [0]).only(["gblur", "jpeg"])
+
+
+def test_fewer_frames_are_of_all_severities_and_labels():
+    frames = [
+        Frame(Path(f"{label}-{source}-{severity}.png"), label, severity, str(source))
+        for source in range(28)
+        for label in LABELS
+        for severity in range(1, 6)
+    ]
+    for stride in (5, 10):
+        some = thinned(frames, stride)
+        assert len(some) == len(frames) / stride
+        assert {frame.severity for frame in some} == {1, 2, 3, 4, 5}
+        assert {frame.label for frame in some} == set(LABELS)
+        assert some == sorted(some, key=frames.index)
+    assert thinned(frames, 1) == frames
 
 
 def test_worst_finds_local_damage_that_a_mean_drowns():

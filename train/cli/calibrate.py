@@ -11,6 +11,7 @@ from inspector.engine.manifest import read_manifest
 from train.cli.options import Engine, TestSet, ValSet
 from train.cli.progress import bar
 from train.data.labelled import read_set
+from train.generate import MANIFEST
 from train.measure.answers import ask
 from train.measure.calibration import DEFAULT_BUDGET, set_thresholds
 from train.predict import Sampling, by_openvino
@@ -24,6 +25,14 @@ def calibrate(
     budget: Annotated[
         float, typer.Option(help="Good frames that may be rejected.")
     ] = DEFAULT_BUDGET,
+    independent: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Good scenes of --test-set that are independent of one another; of a made set its"
+            " references, of other pictures nobody knows, and then none.",
+        ),
+    ] = None,
 ) -> None:
     """Set thresholds on one set, bound their false rejects on another, write the manifest.
 
@@ -38,13 +47,16 @@ def calibrate(
         with bar(folder.name) as on_progress:
             answers.append(ask(predictor, frames, manifest.classes, sampling, folder, on_progress))
     setting, checking = answers
+    if independent is None:
+        made = (test_set / MANIFEST).is_file()
+        independent = len(set(checking.source.tolist())) if made else 0
     thresholds = set_thresholds(
         setting,
         checking,
         manifest.sampling.join,
         budget=budget,
         set_on=set_on,
-        independent=len(set(checking.source.tolist())),
+        independent=independent,
     )
     path = engine / "manifest.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))

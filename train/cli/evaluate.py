@@ -10,6 +10,7 @@ import typer
 from inspector.engine.manifest import read_manifest
 from train.cli.options import Engine
 from train.cli.progress import bar
+from train.data.frame import thinned
 from train.data.labelled import read_set
 from train.labels import label_set
 from train.measure.answers import ask, save
@@ -27,7 +28,7 @@ def evaluate(
         str | None,
         typer.Option(help="Count these labels only: table1, abstract or all; the engine's."),
     ] = None,
-    stride: Annotated[int, typer.Option(min=1, help="Judge every n-th frame only.")] = 1,
+    stride: Annotated[int, typer.Option(min=1, help="Judge one in n frames only.")] = 1,
     reference: Annotated[bool, typer.Option(help="By ONNX Runtime, not OpenVINO.")] = False,
 ) -> None:
     """Measure an engine: figures.json, answers.npz, report.html."""
@@ -35,7 +36,7 @@ def evaluate(
     model = onnx.load_from_string(manifest.read_model(precision))  # type: ignore[arg-type]
     load = by_onnxruntime if reference else by_openvino
     sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
-    frames = read_set(data, manifest.classes)[::stride]
+    frames = thinned(read_set(data, manifest.classes), stride)
     with bar("frames") as on_progress:
         answers = ask(load(model), frames, manifest.classes, sampling, data, on_progress)
     even = answers.even()

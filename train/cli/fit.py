@@ -15,10 +15,11 @@ from train.fit import fit as run
 from train.labels import label_set
 from train.models import ARCHITECTURES, INPUT_SIDES
 from train.models.inceptionresnetv2 import HEAD_DROPOUT
-from train.models.simplenet import PAPER_DROPOUT, PAPER_HEAD_DROPOUT
+from train.models.simplenet import INPUT_SIDE, PAPER_DROPOUT, PAPER_HEAD_DROPOUT
 from train.precision import fastest_precision
 
 _USUAL_PRECISION = fastest_precision()
+_USUAL_CROP = CropSettings().crop
 
 
 def fit(
@@ -55,7 +56,12 @@ def fit(
             " that are good already.",
         ),
     ] = False,
-    crop: Annotated[int, typer.Option(help="Side of a crop in pixels.")] = 128,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Side of a crop in pixels; {INPUT_SIDE} for the dense head, else {_USUAL_CROP}."
+        ),
+    ] = None,
     region: Annotated[int, typer.Option(help="Side of a distorted region in pixels.")] = 384,
     crops_a_region: Annotated[int, typer.Option(min=1)] = 4,
     anywhere: Annotated[
@@ -88,13 +94,22 @@ def fit(
         raise typer.BadParameter("give --minutes, --steps or both")
     if weights is not None and pretrained:
         raise typer.BadParameter("give --weights or --pretrained, not both")
+    model = _model_options(architecture, head, dropout)
+    side = val_tile or INPUT_SIDES[architecture]
+    dense = model.get("head") == "dense"
+    crop = crop or (INPUT_SIDE if dense else _USUAL_CROP)
+    if dense and not crop == side == INPUT_SIDE:
+        raise typer.BadParameter(
+            f"the dense head is made for {INPUT_SIDE} pixels: give --crop {INPUT_SIDE} and no other"
+            " --val-tile, or --head pooled"
+        )
     if crop > region:
         raise typer.BadParameter(f"a crop of {crop} pixels does not fit into a region of {region}")
     names = label_set(labels)
     settings = FitSettings(
         labels=names,
         architecture=architecture,
-        model=_model_options(architecture, head, dropout),
+        model=model,
         crops=CropSettings(
             crop, region, crops_a_region, batch, seed=seed, anywhere=anywhere, recolour=recolour
         ),
@@ -110,7 +125,6 @@ def fit(
         precision=precision,
         seed=seed,
     )
-    side = val_tile or INPUT_SIDES[architecture]
     _, pictures = _of_split(references, "train", crop)
     val, val_pictures = _of_split(references, "val", side)
     validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)

@@ -11,13 +11,14 @@ import typer
 from train import fit
 from train.cli.options import References, Seed
 from train.cli.progress import bar
-from train.data.crops import CropSettings, CropStream
+from train.data.crops import CropStream
 from train.data.references import list_references, load_references
 from train.errors import WeightsError
 from train.head import HeadSettings, features_of, fit_dense_head, with_dense_head
 from train.models.simplenet import INPUT_SIDE, PooledHead, SimpleNet
 
 _BATCH = 32
+_REGION = 448
 
 
 def head(
@@ -37,7 +38,9 @@ def head(
             f"{checkpoint} holds {module.settings.architecture} with"
             f" {type(getattr(network, 'head', None)).__name__}; expected SimpleNet with PooledHead"
         )
-    crops = CropSettings(crop=INPUT_SIDE, region=448, batch=_BATCH, seed=seed + 1000)
+    crops = replace(
+        module.settings.crops, crop=INPUT_SIDE, region=_REGION, batch=_BATCH, seed=seed + 1000
+    )
     settings = replace(
         module.settings,
         model={"head": "dense", "dropout": (0.0,) * 6, "head_dropout": 0.0},

@@ -25,7 +25,7 @@ def report(
         except OSError as error:
             raise DataError(f"{folder}: {error.strerror}; run evaluate first") from error
         figures.append(json.loads(text))
-    answers = load(measured[0] / "answers.npz").even()
+    answers = load(measured[0] / "answers.npz").even().only(figures[0]["labels"])
     others = [(folder.name, f) for folder, f in zip(measured[1:], figures[1:], strict=True)]
     write_page(out, measured[0].name, answers, figures[0]["join"], figures[0], others)
     typer.echo(out)

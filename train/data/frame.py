@@ -1,7 +1,10 @@
 """One labelled picture of a set, whatever the set was read from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,3 +16,15 @@ class Frame:
     severity: int
     source: str
     variant: int = 0
+
+
+def thinned(frames: Sequence[Frame], stride: int) -> list[Frame]:
+    """One in `stride` of the frames, drawn once for all, in their order.
+
+    Not every n-th: sets are listed by label and severity, five after five.
+    """
+    if stride == 1:
+        return list(frames)
+    count = -(-len(frames) // stride)
+    chosen = np.random.default_rng(1).permutation(len(frames))[:count]
+    return [frames[i] for i in sorted(chosen)]

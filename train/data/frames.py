@@ -31,8 +31,12 @@ class FramePlan:
     @property
     def name(self) -> str:
         """A file name that says it all, without suffix."""
-        stem = self.reference.replace("/", "-").rsplit(".", 1)[0]
-        return f"{stem}-{self.label}-{self.severity}-{self.variant}"
+        return f"{stem_of(self.reference)}-{self.label}-{self.severity}-{self.variant}"
+
+
+def stem_of(reference: str) -> str:
+    """What the names of a reference's frames begin with."""
+    return reference.replace("/", "-").rsplit(".", 1)[0]
 
 
 def plan_frames(

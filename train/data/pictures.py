@@ -66,7 +66,10 @@ def read_picture(path: Path, smallest_side: int = 1) -> Picture:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # such as a side or an area that its header cannot mean
+        raise DataError(f"{path}: not a readable picture ({error.err})") from error
     if picture is None:
         raise DataError(f"{path}: not a readable picture")
     height, width = picture.shape[:2]

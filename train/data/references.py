@@ -1,9 +1,9 @@
 """Pristine pictures, split by source.
 
-A folder of references has the sub-folders `train`, `val` and `test`, and may have a
-`SOURCES.csv` with one row a picture (`file, package, path, author, licence, …`). A folder
-without sub-folders is split here, by the digest of each file's name, so that adding a picture
-moves no other.
+A folder of references has the sub-folders `train`, `val` and `test`, or some of them, and may have
+a `SOURCES.csv` with one row a picture (`file, package, path, author, licence, …`). A folder without
+any of them is split here, by the digest of each file's name, so that adding a picture moves no
+other.
 """
 
 import csv
@@ -147,7 +147,7 @@ def _sources(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def _of_split(folder: Path, split: str, known: dict[str, dict[str, str]]) -> list[Reference]:
-    if (folder / "train").is_dir():
+    if any((folder / name).is_dir() for name in SPLITS):
         paths = picture_files(folder / split) if (folder / split).is_dir() else []
     else:
         paths = [path for path in picture_files(folder) if _split_by_name(path.stem) == split]

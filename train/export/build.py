@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from inspector.engine.tiling import Join, cut, tiles_of
-from train.data.frame import Frame
+from train.data.frame import Frame, thinned
 from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
 from train.errors import TrainingError
@@ -28,7 +28,7 @@ from train.export.precision import to_fp16
 from train.export.rounding import rounded
 from train.generate import read_provenance
 from train.labels import LABEL_SETS
-from train.measure.answers import Answers, ask
+from train.measure.answers import Answers, ask, save
 from train.measure.calibration import fit_temperature, set_thresholds
 from train.measure.figures import measure
 from train.models.inceptionresnetv2 import InceptionResNetV2
@@ -62,12 +62,14 @@ class BuildSettings:
     budget: float
     false_reject_set_on: str = "val split"
     stride: int = 1
-    """Only every n-th frame of the sets is judged; 1 for an engine that ships."""
+    """Only one in so many frames of the sets is judged; 1 for an engine that ships."""
     variants: int | None = None
     """Only the first so many variants of a frame are judged."""
     least_golden: int = TILES_A_LABEL
     golden_candidates: int = 48
     """Tiles a label among which the golden ones are chosen."""
+    answers: Path | None = None
+    """Where the answers to both sets are kept, as `joins` reads them."""
     int8_alone: bool = False
     """Only the int8 file is written; fp32 and fp16 are derived from it, with its weights."""
 
@@ -120,8 +122,12 @@ def build_engine(
     say(f"temperature {temperature:.3f}; judge {len(test_frames)} test frames")
     model = to_onnx(network, side, temperature)
     test = ask(by_openvino(model), test_frames, settings.labels, settings.sampling, sets.test)
+    val = val.at_temperature(temperature)
+    if settings.answers is not None:
+        _keep(val, settings.answers / "val")
+        _keep(test, settings.answers / "test")
     thresholds = set_thresholds(
-        val.at_temperature(temperature),
+        val,
         test,
         settings.join,
         budget=settings.budget,
@@ -174,11 +180,16 @@ def build_engine(
     return measured
 
 
+def _keep(answers: Answers, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save(answers, folder / "answers.npz")
+
+
 def _frames(folder: Path, settings: BuildSettings) -> list[Frame]:
     frames = read_made_set(folder)
     if settings.variants is not None:
         frames = [frame for frame in frames if frame.variant < settings.variants]
-    return frames[:: settings.stride]
+    return thinned(frames, settings.stride)
 
 
 def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:

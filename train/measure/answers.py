@@ -66,7 +66,15 @@ class Answers:
         """Frames of some labels, answered as if the network had no others.
 
         The probabilities of the labels that are left are made to sum to 1 again.
+
+        Raises:
+            DataError: The network does not have one of them.
         """
+        missing = [label for label in labels if label not in self.labels]
+        if missing:
+            raise DataError(
+                f"the network has no {', '.join(missing)}; it has {', '.join(self.labels)}"
+            )
         columns = [self.labels.index(label) for label in labels]
         some = self.where(np.isin(self.truth, columns))
         tiles = some.tiles[:, :, columns]

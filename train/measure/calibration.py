@@ -2,27 +2,33 @@
 
 Temperature scaling: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017. It is set
 on the frames' joined probabilities, since those are what the thresholds see. Bounds of a rate are
-Clopper and Pearson's (Biometrika 26, 1934), one-sided at 95 %.
+Clopper and Pearson's (Biometrika 26, 1934), one-sided at 95 %. Frames of one scene are alike, and
+count as one trial together, of which the share that is rejected counts: a sum of such shares varies
+no more than one of as many trials that are all or nothing (Hoeffding, Ann. Math. Stat. 27, 1956).
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
 from inspector.engine.tiling import Join
+from train.errors import DataError
 from train.measure.answers import Answers
 
 DEFAULT_BUDGET = 0.001
 _TEMPERATURES = np.geomspace(0.4, 4.0, 61)
 _LEAST_REJECT = 0.5
 _LEAST_ACCEPT = 0.5
-_MOST_REJECT = 0.9999
+_MOST_REJECT = 0.999999
+_DIGITS = 6
 _CLEARANCE = 0.2
 """By this share the good label's probability has to be lower than that of the good frames which
 just must not be rejected. A share, since the thresholds lie close to 1."""
 _BINS = 15
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +126,22 @@ def set_thresholds(
         set_on: The data, in words.
         independent: How many independent good scenes were judged; the budget counts as proven
             only from 3 / budget on, since that many without a false reject bound its rate.
+
+    Raises:
+        DataError: One of the sets has no good frames.
     """
+    for answers in (setting, checking):
+        if not (answers.truth == answers.good).any():
+            raise DataError(
+                f"no good frames ({answers.labels[answers.good]}) among {len(answers.truth)}:"
+                " thresholds cannot be set without, nor their false rejects be bound"
+            )
     limit = _lowest_reject(setting, how, budget)
     reject = {label: limit for i, label in enumerate(setting.labels) if i != setting.good}
     good = checking.where(checking.truth == checking.good)
-    wrong = int(false_rejects(good.joined(how), good.labels, good.good, reject).sum())
-    upper = rate_upper_95(wrong, len(good.truth))
+    wrong = false_rejects(good.joined(how), good.labels, good.good, reject)
+    scenes = [wrong[good.source == scene].mean() for scene in set(good.source.tolist())]
+    upper = rate_upper_95(ceil(sum(scenes) - _ROUNDING), len(scenes))
     return Thresholds(
         accept=_LEAST_ACCEPT,
         reject=reject,
@@ -145,4 +161,4 @@ def _lowest_reject(answers: Answers, how: Join, budget: float) -> float:
     if not fine.size:
         return _LEAST_REJECT
     above = 1 - float(fine[0]) * (1 - _CLEARANCE)
-    return round(min(max(above, _LEAST_REJECT), _MOST_REJECT), 4)
+    return round(min(max(above, _LEAST_REJECT), _MOST_REJECT), _DIGITS)

@@ -19,6 +19,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from train.allocator import keep_large_buffers
+from train.checkpoints import WholeCheckpoints
 from train.pixels import to_input
 from train.precision import fastest_precision
 from train.schedule import Budget
@@ -217,6 +218,7 @@ def _trainer(settings: EpochSettings, epochs: int, folder: Path, *, progress: bo
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         callbacks=callbacks,
+        plugins=[WholeCheckpoints()],
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
