@@ -43,7 +43,6 @@ def built(sets, references_folder, tmp_path_factory):
         sampling=Sampling(256, 1, "centre"),
         join="mean",
         budget=0.01,
-        stride=2,
         least_golden=1,
         golden_candidates=8,
         answers=folder / "answers",
