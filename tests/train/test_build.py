@@ -34,7 +34,7 @@ def built(sets, references_folder, tmp_path_factory):
     shipped = onnx.load_from_string(read_manifest(SIMPLENET).read_model("fp32"))
     network = network_from(shipped, "SimpleNet", len(LABELS))
     kept, pictures = load_references(list_references(references_folder, "train"), references_folder)
-    tiles, _ = sample_tiles(kept, pictures, LABELS, count=24, tile=256, seed=1)
+    tiles, _ = sample_tiles(kept, pictures, LABELS, count=16, tile=256, seed=1)
     settings = BuildSettings(
         name="simplenet",
         architecture="SimpleNet",
@@ -44,7 +44,7 @@ def built(sets, references_folder, tmp_path_factory):
         join="mean",
         budget=0.01,
         least_golden=1,
-        golden_candidates=8,
+        golden_candidates=5,
         answers=folder / "answers",
     )
     said = []
