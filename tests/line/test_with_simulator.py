@@ -127,7 +127,8 @@ def test_a_station_that_is_killed_leaves_the_line_safe_and_its_successor_goes_on
         before = len(answers(happened))
         with Judging(plc.port, CAMERAS, **PATIENT):
             wait_for(lambda: len(answers(happened)) > before + 10)
-        assert all(agrees(answer) for answer in answers(happened))
+        for answer in answers(happened):  # what was on its way at the kill may have no result
+            assert agrees(answer) or answer["result"] == "no_result"
         for camera in CAMERAS:  # numbered on from where the dead one was
             numbers = [a["sequence"] for a in answers(happened) if a["camera"] == camera]
             assert numbers == sorted(set(numbers))
