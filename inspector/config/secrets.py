@@ -76,7 +76,7 @@ class Secrets:
 
     def _find(self, name: str) -> str | None:
         """The secret, or None. An empty one counts as not set."""
-        value = (self._environment.get(name) or "").strip("\r\n")
+        value: str | None = (self._environment.get(name) or "").strip("\r\n")
         folder = self._environment.get(CREDENTIALS_DIRECTORY)
         if not value and folder:
             value = _credential(Path(folder) / name) or _credential(
