@@ -94,7 +94,6 @@ def test_a_process_that_is_lost_while_it_is_opened_is_no_mistake_of_the_users(
 
     monkeypatch.setattr(occupying, "open_engine", lost)
     asked = Section(own_process=True, fallback=fallback, folder=home.parent, runtime="openvino")
-    asked = replace_screen(asked, home.name)
     if fallback == "none":
         with pytest.raises(NoRuntimeError, match="no sign of life"):
             occupying.open_occupant(home.name, asked)
@@ -104,7 +103,3 @@ def test_a_process_that_is_lost_while_it_is_opened_is_no_mistake_of_the_users(
     assert occupant.stand_in(occupant.lost) is not None
     assert len(list(occupant.runtimes())) == 1
     occupant.engine.close()
-
-
-def replace_screen(asked, name):
-    return asked.model_copy(update={"screen": name})

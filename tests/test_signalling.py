@@ -105,6 +105,14 @@ class Side:
         ]
 
 
+def announced(side: Side, plc: PlcServer, part: int) -> Trigger:
+    """The PLC announces the first part; the trigger that it becomes."""
+    plc.until_ready()
+    plc.says(trigger=True, part=part)
+    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    return trigger
+
+
 @pytest.fixture
 def plc() -> Iterator[PlcServer]:
     with PlcServer() as server:
@@ -132,9 +140,7 @@ def test_a_label_that_the_map_does_not_know_is_no_label() -> None:
 
 def test_the_part_of_a_trigger_is_the_part_of_its_verdict(plc: PlcServer, tmp_path: Path) -> None:
     side = Side(tmp_path, plc)
-    plc.until_ready()
-    plc.says(trigger=True, part=4711)
-    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    trigger = announced(side, plc, 4711)
     assert trigger.part_id == "4711"
     side.judged(rejected(), reject=True, triggers=(trigger,))
     answer = plc.acknowledge()
@@ -146,9 +152,7 @@ def test_a_damaged_picture_is_unjudgeable_and_a_camera_that_is_away_no_result(
     plc: PlcServer, tmp_path: Path
 ) -> None:
     side = Side(tmp_path, plc)
-    plc.until_ready()
-    plc.says(trigger=True, part=1)
-    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    trigger = announced(side, plc, 1)
     damaged = Verdict(Outcome.UNJUDGEABLE, cause=Cause.DECODE, reasons=("damaged",))
     side.judged(damaged, reject=False, triggers=(trigger,))
     assert plc.acknowledge().result is Result.UNJUDGEABLE
@@ -171,9 +175,7 @@ def test_at_a_stop_the_station_serves_until_what_is_on_its_way_is_answered(
     plc: PlcServer, tmp_path: Path
 ) -> None:
     side = Side(tmp_path, plc)
-    plc.until_ready()
-    plc.says(trigger=True, part=1)
-    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    trigger = announced(side, plc, 1)
     side.standing = Standing(serving=True, accepting=False)
     plc.until("ready lowered", lambda: not plc.status().ready)
     assert plc.station.serving
@@ -186,9 +188,7 @@ def test_at_a_stop_the_station_serves_until_what_is_on_its_way_is_answered(
 
 def test_a_verdict_after_both_deadlines_is_counted_as_late(plc: PlcServer, tmp_path: Path) -> None:
     side = Side(tmp_path, plc)
-    plc.until_ready()
-    plc.says(trigger=True, part=1)
-    (trigger,) = plc.until("trigger", lambda: side.camera.asked)
+    trigger = announced(side, plc, 1)
     side.triggers.missed([trigger], "deadline", "it was too slow")
     assert plc.acknowledge().result is Result.NO_RESULT
     side.judged(rejected(), reject=True, triggers=(trigger,))

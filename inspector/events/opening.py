@@ -155,7 +155,7 @@ def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> S
     states = _rescued_states(path)
     now = datetime.now(UTC)
     aside = path.with_name(f"{path.stem}.corrupt-{now:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
-    _move(path, aside)
+    move(path, aside)
     try:
         store = Store(path, limit=limit, documents=documents)
         try:
@@ -166,7 +166,7 @@ def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> S
     except BaseException:
         for part in _parts(path):
             part.unlink(missing_ok=True)
-        _move(aside, path)  # with the states in it, for another try
+        move(aside, path)  # with the states in it, for another try
         raise
     _log.error(
         "the outbox was broken and has been begun anew; events that waited in it are not sent",
@@ -183,7 +183,8 @@ def _parts(path: Path) -> Iterator[Path]:
         yield path.with_name(path.name + ending)
 
 
-def _move(path: Path, target: Path) -> None:
+def move(path: Path, target: Path) -> None:
+    """Move a database that nobody has open, with all that lies beside it. Raises OSError."""
     for part, place in zip(_parts(path), _parts(target), strict=True):
         if part.exists():
             part.rename(place)

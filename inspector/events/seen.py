@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 REMEMBER = 100_000
 """Ids kept. Repeats come within an outage of events, so this outlasts hours of rejects."""
+IN_MEMORY = (
+    "ids of handled events are kept in memory alone: after a restart such an event may be handled"
+    " again; the disk must have room"
+)
 
 _log = structlog.get_logger("inspector.events")
 
@@ -78,12 +82,7 @@ class Seen:
                 )
         except sqlite3.Error as error:
             if not self._unwritten:
-                _log.error(
-                    "ids of handled events are kept in memory alone: after a restart such an event"
-                    " may be handled again; the disk must have room",
-                    file=str(self._file),
-                    fault=str(error),
-                )
+                _log.error(IN_MEMORY, file=str(self._file), fault=str(error))
             self._unwritten = True
         else:
             self._unwritten = False

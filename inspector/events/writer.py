@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from inspector.errors import EventsError
+from inspector.events.opening import is_broken
 from inspector.events.records import Gap
 from inspector.events.store import Work
 
@@ -289,7 +290,7 @@ class Writer:
                 fault=str(error),
                 waiting=self._pending.records,
             )
-        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        if is_broken(error):
             self._store.close()
             self._broken = str(error)
         elif self._broken is None:

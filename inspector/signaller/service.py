@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector.errors import EventsError
-from inspector.events.opening import FolderLock, is_broken
-from inspector.events.seen import Seen
+from inspector.events.opening import FolderLock, is_broken, move
+from inspector.events.seen import IN_MEMORY, Seen
 from inspector.line.registers import part_number
 from inspector.line.session import Standing
 from inspector.line.signals import Signals
@@ -208,18 +208,11 @@ def open_handled(file: Path, remember: int) -> Seen:
             return Seen(file, remember)
     except (EventsError, OSError) as error:
         fault = EventsError(str(error))
-    _log.error(
-        "ids of handled events are kept in memory alone: after a restart such an event may be"
-        " handled again; the disk must have room",
-        fault=str(fault),
-    )
+    _log.error(IN_MEMORY, fault=str(fault))
     return Seen(None, remember)
 
 
 def _put_aside(file: Path, fault: EventsError) -> None:
     aside = file.with_suffix(f".broken-{time.time_ns()}")
-    for suffix in ("", "-wal", "-shm"):
-        part = file.with_name(file.name + suffix)
-        if part.exists():
-            part.rename(aside.with_name(aside.name + suffix))
+    move(file, aside)
     _log.error("the file of handled events was put aside", reason=str(fault), aside=str(aside))

@@ -9,6 +9,7 @@ import torch
 import typer
 
 from train import fit
+from train.checkpoints import WholeCheckpoints
 from train.cli.options import References, Seed
 from train.cli.progress import bar
 from train.data.crops import CropStream
@@ -70,7 +71,4 @@ def _write(path: Path, module: fit.Fit, settings: fit.FitSettings) -> None:
         "hyper_parameters": {"settings": asdict(settings)},
         "state_dict": module.state_dict(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    torch.save(document, partial)
-    partial.rename(path)
+    WholeCheckpoints().save_checkpoint(document, path)
