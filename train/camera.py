@@ -76,7 +76,9 @@ def through_h264(picture: Picture, crf: int) -> Picture:
         video.width, video.height, video.pix_fmt = padded.shape[1], padded.shape[0], "yuv420p"
         video.thread_count = 1
         video.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
-        for packet in video.encode(av.VideoFrame.from_ndarray(padded, format="bgr24")):
+        # FFmpeg's own conversion rounds down: grey 128 would come back as (123, 126, 124).
+        planes = cv2.cvtColor(padded, cv2.COLOR_BGR2YUV_I420)
+        for packet in video.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")):
             container.mux(packet)
         for packet in video.encode():
             container.mux(packet)

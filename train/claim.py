@@ -22,6 +22,14 @@ def claim(file: Path, text: str) -> None:
             )
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.rename(file)
+    partial = part_of(file)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.rename(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def part_of(file: Path) -> Path:
+    """Where it is written to first; a kill can leave that there."""
+    return file.with_suffix(".part")

@@ -156,7 +156,7 @@ def finetune(
         "int8": int8_of(
             manifest.architecture,
             model,
-            np.concatenate([golden.tiles, tiles[:_INT8_TILES]]),
+            np.concatenate([golden.tiles, _of_all_labels(tiles, seed)]),
             new_temperature,
         ),
     }
@@ -175,6 +175,12 @@ def finetune(
             file.write(f"\nOf {manifest.name} {manifest.version}:\n\n{old_notice}")
     accuracy = float((was.argmax(axis=1) == test_truth).mean())
     return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures)
+
+
+def _of_all_labels(tiles: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+    """Some of the tiles, which lie label by label, for the ranges of int8."""
+    drawn = np.random.default_rng(seed).permutation(len(tiles))[:_INT8_TILES]
+    return tiles[drawn]
 
 
 def _thresholds(answers: Answers, manifest: Manifest, data: str) -> Thresholds:

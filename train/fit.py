@@ -212,6 +212,14 @@ class Crops(L.LightningDataModule):
         return DataLoader(TensorDataset(*self._validation), batch_size=32)
 
 
+class Patience(EarlyStopping):
+    """Early stop that goes on with the patience it is given now, not with that of the last run."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over all else: how long there was no gain, and the best value."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+
 def fit(
     settings: FitSettings,
     references: Sequence[Picture],
@@ -257,12 +265,13 @@ def fit(
     elif pretrained:
         start_from_imagenet(module)
     callbacks: list[Callback] = [
+        # The best first: the last one carries what the best loss is, for a run that goes on.
+        _keep(folder, "best", monitor="val_loss"),
         # `save_last` of one callback would write only where the best improves.
         _keep(folder, last.stem, monitor=None),
-        _keep(folder, "best", monitor="val_loss"),
     ]
     if settings.patience is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=settings.patience))
+        callbacks.append(Patience("val_loss", patience=settings.patience))
     run = 1 + len(list(folder.glob("logs/csv-*")))
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))

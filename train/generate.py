@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 
-from train.claim import claim
+from train.claim import claim, part_of
 from train.data.frames import FramePlan, make_frame, plan_frames, stem_of
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
@@ -119,7 +119,7 @@ def _refuse_equal_names(references: Iterable[Reference]) -> None:
 
 def _claim(out: Path, settings: SetSettings) -> None:
     plan = out / _PLAN
-    if not plan.exists() and any(out.iterdir()):
+    if not plan.exists() and any(path != part_of(plan) for path in out.iterdir()):
         raise DataError(f"{out} is not empty and holds no made set; choose another folder")
     claim(plan, json.dumps(asdict(settings), indent=1, sort_keys=True))
 

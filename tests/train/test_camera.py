@@ -15,6 +15,12 @@ def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
     assert cv2.PSNR(odd, seen) > 28
 
 
+@pytest.mark.parametrize("code", [0, 128, 255])
+def test_h264_casts_no_colour(code):
+    flat = np.full((64, 64, 3), code, np.uint8)
+    np.testing.assert_allclose(through_h264(flat, 12).astype(int), code, atol=1)
+
+
 def test_codec_damage_is_never_sent_through_h264(picture):
     assert not AFTER_H264 & {"jpeg", "jp2k", "fastfading"}
     for label in ("jpeg", "jp2k", "fastfading"):

@@ -271,6 +271,15 @@ def test_a_killed_generation_makes_what_is_missing_and_the_same(made, references
     assert (copy / "manifest.json").read_text() == (out / "manifest.json").read_text()
 
 
+def test_a_generation_killed_before_it_claimed_its_folder_can_be_run_again(
+    references_folder, tmp_path
+):
+    (tmp_path / "plan.part").touch()
+    settings = SetSettings("val", ("refimgs",))
+    generate(references_folder, settings, tmp_path, processes=1)
+    assert (tmp_path / "manifest.json").is_file()
+
+
 def test_a_set_begun_with_other_settings_is_refused(made, references_folder):
     out, _ = made
     with pytest.raises(DataError, match="begun with other settings"):

@@ -94,12 +94,22 @@ def test_jpeg_keeps_to_its_rate(rate, picture):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 2.0])
-def test_jpeg_2000_keeps_to_its_rate_and_uses_the_irreversible_wavelet(rate, picture):
+def test_jpeg_2000_keeps_to_its_rate_and_encodes_as_others_do(rate, picture):
     data = jp2k.encode_at(picture, rate)
     bits = 8 * len(data) / (picture.shape[0] * picture.shape[1])
     assert bits == pytest.approx(rate, rel=0.15)
     coding_style = data.index(b"\xff\x52")
-    assert data[coding_style + 13] == 0  # T.800 table A.20: 0 is the 9-7 irreversible filter
+    assert data[coding_style + 8] == 1  # T.800 table A.17: colours are taken apart
+    assert data[coding_style + 13] == 0  # table A.20: 0 is the 9-7 irreversible filter
+
+
+def test_jpeg_2000_leaves_something_to_be_seen_of_a_plain_picture():
+    plain = cv2.GaussianBlur(rng().integers(0, 256, (256, 256, 3), dtype=np.uint8), (0, 0), 6)
+    nearly = jp2k.decode(jp2k.encode_at(plain, jp2k.MILDEST_BITS_A_PIXEL))
+    assert cv2.PSNR(plain, nearly) > jp2k.MOST_PSNR_DB
+    assert cv2.PSNR(plain, DISTORTIONS["jp2k"].apply(plain, 1, rng())) <= jp2k.MOST_PSNR_DB
+    same = np.full((64, 64, 3), 100, np.uint8)  # which no rate damages
+    np.testing.assert_array_equal(DISTORTIONS["jp2k"].apply(same, 1, rng()), same)
 
 
 def test_the_wavelet_is_undone_by_its_inverse_and_keeps_energy():

@@ -11,7 +11,7 @@ from inspector.engine.manifest import read_manifest, shipped_engines_folder
 from train.data.frame import Frame
 from train.distortions import DISTORTIONS
 from train.errors import DataError, TrainingError
-from train.finetune import _answers, _split, _thresholds, finetune
+from train.finetune import _answers, _of_all_labels, _split, _thresholds, finetune
 
 SIMPLENET = shipped_engines_folder() / "simplenet"
 
@@ -77,6 +77,11 @@ def test_without_good_frames_the_old_thresholds_stay_and_prove_nothing():
     assert found.false_reject_upper_95 == 1
     assert not found.budget_proven
     assert "site has no good frames" in found.set_on
+
+
+def test_the_ranges_of_int8_see_tiles_of_all_labels():
+    lying = np.repeat(np.arange(8, dtype=np.uint8), 100)
+    assert set(_of_all_labels(lying, seed=1)) == set(lying)
 
 
 def test_neighbours_by_name_stay_on_one_side():

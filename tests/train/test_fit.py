@@ -73,16 +73,39 @@ def test_a_killed_fit_goes_on_to_the_same_data(
     assert seen == [int(pixels.long().sum()) for pixels, _ in stream]
 
 
+def _loses(monkeypatch, *losses):
+    told = iter(losses)
+    monkeypatch.setattr(
+        Fit, "validation_step", lambda self, batch, batch_idx: self.log("val_loss", next(told))
+    )
+
+
 def test_the_last_checkpoint_is_the_last_one_though_the_best_was_earlier(
     train_pictures, validation, tmp_path, monkeypatch
 ):
-    losses = iter((1.0, 2.0))
-    monkeypatch.setattr(
-        Fit, "validation_step", lambda self, batch, batch_idx: self.log("val_loss", next(losses))
-    )
+    _loses(monkeypatch, 1.0, 2.0)
     last = fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
     step = {p.name: torch.load(p, weights_only=False)["global_step"] for p in tmp_path.glob("*.*")}
     assert step == {last.name: 6, "best.ckpt": 3}
+
+
+def test_the_best_stays_the_best_when_a_fit_goes_on(
+    train_pictures, validation, tmp_path, monkeypatch
+):
+    _loses(monkeypatch, 3.0, 1.0, 2.0)
+    fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
+    fit(replace(SETTINGS, steps=9), train_pictures, validation, tmp_path, progress=False)
+    best = torch.load(tmp_path / "best.ckpt", weights_only=False)
+    assert best["global_step"] == 6
+
+
+def test_more_patience_counts_when_a_fit_goes_on(train_pictures, validation, tmp_path, monkeypatch):
+    _loses(monkeypatch, 1.0, *([2.0] * 9))
+    settings = replace(SETTINGS, steps=None, minutes=60, patience=1)
+    last = fit(settings, train_pictures, validation, tmp_path, progress=False)
+    assert torch.load(last, weights_only=False)["global_step"] == 2 * 3
+    fit(replace(settings, patience=4), train_pictures, validation, tmp_path, progress=False)
+    assert torch.load(last, weights_only=False)["global_step"] == 5 * 3
 
 
 def test_a_fit_goes_on_with_its_own_settings_only(fitted, train_pictures, validation):
