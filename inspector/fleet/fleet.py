@@ -96,7 +96,10 @@ class Fleet:
                 except EventsError as error:
                     self._note_strange(document or b"", str(error))
                     continue
-                self._take(event, now, live=live)
+                try:
+                    self._take(event, now, live=live)
+                except Exception as error:  # noqa: BLE001 - the records after it are to be read
+                    self._count_invalid(f"{cut(event.type)}: {error}")
 
     def tidy(self) -> None:
         """Forget what is older than is looked back: gaps, and stations that were silent so long."""
@@ -129,8 +132,11 @@ class Fleet:
                 told if told in self.unknown or len(self.unknown) < MOST_UNKNOWN else OTHER
             ] += 1
         else:
-            self.counts["invalid"] += 1
-            self.last_invalid = cut(why)
+            self._count_invalid(why)
+
+    def _count_invalid(self, why: str) -> None:
+        self.counts["invalid"] += 1
+        self.last_invalid = cut(why)
 
     def _take(self, event: Any, now: float, *, live: bool) -> None:
         data = event.data
@@ -144,7 +150,7 @@ class Fleet:
             self.counts["repeats"] += 1
             return
         told_at = event.time.timestamp()
-        at = min(told_at, now)
+        at = max(0.0, min(told_at, now))
         station.ahead_s = max(0.0, told_at - now) if told_at - now > AHEAD_S else 0.0
         station.mode = data.mode
         station.heard_at = max(station.heard_at, now if live else at)
@@ -159,8 +165,7 @@ class Fleet:
         if station is not None:
             return station
         if not _NAME.fullmatch(name):
-            self.counts["invalid"] += 1
-            self.last_invalid = cut(f"no name of a station: {name}")
+            self._count_invalid(f"no name of a station: {name}")
             return None
         if len(self.stations) >= MOST_STATIONS:
             self.counts["beyond_bounds"] += 1

@@ -10,6 +10,7 @@ STEP_S = 900
 STEPS_AN_HOUR = 3600 // STEP_S
 
 Counts = NDArray[np.uint32]
+_MOST = int(np.iinfo(np.uint32).max)
 
 
 def step_of(utc_s: float) -> int:
@@ -66,14 +67,15 @@ class Ledger:
         self._newest = step
 
     def add(self, row: int, step: int, column: int, count: int = 1) -> bool:
-        """Count something.
+        """Count something, up to what a cell holds.
 
         Returns:
             False where the step is older than the ring, or later than the present one.
         """
         if not self.oldest <= step <= self._newest:
             return False
-        self._counts[row, step % self._steps, column] += count
+        cell = row, step % self._steps, column
+        self._counts[cell] = min(int(self._counts[cell]) + count, _MOST)
         return True
 
     def window(self, begin: int, end: int) -> Counts:

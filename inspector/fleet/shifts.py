@@ -27,9 +27,18 @@ class Shift:
     begin: int
     end: int
 
-    def document(self) -> dict[str, str]:
-        """It, as JSON-able data; times in UTC."""
-        return {"name": self.name, "begins": _text(self.begin), "ends": _text(self.end)}
+    def document(self, oldest: int) -> dict[str, str | None]:
+        """It, as JSON-able data; times in UTC. `known_from` where its begin is not kept.
+
+        Args:
+            oldest: the first step that is kept whole.
+        """
+        return {
+            "name": self.name,
+            "begins": _text(self.begin),
+            "ends": _text(self.end),
+            "known_from": None if self.begin >= oldest else _text(oldest),
+        }
 
 
 def _text(step: int) -> str:

@@ -8,6 +8,7 @@ the next heartbeat.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ MOST_REASONS = 20
 REMEMBERED_IDS = 1000
 """Of one station. A repeat comes soon, since a station sends again what was on its way only."""
 MOST_FAULTS = 100
+LONGEST_UPTIME_S = 1e10
+"""Of a station's run; three centuries."""
 USUAL_INTERVAL_S = 10.0
 """Of heartbeats, until it is known."""
 GONE = frozenset({"stalled", "lost", "failed"})
@@ -176,7 +179,13 @@ class Station:
         return statistics.median(self._intervals_s) if self._intervals_s else USUAL_INTERVAL_S
 
     def take_beat(self, at: float, data: StationStatusData) -> Beat | None:
-        """Take a heartbeat; gives the one before it of the same run, if there was one."""
+        """Take a heartbeat; gives the one before it of the same run, if there was one.
+
+        Raises:
+            ValueError: nothing can have run for as long as it tells; it is not taken.
+        """
+        if not 0 <= data.uptime_s <= LONGEST_UPTIME_S:
+            raise ValueError(f"an uptime_s of {data.uptime_s:g}")
         before, started = self.beat, data.started.timestamp()
         same_run = before is not None and abs(before.started - started) < 1.0
         if before is not None and same_run and data.uptime_s > before.uptime_s:
@@ -229,4 +238,4 @@ class Station:
 
 
 def _number(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.fleet.fleet import Fleet
-    from inspector.fleet.shifts import Shift
     from inspector.fleet.stations import Camera, Station
 
 SHIFTS = 4
-"""The present one and those before it."""
+"""The present one and those before it, as far as they are looked back on."""
 MOST_DRIFTS = 50
 JITTER_S = 2.0
 """What a heartbeat may be late by itself."""
@@ -38,15 +37,20 @@ def board(fleet: Fleet, now: float, back_at: float = 0.0) -> dict[str, Any]:
         back_at: when the broker was last found again; nobody can be quiet from before that.
     """
     with fleet.lock:
-        shifts = shifts_until(now, fleet.settings.shifts, SHIFTS)
+        oldest = max(fleet.ledger.oldest, step_of(now - fleet.settings.look_back_days * 86_400) + 1)
+        shifts = [
+            shift
+            for shift in shifts_until(now, fleet.settings.shifts, SHIFTS)
+            if shift.end > oldest
+        ]
         totals = [fleet.ledger.total(shift.begin, shift.end) for shift in shifts]
         stations = [_station(fleet, station, now, back_at) for station in fleet.stations.values()]
         stations += _never_heard(fleet)
         stations.sort(key=lambda told: (WORDS.index(told["state"]), told["line"], told["station"]))
         return {
-            "shifts": [shift.document() for shift in shifts],
+            "shifts": [shift.document(oldest) for shift in shifts],
             "zone": fleet.settings.shifts.zone,
-            "lines": _lines(fleet, shifts, totals),
+            "lines": _lines(fleet, totals),
             "stations": stations,
             "counts": dict(fleet.counts),
             "unknown": dict(fleet.unknown),
@@ -97,7 +101,7 @@ def drifts(fleet: Fleet, now: float) -> dict[str, Any]:
     }
 
 
-def _lines(fleet: Fleet, shifts: list[Shift], totals: Totals) -> list[dict[str, Any]]:
+def _lines(fleet: Fleet, totals: Totals) -> list[dict[str, Any]]:
     members: dict[str, list[Station]] = {line: [] for line in fleet.settings.lines}
     for station in fleet.stations.values():
         members.setdefault(station.line, []).append(station)
@@ -109,7 +113,7 @@ def _lines(fleet: Fleet, shifts: list[Shift], totals: Totals) -> list[dict[str, 
             {
                 "line": line,
                 "stations": len(stations),
-                "shifts": [_counts(fleet, total) for total in sums[: len(shifts)]],
+                "shifts": [_counts(fleet, total) for total in sums],
             }
         )
     lines.sort(key=lambda told: str(told["line"]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ EVERY_S = 1.0
 """At most one picture of a camera in this time."""
 WANTED_S = 5.0
 """Whoever asked for a picture counts as looking for so long."""
+KEPT = 3
+"""Pictures of a camera: a viewer whose link is slow gets the one that he was told of."""
 LEAST_SLOTS = 3
 """A ring with fewer has none to spare."""
 CLOSE_S = 0.5
@@ -63,7 +66,7 @@ class Still:
 
 
 class Stills:
-    """The newest small picture of each camera. Any thread may call any method.
+    """The newest small pictures of each camera. Any thread may call any method.
 
     Args:
         looked_at: whether somebody looks at all cameras now; asked once a frame, must not wait.
@@ -79,7 +82,7 @@ class Stills:
         self._known: set[str] = set()  # cameras that have judged frames: nobody else is waited for
         self._wanted_at: dict[str, float] = {}
         self._made_at: dict[str, float] = {}
-        self._stills: dict[str, Still] = {}
+        self._stills: dict[str, deque[Still]] = {}
         self._job: tuple[Frame, Verdict, Callable[[], None]] | None = None
         self._busy = False
         self._closing = False
@@ -117,17 +120,23 @@ class Stills:
             self._changed.notify()
         return shared.done
 
-    def newest(self, camera: str) -> Still | None:
-        """The newest picture of a camera, if there is one; whoever asks counts as looking."""
+    def newest(self, camera: str, of: str | None = None) -> Still | None:
+        """The newest picture of a camera, if there is one; whoever asks counts as looking.
+
+        Args:
+            camera: its name.
+            of: the frame that it must be of; those of the last few are kept.
+        """
         with self._changed:
             if camera in self._known:
                 self._wanted_at[camera] = self._clock()
-            return self._stills.get(camera)
+            kept = reversed(self._stills.get(camera, ()))
+            return next((still for still in kept if of in {None, still.name}), None)
 
     def document(self) -> dict[str, dict[str, str | None]]:
         """Of each camera that has a picture what the newest is of, as JSON-able data."""
         with self._changed:
-            return {camera: still.document() for camera, still in self._stills.items()}
+            return {camera: kept[-1].document() for camera, kept in self._stills.items()}
 
     def forget(self, camera: str) -> None:
         """A camera is gone."""
@@ -159,7 +168,8 @@ class Stills:
             still = self._make(frame, verdict, done)
             with self._changed:
                 if still is not None and frame.camera in self._made_at:
-                    self._stills[frame.camera] = still
+                    kept = self._stills.setdefault(frame.camera, deque(maxlen=KEPT))
+                    kept.append(still)
                 self._busy = False
             del frame, done  # a name that waits for the next job would keep the ring mapped
 
@@ -224,12 +234,14 @@ def add_stills(app: FastAPI, stills: Stills) -> None:
         summary="The last picture of a camera, small; made while somebody asks for it",
         response_class=Response,
     )
-    async def frame(name: str) -> Response:
-        still = stills.newest(name)
+    async def frame(name: str, of: str | None = None) -> Response:
+        still = stills.newest(name, of)
         if still is None:
             detail = (
                 f"no picture of {name} yet: one is made of the next frame that is judged, if the "
                 "station has such a camera; ask again"
+                if of is None
+                else f"no picture of frame {of} of {name} is kept; without `of` comes the newest"
             )
             return JSONResponse({"detail": detail}, 404)
         return Response(still.data, media_type="image/jpeg", headers={"ETag": f'"{still.name}"'})

@@ -239,6 +239,61 @@ def test_the_keyboard_is_enough(page: Page, station: StationProcess) -> None:
     press(Keys.ESCAPE)
     page.until(lambda: not page.one("#look").is_displayed())
     assert focused(".thumb"), "focus is where it was"
+    page.script("document.querySelector('.skip').focus()")
+    press(Keys.ENTER)
+    page.until(lambda: focused("#main"))
+    assert page.one("#view-events").is_displayed(), "the way to the content leaves the view"
+
+
+def test_what_has_the_focus_keeps_it_when_rows_move(page: Page, station: StationProcess) -> None:
+    page.open(station.page)
+    focused = page.browser.execute_async_script(
+        """
+        const done = arguments[0];
+        const { keyed, el } = await import("/dom.js");
+        const home = document.body.appendChild(el("ul"));
+        const show = (...keys) => {
+          keyed(home, keys, () => el("li", {}, el("button", {}, "look")), () => {});
+          return document.activeElement.closest("li")?.dataset.key ?? null;
+        };
+        show("a", "b", "c");
+        home.querySelector("[data-key=c] button").focus();
+        const moves = [["a", "b", "c"], ["c", "a", "b"], ["b", "c"], ["n", "c", "b"], ["b"]];
+        done(moves.map((keys) => show(...keys)));
+        """
+    )
+    assert focused == ["c", "c", "c", "c", None]
+
+
+def test_the_row_that_was_told_of_last_is_the_first_though_the_clock_was_ahead(
+    page: Page, station: StationProcess
+) -> None:
+    page.open(station.page)
+    rows = page.browser.execute_async_script(
+        """
+        const done = arguments[0];
+        const { grouped } = await import("/knowledge.js");
+        const at = (camera, type, time) => ({ camera, type, time, stream_epoch: 1 });
+        const events = [
+          at("a", "inspector.frame.rejected.v1", "2026-11-24T15:00:00Z"),
+          at("b", "inspector.camera.lost.v1", "2026-11-24T15:00:01Z"),
+          at("a", "inspector.frame.rejected.v1", "2026-11-24T12:00:00Z"),
+          at("c", "inspector.frame.rejected.v1", "2026-11-24T12:00:01Z"),
+        ];
+        const rows = grouped(events, (event) => event.type);
+        done(rows.map((row) => [row.events[0].camera, row.events.length]));
+        """
+    )
+    assert rows == [["c", 1], ["a", 2], ["b", 1]]
+
+
+def test_pictures_come_over_a_slow_link_one_at_a_time(page: Page, station: StationProcess) -> None:
+    page.open(station.page)
+    page.browser.set_network_conditions(latency=1500, throughput=1 << 20)
+    page.open(station.page)
+    page.until(lambda: page.shown("[data-camera=good] .view img"))
+    first = page.one("[data-camera=good] .view img").get_attribute("src")
+    page.until(lambda: page.one("[data-camera=good] .view img").get_attribute("src") != first)
 
 
 def test_the_page_goes_on_by_itself_after_a_restart(page: Page, tmp_path: Path) -> None:

@@ -428,6 +428,48 @@ def test_unknown_and_invalid_records_are_counted_and_never_raise(world):
     assert board["stations"] == []
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"data": {"uptime_s": 1e12}},
+        {"data": {"uptime_s": 1e999}},
+        {"data": {"uptime_s": -1.0}},
+        {"data": {"started": "0001-01-01T00:00:00"}},
+    ],
+)
+def test_what_cannot_be_is_counted_and_those_after_it_are_taken(world, told):
+    good = world.teller().beat().document
+    bad = {**good, "data": {**good["data"], **told["data"]}}
+    world.fleet.take([json.dumps(bad).encode()], live=True)
+    world.hear(world.teller("packing-08").beat())
+    board = world.board()
+    assert board["counts"] == {"records": 2, "invalid": 1}
+    assert board["last_invalid"]
+    assert world.station("packing-08")["state"] == "serving"
+    json.dumps(board, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"data": {"outbox": {"waiting": 1e999}}},
+        {"data": {"cameras": {"infeed": {"state": "running", "fps": 5.0, "judged": 10**20}}}},
+        {"data": {"cameras": {"infeed": {"state": "running", "fps": 5.0, "judged": 10**400}}}},
+        {"time": "0001-01-01T00:00:00+14:00"},
+    ],
+)
+def test_numbers_and_times_without_bounds_are_shown(world, told):
+    teller = world.teller()
+    world.hear(teller.beat())
+    good = teller.beat().document
+    strange = {**good, **told, "data": {**good["data"], **told.get("data", {})}}
+    world.fleet.take([json.dumps(strange).encode()], live=True)
+    board = world.board()
+    assert board["counts"]["records"] == 2
+    assert "invalid" not in board["counts"]
+    json.dumps(board, allow_nan=False)
+
+
 def test_types_without_end_are_bounded(world):
     good = world.teller().frame().document
     world.fleet.take(
@@ -469,12 +511,39 @@ def test_events_from_before_the_look_back_are_counted_as_such(world):
     assert world.line()["shifts"][0]["rejected"] == 0
 
 
+@pytest.mark.parametrize(("days", "starts", "shown"), [(0.5, None, 2), (3, {"day": "00:00"}, 4)])
+def test_of_a_shift_that_is_not_kept_whole_it_is_told_since_when(days, starts, shown):
+    world = World(look_back_days=days, **({"shifts": {"starts": starts}} if starts else {}))
+    teller = world.teller()
+    world.clock.now -= 5 * DAY
+    teller.restart()
+    world.hear(teller.beat())
+    for _ in range(5 * 24):
+        world.clock.now += 3600
+        teller.judged["infeed"] = teller.judged.get("infeed", 0) + 3600
+        world.hear(teller.beat())
+    shifts = world.board()["shifts"]
+    judged = [shift["judged"] for shift in world.line()["shifts"]]
+    assert len(shifts) == len(judged) == shown
+    since = [shift["known_from"] for shift in shifts]
+    assert since[:-1] == [None] * (shown - 1)
+    oldest = datetime.fromisoformat(since[-1])
+    assert world.clock.now - days * DAY < oldest.timestamp() <= world.clock.now - days * DAY + 900
+    *whole, part = zip(shifts, judged, strict=True)
+    for shift, count in whole[1:]:
+        ends, begins = (datetime.fromisoformat(shift[key]) for key in ("ends", "begins"))
+        assert count == pytest.approx((ends - begins).total_seconds(), abs=2)
+    ends = datetime.fromisoformat(part[0]["ends"])
+    assert part[1] >= (ends - oldest).total_seconds() - 2
+
+
 # --- drift ----------------------------------------------------------------------------------------
 
 
 def test_drift_is_told_with_camera_and_label(world):
     teller = world.teller(cameras=("infeed", "outfeed"))
     world.clock.now -= 3 * DAY - 3600
+    teller.restart()
     world.hear(teller.beat())
     for hour in range(71):
         world.clock.now += 3600

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from inspector.slots import Ring
 from inspector.verdict import Outcome, Verdict
-from inspector.web.stills import EVERY_S, WANTED_S, WIDTH, Stills
+from inspector.web.stills import EVERY_S, KEPT, WANTED_S, WIDTH, Stills, add_stills
 from inspector.web.thumbnails import MOST, Thumbnails
 from tests.evidence.making import Loans, wait_until
 
@@ -56,6 +58,26 @@ def test_a_small_picture_is_made_of_a_frame_while_somebody_looks(looked: Looked)
     assert looked.stills.document() == {
         "infeed": {"of": "1-3", "verdict": "rejected", "label": "gblur"}
     }
+
+
+def test_a_viewer_with_a_slow_link_gets_the_picture_that_he_was_told_of(looked: Looked) -> None:
+    loans = Loans()
+    looked.at = True
+    for sequence in range(KEPT + 1):
+        looked.now_s += EVERY_S
+        looked.stills.borrow(loans.frame(sequence), SAID, loans.release(sequence))()
+        wait_until(lambda: not looked.stills._busy)
+    names = [f"1-{sequence}" for sequence in range(KEPT + 1)]
+    app = FastAPI()
+    add_stills(app, looked.stills)
+    page = TestClient(app)
+    frame = "/api/cameras/infeed/frame"
+    told = [page.get(frame, params={"of": name}) for name in names[1:]]
+    assert [answer.headers["etag"] for answer in told] == [f'"{name}"' for name in names[1:]]
+    assert page.get(frame).headers["etag"] == f'"{names[-1]}"'
+    gone = page.get(frame, params={"of": names[0]})
+    assert gone.status_code == 404
+    assert "no picture of frame 1-0 of infeed is kept" in gone.json()["detail"]
 
 
 def test_nobody_looks_and_no_frame_is_touched(looked: Looked) -> None:

@@ -132,7 +132,8 @@ function cell(counts, most) {
 function showBoard(fleet, chosen) {
   byId("shifts").replaceChildren(element("tr", {}, element("th", { scope: "col", text: "Line" }),
     ...fleet.shifts.map((shift, at) => element("th", { scope: "col", className: "number", text: at ? shift.name : `${shift.name}, now` },
-      element("small", { text: `${new Date(shift.begins).toLocaleDateString([], { weekday: "short", timeZone: fleet.zone })} ${clock(shift.begins, fleet.zone)}–${clock(shift.ends, fleet.zone)}` })))));
+      element("small", { text: `${new Date(shift.begins).toLocaleDateString([], { weekday: "short", timeZone: fleet.zone })} ${clock(shift.begins, fleet.zone)}–${clock(shift.ends, fleet.zone)}` }),
+      ...(shift.known_from ? [element("small", { text: `known since ${moment(shift.known_from, fleet.zone)}` })] : [])))));
   const lines = fleet.lines.filter((line) => !chosen || line.line === chosen)
     .toSorted((a, b) => b.shifts[0].rejected - a.shifts[0].rejected || a.line.localeCompare(b.line));
   const most = Math.max(1, ...lines.flatMap((line) => line.shifts.map((shift) => shift.rejected)));
@@ -162,7 +163,7 @@ function showPareto(fleet, chosen, shifts) {
   });
   const head = element("li", { className: "head" }, ...["label", "", "rejects", "share", "together"].map((text) => element("span", { text })));
   byId("pareto").replaceChildren(...(list.length ? [head, ...list] : [element("li", { text: "no rejects" })]));
-  byId("pareto-of").textContent = `${chosen || "All lines"}, ${shifts === 1 ? "this shift" : "the last four shifts"}: ${number(all)} rejects`
+  byId("pareto-of").textContent = `${chosen || "All lines"}, ${shifts === 1 ? "this shift" : allShifts(fleet)}: ${number(all)} rejects`
     + (sum.uncertain ? `; ${number(sum.uncertain)} more uncertain` : "");
 }
 
@@ -228,6 +229,11 @@ function showCounts({ counts, unknown, look_back_days, version, last_invalid }) 
   if (counts.beyond_bounds) parts.push(`${of("beyond_bounds")} from stations or cameras beyond the bounds, left out`);
   byId("version").textContent = `Inspector ${version}`;
   byId("counts").textContent = parts.join(" · ");
+}
+
+function allShifts({ shifts, zone }) {
+  const since = shifts.at(-1).known_from;
+  return `the last ${shifts.length} shifts${since ? `, known since ${moment(since, zone)}` : ""}`;
 }
 
 function showLines(fleet) {

@@ -5,6 +5,8 @@ import { handshake, resultOf } from "./line.js";
 import { drawTimeline, summary } from "./timeline.js";
 import { AWAY, because, CAUSES, DROPS, duration, inWords, number, STATES, VERDICTS } from "./words.js";
 
+const LOAD_MS = 10_000; // a picture that has not come by then is asked for anew
+
 const parts = (card) => Object.fromEntries([...card.querySelectorAll("[data-of]")].map((node) => [node.dataset.of, node]));
 const partsOf = new WeakMap();
 
@@ -41,28 +43,42 @@ export function toneOf(camera) {
   return headline(camera)[0];
 }
 
+// Of the pictures on the cards those whose next one is on its way: however slow the link, one request of a camera.
+const loading = new WeakSet();
+
 // A picture is shown when it is there, so that none flickers, and says itself what was said of it.
+function load(of, name, still) {
+  const image = of.still;
+  const next = new Image();
+  const end = () => {
+    clearTimeout(timer);
+    next.onload = next.onerror = null;
+    loading.delete(image);
+  };
+  const timer = setTimeout(() => {
+    end();
+    next.src = "";
+  }, LOAD_MS);
+  next.onerror = end; // the next update asks again
+  next.onload = () => {
+    end();
+    image.dataset.still = still.of;
+    image.src = next.src;
+    image.hidden = of.seen.hidden = false;
+    const [word, tone] = VERDICTS[still.verdict] ?? [still.verdict, "none"];
+    set(of.seen, "class", `seen ${tone}`);
+    say(of.seen, `${{ good: "✓", bad: "✗", doubt: "?" }[tone] ?? "–"} ${still.label ? inWords(still.label) : word}`);
+  };
+  loading.add(image);
+  next.src = `api/cameras/${name}/frame?of=${still.of}`;
+}
+
 function showStill(of, name, still, away) {
   const image = of.still;
   set(image, "alt", `A recent picture of ${name}`);
   say(of.blank, away ? "no picture: the camera is away" : "the next judged picture comes here");
-  if (!still || away) {
-    image.hidden = of.seen.hidden = true;
-  } else if (image.dataset.still !== still.of) {
-    image.dataset.still = still.of;
-    const next = new Image();
-    next.onload = () => {
-      if (image.dataset.still !== still.of) return;
-      image.src = next.src;
-      image.hidden = of.seen.hidden = false;
-      const [word, tone] = VERDICTS[still.verdict] ?? [still.verdict, "none"];
-      set(of.seen, "class", `seen ${tone}`);
-      say(of.seen, `${{ good: "✓", bad: "✗", doubt: "?" }[tone] ?? "–"} ${still.label ? inWords(still.label) : word}`);
-    };
-    next.src = `api/cameras/${name}/frame?of=${still.of}`;
-  } else if (image.src) {
-    image.hidden = of.seen.hidden = false;
-  }
+  image.hidden = of.seen.hidden = !still || away || !image.src;
+  if (still && !away && image.dataset.still !== still.of && !loading.has(image)) load(of, name, still);
 }
 
 function showLine(line, name) {

@@ -40,8 +40,10 @@ export function facts(list, pairs) {
   return list;
 }
 
-// Elements for a row of keys: made once, kept in order, removed when their key is gone.
+// Elements for a row of keys: made once, kept in order, removed when their key is gone. One that has the focus keeps
+// it: the browser takes it away from what is moved.
 export function keyed(home, keys, make, update) {
+  const held = home.contains(document.activeElement) ? document.activeElement : null;
   const there = new Map([...home.children].map((node) => [node.dataset.key, node]));
   let before = home.firstElementChild;
   for (const key of keys) {
@@ -56,6 +58,7 @@ export function keyed(home, keys, make, update) {
     update(node, key);
   }
   there.forEach((node) => node.remove());
+  if (held?.isConnected && held !== document.activeElement) held.focus({ preventScroll: true });
 }
 
 // The most probable labels as bars.

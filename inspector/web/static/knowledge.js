@@ -49,22 +49,23 @@ function remember(history, { step_s, steps, now, cameras }) {
   }
 }
 
-// Frames of one camera that are told in a row and say the same are one row with a count.
+// Frames of one camera that are told in a row and say the same are one row with a count. The row that was told of last
+// is the first: by the order of the events, since the station's clock may have been put right.
 export function grouped(events, says) {
   const groups = [];
   const newestOf = new Map();
-  for (const event of events) {
+  events.forEach((event, at) => {
     const who = event.camera ?? "";
     const open = newestOf.get(who);
     if (open && event.type.startsWith("inspector.frame.") && open.events[0].type === event.type
       && open.says === says(event) && open.events[0].stream_epoch === event.stream_epoch) {
       open.events.push(event);
+      open.last = at;
     } else {
-      const group = { says: says(event), events: [event] };
+      const group = { says: says(event), events: [event], last: at };
       newestOf.set(who, group);
       groups.push(group);
     }
-  }
-  const last = (group) => Date.parse(group.events.at(-1).time);
-  return groups.sort((a, b) => last(b) - last(a));
+  });
+  return groups.sort((a, b) => b.last - a.last);
 }

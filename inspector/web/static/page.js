@@ -13,12 +13,16 @@ import "./theme.js";
 const VIEWS = { cameras: showCameras, events: showEvents, station: showStation };
 const PHASES = { serving: ["serving", "good"], starting: ["starting", "doubt"], stopping: ["stopping", "doubt"] };
 
+let view = "cameras";
+
+// The view that the address names; one that names none, as the way to the content does, leaves all as it is.
 function asked() {
   const name = location.hash.replace("#/", "");
-  return name in VIEWS ? name : "cameras";
+  return Object.hasOwn(VIEWS, name) ? name : view;
 }
 
-function turnTo(view) {
+function turn() {
+  view = asked();
   for (const name of Object.keys(VIEWS)) {
     byId(`view-${name}`).hidden = name !== view;
     set(document.querySelector(`.ways a[href="#/${name}"]`), "aria-current", name === view ? "page" : null);
@@ -52,7 +56,7 @@ function show() {
   if (!knowledge.status) return;
   showTop(knowledge);
   showTroubles(knowledge);
-  VIEWS[asked()](knowledge);
+  VIEWS[view](knowledge);
   if (looking()) showLook();
 }
 
@@ -63,12 +67,12 @@ function lost(why) {
 }
 
 addEventListener("hashchange", () => {
-  turnTo(asked());
+  if (asked() !== view) scrollTo(0, 0);
+  turn();
   show();
   byId("main").focus({ preventScroll: true });
-  scrollTo(0, 0);
 });
-turnTo(asked());
+turn();
 let version = null;
 follow((kind, document) => {
   if (kind === "hello" && version && version !== document.status.version) location.reload(); // the page of the upgrade
