@@ -7,7 +7,7 @@ What the station shows, and what moves it on (PLC bits in capitals):
     ready     1     0    0     TRIGGER (trigger: plc), a trigger by the API, a judged frame
     busy      0     1    0     the verdict, or the deadline less the reserve: `no result`
     valid     0     0    1     ACKNOWLEDGE: `valid` falls; RESET, once it is overdue
-    waiting   0     0    0     ACKNOWLEDGE and TRIGGER are low again: `ready`
+    waiting   0     0    0     ACKNOWLEDGE, RESET and TRIGGER are low again: `ready`
 
 Next to these stands `fault`: while an acknowledgement is overdue, and from a full queue until it is
 empty. RESET ends both. `ready` is low too while the station takes no parts (it starts or stops, the
@@ -24,6 +24,8 @@ What the PLC sees when something fails, and why that is safe:
                                station's block; a late one is taken
     acknowledge stays high     nothing new is shown, since it would pass for the next part's
                                acknowledgement; overdue, it is a fault as above
+    reset stays high           the same: until it falls `valid` is low, so that the PLC has seen it
+                               low, and a late acknowledgement does not pass for the next part's
     connection lost, station   the heartbeat stands still; what is in the registers is old, and a
       killed                   PLC that minds the heartbeat does not act on it
     connection is back         the answer that stood is shown again under its number, unless it was
@@ -99,7 +101,7 @@ class Handshake:
         self._timed_out = False
         self._repeat = False  # what is shown was on the wire before the connection was lost
         self._control = Control()
-        self._high_since_ns: int | None = None  # acknowledge holds up what waits
+        self._high_since_ns: int | None = None  # acknowledge or reset holds up what waits
         self._armed = False  # trigger was low since the last part: high means a new one
         self._stale = False  # trigger stood high over a gap, and nobody took it
         self._connected = False
@@ -144,13 +146,15 @@ class Handshake:
         """The session stands: `valid`, wherever it stood, is about to be lowered.
 
         Args:
-            control: what the PLC says now.
+            control: what the PLC says now; its reset is the camera's, or that of all.
             answer: what the PLC's registers hold of ours. The first of a station's life tells the
                 sequence to go on from: the PLC may hold it against the next.
         """
         self._connected = True
         if self._sequence is None:
             self._sequence = answer.sequence
+            # Written with the rest of the answer, though nothing is: it is the next life's, too.
+            self.answer = replace(self.answer, sequence=answer.sequence)
         before, self._control = self._control, control
         self._armed = False
         if self._shown is not None and self._raised_ns and self._acknowledged(control):
@@ -168,7 +172,7 @@ class Handshake:
         self._connected = False
 
     def hear(self, control: Control, since_ns: int, now: int) -> None:
-        """What the PLC says now.
+        """What the PLC says now; its reset is the camera's, or that of all.
 
         Args:
             since_ns: when it was read the last time: what is new is no older.
@@ -183,18 +187,13 @@ class Handshake:
             self._hear_trigger(control, since_ns, now)
         self.turn(now)
 
-    def reset(self, now: int) -> None:
-        """The PLC clears the faults of all cameras."""
-        self._reset(now)
-        self.turn(now)
-
     def turn(self, now: int) -> None:
         """Time goes on."""
         self._expire(now)
         if not self._connected:
             return
         self._mind_acknowledgement(now)
-        if self._shown is None and self._queue and not self._control.acknowledge:
+        if self._shown is None and self._queue and not self._held:
             self._show(self._queue.popleft(), now)
         if self._shown is None and not self._queue:
             self._events += self.faults.end("queue_full", now)
@@ -221,7 +220,7 @@ class Handshake:
         return self.answer, Status(
             ready=self._ready,
             busy=bool(self._open) and part is None,
-            valid=part is not None and (self._raised_ns > 0 or not self._control.acknowledge),
+            valid=part is not None and (self._raised_ns > 0 or not self._held),
             fault=bool(self.faults),
         )
 
@@ -285,7 +284,12 @@ class Handshake:
     def _ready(self) -> bool:
         if self.silent or not self.accepting or self.faults or not self.idle:
             return False
-        return not self._control.acknowledge and (self.rules.trigger != "plc" or self._armed)
+        return not self._held and (self.rules.trigger != "plc" or self._armed)
+
+    @property
+    def _held(self) -> bool:
+        """Whether the PLC's bits hold up what is to be shown."""
+        return self._control.acknowledge or self._control.reset
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -338,12 +342,13 @@ class Handshake:
     def _mind_acknowledgement(self, now: int) -> None:
         """A fault, if what is shown is not acknowledged in time, or the next cannot be shown."""
         shown = self._shown
-        held = self._control.acknowledge and not self._raised_ns and (shown or self._queue)
+        held = self._held and not self._raised_ns and (shown or self._queue)
         self._high_since_ns = (self._high_since_ns or now) if held else None
         if shown is not None and self._raised_ns:
             since_ns, what = self._raised_ns, f"part {shown.number} was not acknowledged"
         elif self._high_since_ns is not None:
-            since_ns, what = self._high_since_ns, "acknowledge did not fall"
+            bit = "acknowledge" if self._control.acknowledge else "reset"
+            since_ns, what = self._high_since_ns, f"{bit} did not fall"
         else:
             if shown is None:
                 self._events += self.faults.end("no_acknowledge", now)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
 
-from inspector.errors import LineError
+from inspector.errors import InspectorError, LineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,10 @@ _MEANINGS = {
 }
 
 
+class NotOursError(InspectorError):
+    """The registers may be another process's by now."""
+
+
 class Plc:
     """The PLC at the other end. One thread.
 
@@ -47,11 +51,18 @@ class Plc:
     Args:
         at: where it is.
         meanwhile: called every `SLICE_S` while an answer is awaited.
+        may_write: asked before each write.
     """
 
-    def __init__(self, at: Modbus, meanwhile: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        at: Modbus,
+        meanwhile: Callable[[], None] = lambda: None,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
         logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)  # told here, once
         self._at = at
+        self._may_write = may_write
         self._client = _Client(at, meanwhile)
         self.round_trip_s = 0.0
 
@@ -91,7 +102,16 @@ class Plc:
         return list(answer.registers)
 
     def write(self, address: int, values: Sequence[int]) -> None:
-        """Write holding registers (FC16), at most 123. Raises LineError."""
+        """Write holding registers (FC16), at most 123.
+
+        Raises:
+            LineError: the PLC did not take them.
+            NotOursError: they may not be written by us any more.
+        """
+        if not self._may_write():
+            self.close()
+            msg = f"the registers of the PLC at {self.address} may be another's by now"
+            raise NotOursError(msg)
         self._ask(
             f"registers {address} to {address + len(values) - 1} cannot be written",
             lambda: self._client.write_registers(address, list(values), device_id=self._at.unit),

@@ -9,7 +9,8 @@ whoever has something to say leaves it in the inbox, and is never held up.
     connected    counts      the blocks as the handshakes want them
     away         stands      the last that was written; alarm `plc_away`, or `bad_answer` where it
                              refuses registers
-    closed       stands      serving 0, ready 0, busy 0, valid 0
+    closed       stands      serving 0, ready 0, busy 0, valid 0; the last that was written, where
+                             the registers may be another process's by now (`lease.py`)
 
 The sequence goes on over a restart of the station from what stands in the PLC's own registers,
 which are read when the session begins: the PLC compares with those, no disk is asked, and a PLC
@@ -21,7 +22,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -29,27 +30,25 @@ import structlog
 
 from inspector.config.line import PLC_REGISTERS, STATION_REGISTERS
 from inspector.errors import LineError
-from inspector.line.modbus import Plc
+from inspector.line.blocks import CameraBlocks
+from inspector.line.modbus import NotOursError, Plc
 from inspector.line.parts import Connected, Faults
 from inspector.line.registers import (
-    ANSWER_AT,
-    ANSWER_REGISTERS,
     CONTROL_REGISTERS,
-    Answer,
     Control,
     PlcBlock,
     Safe,
     StationBlock,
-    Status,
     next_count,
 )
-from inspector.line.spans import spans_of
+from inspector.line.spans import read_spans, spans_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from inspector.config.line import Line
     from inspector.line.handshake import Handshake
+    from inspector.line.lease import Lease
     from inspector.line.parts import Event
     from inspector.line.registers import Layout
 
@@ -81,14 +80,6 @@ class Standing:
     accepting: bool = True
 
 
-@dataclass(slots=True)
-class _Written:
-    """What the PLC's registers hold of ours; None where nobody knows."""
-
-    answer: Answer | None = None
-    status: Status | None = None
-
-
 class Session:
     """The session. `start` and `stop` by one thread, `post` by any.
 
@@ -101,6 +92,7 @@ class Session:
         accepts: whether the station takes parts of a camera now; the same.
         on_event: told by the session's thread what happened; with a camera, or None where it is
             the line's as a whole. Must return at once.
+        lease: how long the registers are ours; None: for ever.
     """
 
     def __init__(
@@ -113,6 +105,7 @@ class Session:
         standing: Callable[[], Standing],
         accepts: Callable[[str], bool],
         on_event: Callable[[str | None, Event], None],
+        lease: Lease | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._line = line
@@ -122,6 +115,7 @@ class Session:
         self._standing = standing
         self._accepts = accepts
         self._on_event = on_event
+        self._lease = lease
         self._clock_ns = clock_ns
         self.state: State = "connecting"
         self.detail: str | None = None
@@ -129,18 +123,15 @@ class Session:
         self.heartbeat = 0
         self.safe = Safe.NORMAL
         self.faults = Faults()
-        self._plc = Plc(line.modbus, self._meanwhile)
+        may_write = (lambda: True) if lease is None else lease.holds
+        self._plc = Plc(line.modbus, self._meanwhile, may_write)
+        self._blocks = CameraBlocks(self._plc, layout, handshakes, clock_ns)
         controls = [(layout.control(name), CONTROL_REGISTERS) for name in layout.cameras]
         self._theirs = spans_of([(layout.plc, PLC_REGISTERS), *controls])
-        self._ours = spans_of(
-            (layout.status(name), ANSWER_AT + ANSWER_REGISTERS) for name in layout.cameras
-        )
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stop_at_ns: int | None = None
         self._said: tuple[str, float] = ("", 0.0)
-        self._warn_again = 0.0
-        self._written = {name: _Written() for name in handshakes}
         self._block: StationBlock | None = None
         self._plc_block = PlcBlock()
         self._heard_ns = self._plc_changed_ns = self._beat_ns = self._turned_ns = 0
@@ -183,7 +174,8 @@ class Session:
     def progress_ns(self) -> int:
         """Monotonic time of the thread's last turn, for the watchdog; 0 before the first."""
         # A name that cannot be resolved may hold up a connection for longer than any loop may.
-        return self._clock_ns() if self._dialling else self._turned_ns
+        at_rest = self._dialling or self.state == "closed"
+        return self._clock_ns() if at_rest else self._turned_ns
 
     # -- the thread -------------------------------------------------------------------------------
 
@@ -196,6 +188,9 @@ class Session:
                 while not self._stop_due():
                     self._turn()
                 self._leave()
+            except NotOursError as error:
+                _log.warning("the PLC is left without a word", reason=str(error))
+                break
             except LineError as error:
                 self._lose(error)
                 self._wait(pause_s)
@@ -211,6 +206,8 @@ class Session:
         self._enter("closed", None)
 
     def _stop_due(self) -> bool:
+        if self._lease is not None and self._lease.due():
+            return True
         if self._stop_at_ns is None:
             return False
         idle = all(handshake.idle for handshake in self._handshakes.values())
@@ -226,18 +223,14 @@ class Session:
         self._forget()
         if not self.heartbeat:
             self.heartbeat = self._plc.read(self._layout.station, STATION_REGISTERS)[1]
-        answers = {
-            name: self._plc.read(self._layout.answer(name), ANSWER_REGISTERS)
-            for name in self._handshakes
-        }
+        answers = self._blocks.answers()
         plc, controls = self._hear_all()
         now = self._clock_ns()
         self._plc_block, self._heard_ns, self._plc_changed_ns = plc, now, now
         self._gate()
         for name, handshake in self._handshakes.items():
-            self._plc.write(self._layout.status(name), Status().encode())
-            self._written[name].status = Status()
-            handshake.connect(controls[name], _answer(answers[name], self._layout), now)
+            self._blocks.lower(name)
+            handshake.connect(controls[name], answers[name], now)
         for cause in ("plc_away", "bad_answer"):
             for event in self.faults.end(cause, now):
                 self._on_event(None, event)
@@ -265,23 +258,16 @@ class Session:
             self._wake.wait(max(0.0, next_ns - self._clock_ns()) / 1e9)
         self._wake.clear()
 
-    def _read(self, spans: Iterable[tuple[int, int]]) -> Callable[[int, int], list[int]]:
-        """Read spans; gives what takes a block out of them, by first register and length."""
-        held = {at: self._plc.read(at, count) for at, count in spans}
-
-        def part(address: int, count: int) -> list[int]:
-            at = max(at for at in held if at <= address)
-            return held[at][address - at : address - at + count]
-
-        return part
-
     def _hear_all(self) -> tuple[PlcBlock, dict[str, Control]]:
-        part, layout = self._read(self._theirs), self._layout
+        part, layout = read_spans(self._plc, self._theirs), self._layout
         controls = {
             name: Control.decode(part(layout.control(name), CONTROL_REGISTERS), layout.word_order)
             for name in layout.cameras
         }
-        return PlcBlock.decode(part(layout.plc, PLC_REGISTERS)), controls
+        plc = PlcBlock.decode(part(layout.plc, PLC_REGISTERS))
+        if plc.reset:  # that of all cameras
+            controls = {name: replace(each, reset=True) for name, each in controls.items()}
+        return plc, controls
 
     def _hear(self) -> None:
         plc, controls = self._hear_all()
@@ -293,8 +279,6 @@ class Session:
         self._gate()
         for name, handshake in self._handshakes.items():
             handshake.hear(controls[name], since_ns, now)
-            if plc.reset and not before.reset:
-                handshake.reset(now)
 
     def _mind_plc(self, now: int) -> None:
         """Watch the PLC's heartbeat, where the station file asks for it."""
@@ -345,8 +329,7 @@ class Session:
 
     def _write(self) -> None:
         self._write_station()
-        for name, handshake in self._handshakes.items():
-            self._write_camera(name, handshake)
+        self._blocks.write()
 
     def _write_station(self, *, serving: bool | None = None) -> None:
         now = self._clock_ns()
@@ -366,82 +349,23 @@ class Session:
             cameras=len(self._handshakes),
         )
         if due and self._block is not None and serving is None:
-            self._read_back()
+            self._blocks.read_back()  # with each heartbeat
         if block != self._block:
             self._plc.write(self._layout.station, block.encode())
             self._block, self.heartbeat = block, block.heartbeat
             if due:
                 self._beat_ns = now
 
-    def _read_back(self) -> None:
-        """With each heartbeat: do the cameras' registers hold what was written?
-
-        A PLC may lose them and keep the connection (its program was loaded anew), or its program
-        may write to them by mistake. They are written anew, as at the beginning of a session.
-        """
-        part, layout = self._read(self._ours), self._layout
-        for name, written in self._written.items():
-            if written.answer is None or written.status is None:
-                continue
-            expected = [*written.status.encode(), *written.answer.encode(layout.word_order)]
-            found = part(layout.status(name), len(expected))
-            if found != expected:
-                self._warn_of_change(name, expected, found)
-                self._written[name] = _Written()
-
-    def _warn_of_change(self, name: str, expected: list[int], found: list[int]) -> None:
-        now = time.monotonic()
-        if now < self._warn_again:
-            return
-        self._warn_again = now + SAY_AGAIN_S
-        _log.warning(
-            "the PLC holds other registers than were written; they are written anew",
-            camera=name,
-            address=self._layout.status(name),
-            written=expected,
-            found=found,
-            remedy="look whether its program, or another station, writes to them",
-        )
-
-    def _write_camera(self, name: str, handshake: Handshake) -> None:
-        """Bring a camera's registers up to what the handshake wants.
-
-        The answer first; then the handshake is asked again, as the deadline may have passed
-        meanwhile, and the status goes last. An answer never changes under a `valid` that stands.
-        """
-        written, layout = self._written[name], self._layout
-        while True:
-            answer, status = handshake.output(self._clock_ns())
-            if written.answer != answer:
-                if written.status is None or written.status.valid:
-                    self._write_status(name, Status(fault=status.fault))
-                written.answer = None
-                self._plc.write(layout.answer(name), answer.encode(layout.word_order))
-                written.answer = answer
-                continue
-            if written.status != status:
-                self._write_status(name, status)
-                if status.valid:
-                    handshake.raised(self._clock_ns())
-                    continue
-            return
-
-    def _write_status(self, name: str, status: Status) -> None:
-        written = self._written[name]
-        written.status = None
-        self._plc.write(self._layout.status(name), status.encode())
-        written.status = status
-
     def _leave(self) -> None:
         """The last words: nothing is ready, nothing valid, nobody serves."""
         for name, handshake in self._handshakes.items():
-            self._write_status(name, Status(fault=bool(handshake.faults)))
+            self._blocks.lower(name, fault=bool(handshake.faults))
         self._write_station(serving=False)
 
     # -- without a connection ---------------------------------------------------------------------
 
     def _forget(self) -> None:
-        self._written = {name: _Written() for name in self._handshakes}
+        self._blocks.forget()
         self._block = None
         self._plc_block = PlcBlock()
         self._heard_ns = self._plc_changed_ns = self._beat_ns = 0
@@ -477,11 +401,3 @@ class Session:
             self._wake.wait(min(left, IDLE_POLL_S))
             self._wake.clear()
             self._meanwhile()
-
-
-def _answer(registers: Iterable[int], layout: Layout) -> Answer:
-    """What stands in the PLC of ours; what cannot be read is nothing of ours."""
-    try:
-        return Answer.decode(list(registers), layout.word_order)
-    except ValueError:
-        return Answer()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from inspector.config.line import Line, LineCamera
+    from inspector.line.lease import Lease
     from inspector.line.parts import Cause, Done, Event, Finding
 
 MOST_POSTED = 1000
@@ -56,6 +57,7 @@ class Signals:
         observing: `mode: observe`: heartbeat and status only, never a result.
         standing: how the station is; must return at once.
         accepts: whether parts of a camera can be taken now; must return at once.
+        lease: how long the PLC's registers are ours; None: for ever.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Signals:
         observing: bool = False,
         standing: Callable[[], Standing] = lambda: Standing(serving=True),
         accepts: Callable[[str], bool] = lambda _: True,
+        lease: Lease | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._cameras = line.signalled(cameras)
@@ -86,6 +89,7 @@ class Signals:
             standing=standing,
             accepts=accepts,
             on_event=self._told,
+            lease=lease,
             clock_ns=clock_ns,
         )
 

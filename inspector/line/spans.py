@@ -1,11 +1,13 @@
-"""Which registers are read together, since each request is a round trip. Pure."""
+"""Which registers are read together, since each request is a round trip."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from inspector.line.modbus import Plc
 
 MOST_READ = 125
 """Registers that one request may read."""
@@ -30,3 +32,18 @@ def spans_of(blocks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
                 continue
         spans.append((first, length))
     return spans
+
+
+def read_spans(plc: Plc, spans: Iterable[tuple[int, int]]) -> Callable[[int, int], list[int]]:
+    """Read spans; gives what takes a block out of them, by first register and length.
+
+    Raises:
+        LineError: the PLC does not give them.
+    """
+    held = {at: plc.read(at, count) for at, count in spans}
+
+    def part(address: int, count: int) -> list[int]:
+        at = max(at for at in held if at <= address)
+        return held[at][address - at : address - at + count]
+
+    return part

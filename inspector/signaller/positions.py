@@ -5,6 +5,9 @@ signal. So whoever reads on, here after kill -9 or on another box, knows of each
 last signal was begun and with which sequence. A reject before that place was signalled for certain;
 the one at that place may have been, and goes again under the same sequence, which the PLC drops if
 it knows it. A process that lost its partitions cannot commit, and so it signals nothing.
+
+Offsets only rise. Where they go back the log lost its end (a broker's power cut), or the topic was
+made anew: what was known of places in it means nothing any more.
 """
 
 from __future__ import annotations
@@ -97,6 +100,21 @@ class Track:
         """A record was read."""
         self.entries.append(entry)
         self.position = entry.offset + 1
+
+    def went_back(self, offset: int) -> bool:
+        """Whether the log is no longer the one that was read; then it is read as a new one."""
+        if offset >= self.position:
+            return False
+        self.begun.clear()
+        self.entries.clear()
+        self.position = offset
+        return True
+
+    def begin(self, entry: Entry, sequence: int) -> None:
+        """The signal of a record begins; of one that the log has lost no place is noted."""
+        entry.sequence = sequence
+        if entry in self.entries:
+            self.begun[entry.camera] = Begun(sequence, entry.offset)
 
     def handled(self) -> int:
         """Everything before this offset is done with; entries there are forgotten."""

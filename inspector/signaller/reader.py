@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,10 +20,11 @@ from kafka import errors as kafka_errors
 from inspector.errors import EventsError, InspectorError
 from inspector.events.broker import CannotConnectError
 from inspector.events.model import parse
+from inspector.line.lease import Lease, now_ns
 from inspector.line.registers import next_count
 from inspector.signaller.member import Member
 from inspector.signaller.narration import Thinned
-from inspector.signaller.positions import Begun, Entry, Track, encode
+from inspector.signaller.positions import Entry, Track, encode
 from inspector.signaller.sorting import age_s, camera_of, ignored
 
 if TYPE_CHECKING:
@@ -44,8 +45,10 @@ MOST_WAITING = 1000
 COMMIT_S = 0.2
 """Offsets of what is done are committed so often, where no beginning is."""
 RETRY_S = (0.5, 10.0)
+STEP_S = 0.5
 LOOK_S = 3.0
-"""How often the broker is asked whether it is there, while nothing comes of it."""
+"""The group is asked at least so often whether it counts us in, with a short `session_timeout_s`
+five times in that: well before the lease on the PLC lapses."""
 
 _log = structlog.get_logger("inspector.signaller")
 
@@ -53,8 +56,8 @@ _log = structlog.get_logger("inspector.signaller")
 class Desk(Protocol):
     """What the reader needs of the line."""
 
-    def open(self) -> None:
-        """This process signals from now on."""
+    def open(self, lease: Lease) -> None:
+        """This process signals from now on, until the lease lapses."""
 
     def close(self, within_s: float) -> None:
         """It does so no longer; what is under way may take so long."""
@@ -97,6 +100,7 @@ class Reader:
         tally: Tally,
         on_end: Callable[[BaseException], None],
         clock_utc_s: Callable[[], float] = time.time,
+        clock_ns: Callable[[], int] = now_ns,
     ) -> None:
         self._config = config
         self._member = Member(config, secrets)
@@ -106,9 +110,10 @@ class Reader:
         self._tally = tally
         self._on_end = on_end
         self._clock_utc_s = clock_utc_s
+        self._clock_ns = clock_ns
         self.broker: tuple[bool, str] = (False, "connecting")
         self.active = False
-        """Whether this process has the partitions."""
+        """Whether this process has the partitions, as far as the group was heard lately."""
         self._stopping = threading.Event()
         self._turned_ns = 0
         self._tracks: dict[Any, Track] = {}
@@ -116,8 +121,13 @@ class Reader:
         self._under_way: dict[str, _Way] = {}
         self._ended: SimpleQueue[tuple[_Way, Done]] = SimpleQueue()
         self._committed: dict[Any, tuple[int, str]] = {}
-        self._committed_s = 0.0
-        self._looked_s = 0.0
+        self._committed_ns = 0
+        self._timeout_s = config.consume.session_timeout_s
+        self._look_ns = round(min(LOOK_S, self._timeout_s / 5) * 1e9)
+        self._looked_ns = 0
+        self._heard_ns = 0
+        self._held = False
+        self._lease = Lease(0.0, 0)  # lapsed
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
@@ -159,7 +169,7 @@ class Reader:
         while not self._stopping.is_set():
             try:
                 self._member.join()
-                self._looked_s, pause_s = time.monotonic(), RETRY_S[0]
+                self._looked_ns, pause_s = self._clock_ns(), RETRY_S[0]
                 self._tell_broker(None)
                 while not self._stopping.is_set():
                     self._turn()
@@ -171,13 +181,19 @@ class Reader:
                 self._tell_broker(str(error) or type(error).__name__)
                 self._forget(tuple(self._tracks))
                 self._close()
-                self._stopping.wait(pause_s)
+                self._rest(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
-                self._turned_ns = time.monotonic_ns()
             except Exception as error:  # noqa: BLE001 - the edge of the thread: without it nothing is read
                 self._on_end(error)
                 break
         self._close()
+
+    def _rest(self, seconds: float) -> None:
+        """Between two tries, in steps: a watchdog is not to take the wait for a standstill."""
+        until_s = time.monotonic() + seconds
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopping.is_set():
+            self._turned_ns = time.monotonic_ns()
+            self._stopping.wait(min(left_s, STEP_S))
 
     def _turn(self) -> None:
         self._turned_ns = time.monotonic_ns()
@@ -194,17 +210,28 @@ class Reader:
         self._begin()
         self._commit_ends()
         self._hold_back()
-        self._look(came=bool(batches))
+        self._look()
 
     def _note_role(self) -> None:
-        active = bool(self._member.partitions())
-        if active and not self.active:
-            _log.info("signalling", group=self._config.group, member=self._config.member)
-            self._desk.open()
-        elif self.active and not active:
-            _log.info("standing by", group=self._config.group, member=self._config.member)
-            self._desk.close(0.0)
-        self.active = active
+        """Signal while the group counts us in, and was heard to do so lately.
+
+        That we hold partitions does not say so by itself: without the broker the library holds
+        them for ever, and the group gives them to another after `session_timeout_s`.
+        """
+        held = bool(self._member.partitions())
+        if held and not self._held:
+            self._looked_ns = 0  # ask at once
+        self._held = held
+        if self.active and (not held or self._lease.due()):
+            reason = "the group does not answer" if held else "another has the partitions"
+            _log.info("standing by", member=self._config.member, reason=reason)
+            self._leave_plc(0.0)
+        elif held and not self.active:
+            lease = Lease(self._timeout_s, self._heard_ns, self._clock_ns)
+            if not lease.due():
+                _log.info("signalling", group=self._config.group, member=self._config.member)
+                self._lease, self.active = lease, True
+                self._desk.open(lease)
 
     # --- records ---------------------------------------------------------------------------------
 
@@ -214,6 +241,15 @@ class Reader:
         return self._tracks[partition]
 
     def _take(self, partition: Any, track: Track, record: Any) -> None:
+        before = track.position
+        if track.went_back(record.offset):
+            _log.warning(
+                "the log went back: it lost its end, or the topic was made anew; read as a new one",
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                expected=before,
+            )
         entry = Entry(record.offset)
         track.add(entry)
         event = self._event_of(record)
@@ -270,16 +306,17 @@ class Reader:
     def _number(self, way: _Way, last: int) -> int:
         """The sequence under which a record goes, now and whenever it goes again."""
         track, entry = way.track, way.entry
-        if entry.sequence is None:
-            entry.sequence = track.in_doubt(entry)
-            if entry.sequence is not None:
+        sequence = entry.sequence
+        if sequence is None:
+            sequence = track.in_doubt(entry)
+            if sequence is not None:
                 self._tally.repeats += 1
-                _log.info("in doubt, goes again", camera=entry.camera, sequence=entry.sequence)
+                _log.info("in doubt, goes again", camera=entry.camera, sequence=sequence)
             else:
                 known = track.standing(entry)
-                entry.sequence = next_count(last if known is None else known.sequence)
-        track.begun[entry.camera] = Begun(entry.sequence, entry.offset)
-        return entry.sequence
+                sequence = next_count(last if known is None else known.sequence)
+        track.begin(entry, sequence)
+        return sequence
 
     def _signal(self, way: _Way, sequence: int) -> None:
         camera, event = way.entry.camera, way.entry.event
@@ -318,7 +355,8 @@ class Reader:
             except Empty:
                 return
             camera, event = way.entry.camera, way.entry.event
-            if self._under_way.get(camera) is way:
+            awaited = self._under_way.get(camera) is way
+            if awaited:
                 del self._under_way[camera]
             late = done.answer.result.word != "reject"
             end = "too_late" if late and done.end == "acknowledged" else done.end
@@ -327,14 +365,19 @@ class Reader:
                 way.entry.done = True
                 if event is not None:
                     self._handled.add(event.id)
-            elif self._tracks.get(way.partition) is way.track:
-                self._waiting[camera].appendleft(way)
+            elif awaited:
+                self._signal_again(way)
+
+    def _signal_again(self, way: _Way) -> None:
+        """Under its sequence, unless it is another's by now."""
+        if self._tracks.get(way.partition) is way.track:
+            again = replace(way)  # an end of the first that is told late is not its own
+            self._waiting[way.entry.camera].appendleft(again)
 
     # --- the group's offsets ---------------------------------------------------------------------
 
     def _commit_ends(self) -> None:
-        now_s = time.monotonic()
-        if now_s - self._committed_s >= COMMIT_S:
+        if self._clock_ns() - self._committed_ns >= COMMIT_S * 1e9:
             self._commit(
                 part
                 for part, track in self._tracks.items()
@@ -345,13 +388,24 @@ class Reader:
         """Whether the group took it: whoever lost its partitions has no say."""
         values = {part: self._tracks[part] for part in partitions if part in self._tracks}
         wanted = {part: (track.handled(), encode(track.begun)) for part, track in values.items()}
-        self._committed_s = time.monotonic()
+        self._committed_ns = self._clock_ns()
         if not wanted:
             return True
+        sent_ns = self._clock_ns()
         if not self._member.commit(wanted):
             return False
         self._committed.update(wanted)
+        self._hear(sent_ns)
         return True
+
+    def _hear(self, sent_ns: int) -> None:
+        """The group took a commit, sent then: it counts us in for `session_timeout_s` from there.
+
+        Records prove nothing of that kind: they may come from a broker that is not the group's.
+        """
+        self._heard_ns, self._looked_ns = sent_ns, self._clock_ns()
+        self._lease.renew(sent_ns)
+        self._tell_broker(None)
 
     def _forget(self, partitions: Iterable[Any]) -> None:
         """These partitions are another's, or will be read anew."""
@@ -370,22 +424,21 @@ class Reader:
         elif kept < MOST_WAITING // 2:
             self._member.resume()
 
-    def _look(self, *, came: bool) -> None:
-        """Ask the broker from time to time whether it is there, and we still a member.
+    def _look(self) -> None:
+        """Commit from time to time though nothing is new: does the group count us in?
 
         The library does not say so by itself: it waits for the broker, and a member whose name
         another has taken over goes on with what it holds.
         """
-        now_s = time.monotonic()
-        if not came and now_s - self._looked_s <= LOOK_S:
+        now = self._clock_ns()
+        if now - self._looked_ns <= self._look_ns:
             return
-        self._looked_s = now_s
-        if not came:
-            parts = self._member.partitions()[:1]
-            for part in parts:
-                self._track(part)
-            came = bool(parts) and self._commit(parts)
-        self._tell_broker(None if came else self._member.trouble())
+        self._looked_ns = now
+        parts = self._member.partitions()[:1]
+        for part in parts:
+            self._track(part)
+        if not (parts and self._commit(parts)):
+            self._tell_broker(self._member.trouble())
 
     def _tell_broker(self, trouble: str | None) -> None:
         now = (trouble is None, trouble or f"reading as {self._config.member}")
@@ -400,11 +453,20 @@ class Reader:
 
     def _finish(self) -> None:
         """What is under way ends with the desk, and then its offsets are committed."""
-        self._desk.close(1.0)
-        self._take_ends()
+        self._leave_plc(1.0)
         self._commit(tuple(self._tracks))
 
-    def _close(self) -> None:
-        self._desk.close(0.0)
+    def _leave_plc(self, within_s: float) -> None:
+        """Signal no longer. What had not ended goes again: by us, or by whoever comes."""
+        self._desk.close(within_s)
+        self._lease.end()
         self.active = False
+        self._take_ends()
+        for way in self._under_way.values():  # handed over when the line had left already
+            self._signal_again(way)
+        self._under_way.clear()
+
+    def _close(self) -> None:
+        self._leave_plc(0.0)
+        self._held = False
         self._member.leave()

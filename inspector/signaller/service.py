@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inspector.config.secrets import Secrets
     from inspector.config.signaller import Signaller
     from inspector.events.model import FrameRejected
+    from inspector.line.lease import Lease
     from inspector.line.parts import Cause, Done, Part
     from inspector.line.registers import Answer
 
@@ -99,7 +100,7 @@ class Service:
 
     # --- what the reader asks for -----------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, lease: Lease) -> None:
         """This process signals from now on: connect to the PLC."""
         if self._signals is None:
             self._signals = Signals(
@@ -108,6 +109,7 @@ class Service:
                 self,
                 observing=self.config.mode == "observe",
                 standing=lambda: Standing(serving=self._reader.broker[0]),
+                lease=lease,
             )
             self._signals.start()
 

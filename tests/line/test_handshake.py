@@ -157,6 +157,8 @@ def test_a_reset_ends_the_fault_and_takes_the_answer_back(world: World) -> None:
     assert world.status == Status()
     assert [end.done.end for end in world.ended()] == ["reset"]
     world.says(reset=True)
+    assert world.status == Status(), "while reset stands"
+    world.says()
     assert world.status == Status(ready=True)
     world.resolve(world.trigger(8), ACCEPT)
     assert (world.answer.sequence, world.answer.part) == (2, 8)
@@ -166,6 +168,33 @@ def test_a_reset_takes_no_answer_that_is_not_overdue(world: World) -> None:
     world.resolve(world.trigger(7), REJECT)
     world.says(reset=True, trigger=True, part=7)
     assert world.status == Status(valid=True)
+
+
+def test_a_late_acknowledgement_of_what_was_reset_is_not_the_next_ones(frames: World) -> None:
+    frames.signal(ACCEPT, 1, deadline_ms=9000)
+    frames.signal(REJECT, 2, deadline_ms=9000)
+    frames.pass_ms(600)
+    frames.says(reset=True)
+    assert not frames.status.valid
+    frames.says(reset=True, acknowledge=True)  # of part 1: its `valid` was in the PLC's image
+    assert not frames.status.valid
+    frames.says()
+    assert (frames.answer.part, frames.status) == (2, Status(valid=True))
+    assert [(end.part.number, end.done.end) for end in frames.ended()] == [(1, "reset")]
+
+
+def test_a_reset_that_stays_high_is_a_fault_of_its_own(frames: World) -> None:
+    frames.says(reset=True)
+    frames.signal(REJECT, 1, deadline_ms=9000)
+    frames.pass_ms(490)
+    assert not frames.of(Faulted)
+    frames.pass_ms(20)
+    assert not frames.status.valid
+    (fault,) = frames.of(Faulted)
+    assert fault == Faulted("no_acknowledge", "reset did not fall within 500 ms (acknowledge_ms)")
+    frames.says()
+    assert causes(frames, Restored) == ["no_acknowledge"]
+    assert frames.status == Status(valid=True)
 
 
 def test_an_acknowledgement_by_sequence_must_name_it() -> None:
@@ -292,6 +321,20 @@ def test_the_sequence_goes_on_over_a_restart_of_the_station(world: World) -> Non
     world.resolve(world.trigger(7), REJECT)
     world.restart()
     world.control = Control()
+    world.connect()
+    world.resolve(world.trigger(8), REJECT)
+    assert [answer.sequence for _, answer in world.shown] == [1, 2]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_life_that_answers_nothing_hands_the_sequence_on(world: World, silent: bool) -> None:
+    world.resolve(world.trigger(7), REJECT)
+    world.control = Control()
+    world.silent = silent
+    world.restart()
+    world.connect()
+    world.silent = False
+    world.restart()
     world.connect()
     world.resolve(world.trigger(8), REJECT)
     assert [answer.sequence for _, answer in world.shown] == [1, 2]

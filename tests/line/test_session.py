@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from inspector.line import signals as signals_module
 from inspector.line.parts import Cause, Done, Finding, Part
 from inspector.line.registers import Answer, Control, Result, Safe
 from inspector.line.signals import Signals
+from tests.descriptors import large_descriptors
 from tests.servers.plc import CAMERAS_AT, PlcServer
 
 if TYPE_CHECKING:
@@ -168,6 +168,22 @@ def test_while_a_request_hangs_handing_over_and_alarms_do_not(plc: PlcServer, ru
     assert plc.silent, "all that while the server gave no answer"
     plc.silent = False
     plc.until("fail-safe", lambda: plc.station.safe is Safe.REJECT)
+
+
+def test_while_the_reset_of_all_cameras_stands_nothing_new_is_shown(
+    plc: PlcServer, run: Any
+) -> None:
+    signals, heard = run(acknowledge_ms=100, camera={"trigger": "frames", "queue": 4})
+    for part in (1, 2):
+        signals.signal("a", REJECT, part=part)
+    plc.until("alarm", lambda: ("a", "no_acknowledge") in heard.faults)
+    plc.says_itself(reset=True)
+    plc.until("the end of it", lambda: ("a", "no_acknowledge") in heard.ends)
+    for _ in range(3):
+        plc.until("a turn", lambda was=plc.station.heartbeat: plc.station.heartbeat != was)
+        assert not plc.status().valid
+    plc.says_itself()
+    assert plc.until_valid().part == 2
 
 
 def test_refused_registers_are_an_alarm_of_their_own(plc: PlcServer, run: Any) -> None:
@@ -388,16 +404,9 @@ def test_more_than_the_session_can_be_told_is_an_alarm(
 
 
 def test_it_works_where_descriptors_have_large_numbers(plc: PlcServer, run: Any) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
-    copies = [os.dup(0) for _ in range(1100)]
-    try:
+    with large_descriptors():
         run()
         assert plc.part(1).part == 1
-    finally:
-        for copy in copies:
-            os.close(copy)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_listener_that_fails_ends_nothing(plc: PlcServer, run: Any) -> None:
