@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from inspector.ruling import Rulings
 
 
+UNJUDGED_S = 10.0
+"""A camera of which nothing could be judged for so long is not well: one bad frame is no fault."""
+
+
 def of_outbox(outbox: Outbox) -> Iterator[Fact]:
     """Whether events are kept, and whether the broker refused some."""
     stats = outbox.stats()
@@ -53,9 +57,16 @@ def of_broker(publisher: Publisher | None) -> Iterator[Fact]:
         yield Fact(f"topic {topic}", ok=False, detail=reason)
 
 
-def of_cameras(capture: Capture) -> Iterator[Fact]:
-    """Which cameras give pictures."""
+def of_cameras(capture: Capture, rulings: Rulings | None) -> Iterator[Fact]:
+    """Which cameras give pictures, and such as can be judged."""
     for name, camera in capture.status().items():
         up = camera.state in {"running", "ended"}
         detail = ": ".join(part for part in (camera.state, camera.detail) if part)
+        unjudged = rulings.unjudged(name) if rulings is not None else None
+        if camera.state == "running" and unjudged and unjudged.seconds >= UNJUDGED_S:
+            up = False
+            detail = (
+                f"running, but none of its frames of the last {unjudged.seconds:.0f} s could be "
+                f"judged: {unjudged.why}"
+            )
         yield Fact(f"camera {name}", up, detail)

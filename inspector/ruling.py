@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
@@ -37,6 +38,25 @@ if TYPE_CHECKING:
     from inspector.verdict import Verdict
 
 _log = structlog.get_logger("inspector.station")
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """Frames of a camera in a row of which none could be judged, by no fault of the engine.
+
+    Attributes:
+        since_ns, until_ns: monotonic arrival of the first and of the newest of them.
+        why: of the newest, for a person.
+    """
+
+    since_ns: int
+    until_ns: int
+    why: str
+
+    @property
+    def seconds(self) -> float:
+        """For how long they have come."""
+        return (self.until_ns - self.since_ns) / 1e9
 
 
 class Rulings:
@@ -70,6 +90,7 @@ class Rulings:
         self._states: dict[str, PolicyState] = {}
         self._lost: set[str] = set()
         self._last: dict[str, dict[str, Any]] = {}
+        self._unjudged: dict[str, Unjudged] = {}
         self.adopt(station)
         self._engine_fault: str | None = None
 
@@ -98,7 +119,7 @@ class Rulings:
         with self._lock:
             self._away[camera] = self._state_of(camera)
             self._lost.discard(camera)
-            for known in (self._epochs, self._states, self._last):
+            for known in (self._epochs, self._states, self._last, self._unjudged):
                 known.pop(camera, None)
             self._policies = {n: p for n, p in self._policies.items() if n != camera}
         self._narrator.forget(camera)
@@ -211,8 +232,24 @@ class Rulings:
             self._engine_fault = "; ".join(verdict.reasons) or "the engine gave no answer"
         elif verdict.outcome is not Outcome.UNJUDGEABLE:
             self._engine_fault = None
+        self._note_unjudged(frame, verdict)
         self._measure(frame, verdict, decided_ns)
         self._narrator.verdict(frame, verdict, decision.transition)
+
+    def _note_unjudged(self, frame: Frame, verdict: Verdict) -> None:
+        if verdict.cause in {None, Cause.ENGINE_ERROR}:
+            self._unjudged.pop(frame.camera, None)
+            return
+        earlier = self._unjudged.get(frame.camera)
+        self._unjudged[frame.camera] = Unjudged(
+            frame.arrived_ns if earlier is None else earlier.since_ns,
+            frame.arrived_ns,
+            "; ".join(verdict.reasons) or str(verdict.cause),
+        )
+
+    def unjudged(self, camera: str) -> Unjudged | None:
+        """The camera's newest frames, if none of them could be judged."""
+        return self._unjudged.get(camera)
 
     def rejects(self, frame: Frame, verdict: Verdict) -> bool:
         """Whether the camera's policy rejects a frame with that verdict."""

@@ -482,7 +482,7 @@ class Station:
             yield self._line.fact()
         if self._reloads is not None:
             yield from self._reloads.facts()
-        yield from facts.of_cameras(capture)
+        yield from facts.of_cameras(capture, self._rulings)
 
     def _serve(self, phase: Phase, step: str) -> None:
         self.health.phase, self.health.step = phase, step

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -18,6 +19,7 @@ from inspector.events import schemas
 from inspector.events.documents import Documents
 from inspector.events.outbox import CameraState, Outbox
 from inspector.evidence.store import Evidence
+from inspector.facts import of_cameras
 from inspector.frame import Frame, Trigger
 from inspector.observe.metrics import Metrics
 from inspector.ruling import Rulings, result_of
@@ -27,6 +29,8 @@ from tests.evidence.making import Loans, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from inspector.capture.supervisor import Capture
 
 INFO = EngineInfo("simplenet", "1.0.0", "ab" * 32, "openvino", "int8")
 
@@ -242,6 +246,45 @@ def two_cameras(policy: dict[str, object]) -> Station:
             "policies": {"default": policy},
         }
     )
+
+
+class _Cameras:
+    """A capture stage of one camera, as the facts see it."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def status(self) -> dict[str, Any]:
+        return {"infeed": SimpleNamespace(state=self.state, detail="")}
+
+
+def test_a_camera_of_which_nothing_can_be_judged_is_not_well(desk: Desk) -> None:
+    none = Counters(1, 1, dict.fromkeys(DROP_CAUSES, 0), 0)
+    too_large = replace(
+        verdict(Outcome.UNJUDGEABLE), cause=Cause.TOO_LARGE, reasons=("8 megapixels",)
+    )
+    failed = replace(verdict(Outcome.UNJUDGEABLE), cause=Cause.ENGINE_ERROR)
+
+    def after(seconds: float, one: Verdict, state: str = "running") -> tuple[bool, str]:
+        arrived = replace(frame(0), arrived_ns=round(seconds * 1e9))
+        desk.rulings.rule(arrived, one, lambda _: none, _nothing)
+        (fact,) = of_cameras(cast("Capture", _Cameras(state)), desk.rulings)
+        assert not fact.gates
+        return fact.ok, fact.detail
+
+    well = (True, "running")
+    assert after(100, too_large) == well
+    assert after(109.9, too_large) == well
+    said = "running, but none of its frames of the last 12 s could be judged: 8 megapixels"
+    assert after(112, too_large) == (False, said)
+    assert after(113, too_large, "stalled") == (False, "stalled")
+    assert after(114, verdict(*BAD)) == well
+    assert after(115, too_large) == well
+    assert after(130, failed) == well, "that is the engine's fact"
+    assert after(131, too_large) == well
+    assert after(150, too_large)[0] is False
+    desk.rulings.forget("infeed")
+    assert desk.rulings.unjudged("infeed") is None
 
 
 def test_another_policy_holds_from_the_next_frame_on(desk: Desk) -> None:

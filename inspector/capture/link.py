@@ -14,18 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from inspector.capture.asks import Asks, NoFramesError, ask_worker
 from inspector.capture.audit import Audit
 from inspector.capture.backoff import Backoff
-from inspector.capture.counters import (
-    ARRIVED,
-    BEAT_NS,
-    COVERED_PERMILLE,
-    KEY_EVERY,
-    LAST_ARRIVAL_NS,
-    OPENING,
-    PHASE,
-)
+from inspector.capture.counters import ARRIVED, COVERED_PERMILLE, KEY_EVERY, LAST_ARRIVAL_NS
+from inspector.capture.hang import UNDYING, find_hang
 from inspector.capture.leases import Lease, Leases
 from inspector.capture.mailbox import Mailbox
-from inspector.capture.patience import STOPPED_S, longest_silence_s
 from inspector.capture.process import WorkerProcess
 from inspector.capture.rate import Rate
 from inspector.capture.status import CameraStatus, Cause, State
@@ -38,6 +30,7 @@ if TYPE_CHECKING:
 
     from inspector.capture.backoff import Pace
     from inspector.capture.counters import CounterPage
+    from inspector.capture.hang import Hang
     from inspector.capture.hooks import Hooks
     from inspector.capture.wire import Message
     from inspector.config.cameras import Camera
@@ -95,7 +88,8 @@ class CameraLink:
         self._asked_ns = 0  # when the worker was last asked for something
         self._opened_s: float | None = None
         self._fault = ""
-        self._hung: Cause | None = None
+        self._hang: Hang | None = None
+        self._undying = False  # the worker hangs, and it was told that no kill ends it
         self._part_by_s: float | None = None  # the worker was told to end; when it is killed
         self._login_mark: bytes | None = None  # of the secrets that the newest worker got
 
@@ -139,7 +133,7 @@ class CameraLink:
             stream_epoch=self._epoch,
             since_utc=self._since,
             size=self._size,
-            fps=(self._rate.value or self._stated_fps) if running else None,
+            fps=self._fps() if running else None,
             key_every=(page.read(KEY_EVERY) or None) if page and running else None,
             last_frame_age_s=(time.monotonic_ns() - last_ns) / 1e9 if last_ns else None,
             restarts=dict(self._restarts),
@@ -148,6 +142,9 @@ class CameraLink:
             on_motion=self.camera.inspect.on_motion is not None,
             covered=self._covered(page) if running else None,
         )
+
+    def _fps(self) -> float | None:
+        return self._stated_fps if self._rate.value is None else self._rate.value
 
     def _covered(self, page: CounterPage | None) -> float | None:
         if page is None or self.camera.inspect.on_motion is None:
@@ -184,7 +181,7 @@ class CameraLink:
             self.audit.open(process.page)
         self.greeted = False
         self._fault = ""
-        self._hung = None
+        self._hang, self._undying = None, False
         settings = self.camera.model_dump(mode="json") | {"name": self.name}
         process.send({"t": "settings", "camera": settings, **login})
         self.go()
@@ -243,16 +240,16 @@ class CameraLink:
             if self.greeted and now_s >= self.due_s and not self.ended:
                 self.go()
             return
-        phase = process.page.read(PHASE)
-        silent_s = now_s - max(self._asked_ns, process.page.read(BEAT_NS)) / 1e9
-        limit_s = longest_silence_s(self.camera.source, phase, greeted=self.greeted)
-        stopped = process.stopped_s(now_s) > STOPPED_S
-        if self._hung is None and (stopped or silent_s > limit_s):
-            self._hung = "timeout" if phase == OPENING and not stopped else "stalled"
-            self._fault = f"gave no sign of life for {limit_s:g} s and was killed"
-            if stopped:
-                self._fault = f"was stopped by a signal for {STOPPED_S:g} s and was killed"
-            process.kill()
+        if self._hang is None:
+            source, asked_ns = self.camera.source, self._asked_ns
+            self._hang = find_hang(process, source, asked_ns, now_s, greeted=self.greeted)
+            if self._hang is not None:
+                self._fault = self._hang.fault
+                process.kill()
+        elif not self._undying and self._hang.outlived(now_s):
+            self._undying = True
+            cause, detail = self._hang.cause, UNDYING.format(name=self.name, fault=self._fault)
+            self._become(_away(cause), cause, detail)
 
     # -- another station file -------------------------------------------------------------------
 
@@ -269,7 +266,8 @@ class CameraLink:
         self._backoff = Backoff(self._pace, self._rng)
         self.due_s = 0.0
         self.leave()
-        self._become("connecting", None, "")
+        if not self._undying:
+            self._become("connecting", None, "")
 
     def leave(self) -> None:
         """Have the worker end; the camera is not lost by that."""
@@ -383,6 +381,7 @@ class CameraLink:
     def _opened(self, fps: float | None) -> None:
         self._opened_s = time.monotonic()
         self._stated_fps = fps
+        self._rate.restart()  # of this connection, and not of the wait for it
         self._begin_epoch()
         self._become("running", None, "")
 
@@ -420,7 +419,7 @@ class CameraLink:
         if self._opened_s is not None:
             self._backoff.ran(now - self._opened_s)
         self._leave_epoch()
-        state: State = "stalled" if cause in {"stalled", "frozen"} else "lost"
+        state = _away(cause)
         slow = cause == "authentication"
         if cause == "region":
             cause, state, slow = "codec", "failed", True
@@ -492,4 +491,10 @@ class CameraLink:
             self._become("connecting", None, "")
         elif not stopping and not self.ended:
             what = self._fault or process.exit_text
-            self._lost(self._hung or "crashed", f"the worker of camera {self.name} {what}")
+            cause = self._hang.cause if self._hang is not None else "crashed"
+            self._lost(cause, f"the worker of camera {self.name} {what}")
+
+
+def _away(cause: str) -> State:
+    """What a camera is by that cause."""
+    return "stalled" if cause in {"stalled", "frozen"} else "lost"

@@ -14,7 +14,7 @@ class Rate:
         self.value: float | None = None
 
     def restart(self) -> None:
-        """Another page begins at zero."""
+        """Another connection, or another page, which begins at zero."""
         self._samples.clear()
         self.value = None
 

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 State = Literal["connecting", "running", "stalled", "lost", "failed", "ended"]
-"""connecting: not up yet since the start; running: frames come; stalled: they stopped coming,
-or are the same one over and over (`frozen`); lost: no connection, retried; failed: the worker
-crashes or the settings cannot work, retried slowly; ended: a file or folder came to its end. A
-camera stays stalled, lost or failed until it runs again."""
+"""connecting: not up yet since the start; running: frames come (of a file or folder: it is open);
+stalled: none come, or the same one over and over (`frozen`); lost: no connection, retried; failed:
+the worker crashes or the settings cannot work, retried slowly; ended: a file or folder came to its
+end. A camera stays stalled, lost or failed until it runs again."""
 
 Cause = Literal[
     "refused",

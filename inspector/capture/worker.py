@@ -21,7 +21,7 @@ import numpy as np
 
 from inspector.capture import wire
 from inspector.capture.asks import Asks
-from inspector.capture.barrier import DUE_SLACK_S, Barrier
+from inspector.capture.barrier import Barrier
 from inspector.capture.counters import (
     ARRIVED,
     BEAT_NS,
@@ -40,6 +40,7 @@ from inspector.capture.counters import (
     WAITING,
     CounterPage,
 )
+from inspector.capture.interval import Interval
 from inspector.capture.lateness import MOST_STALE_S, Freshness
 from inspector.capture.sources import make_source
 from inspector.capture.sources.base import Arrival, DamagedPicture, Picture, SourceError
@@ -82,6 +83,8 @@ class Worker:
 
     def __init__(self, end: socket.socket, page: CounterPage) -> None:
         self._end = end
+        self._poll = select.poll()  # `select` takes no descriptors from 1024 on
+        self._poll.register(end, select.POLLIN)
         self._page = page
         self._settings: Settings = {}
         self._credentials: tuple[str | None, str | None] = (None, None)
@@ -93,7 +96,7 @@ class Worker:
         self._sequence = 0
         self._epoch_began = 0  # sequence number at which the current epoch began
         self._size: tuple[int, int] | None = None
-        self._due_s: float | None = None
+        self._interval = Interval(0.0)
         self._last_key: int | None = None
         self._asks = Asks()
         self._held = 0  # asks that are announced and on their way
@@ -133,6 +136,7 @@ class Worker:
     def run(self) -> None:
         """Serve one connection after the other until told to stop. Raises Stopped."""
         wire.send(self._end, {"t": "hello"})
+        source: Source | None = None
         while True:
             self._phase(IDLE)
             while self._go is None:
@@ -140,10 +144,11 @@ class Worker:
             self._take_ring()
             self._sequence = self._epoch_began = 0
             self._size = None
-            self._due_s = None
+            self._interval = Interval(float(self._settings["inspect"]["every_s"]))
             self._last_key = None
             self._page.words[KEY_EVERY] = 0
-            source = make_source(self._settings, *self._credentials)
+            if source is None:
+                source = make_source(self._settings, *self._credentials)
             try:
                 self._serve(source)
                 message: wire.Message = {"t": "ended", "epoch": self._epoch}
@@ -165,7 +170,8 @@ class Worker:
         self._phase(READING)
         self._asks.clear()  # of an earlier connection
         self._still.reopened()
-        if not self._still.suspect:
+        told = not source.live  # a camera is open when pictures come; a folder may wait for some
+        if told:
             self._tell_opened(source)
         timeout_s = float(self._settings["source"].get("read_timeout_s", 2.0))
         fresh = Freshness(float(self._settings["max_age_s"]), timeout_s)
@@ -182,6 +188,9 @@ class Worker:
             if self._still.suspect and not self._has_changed(picture, source):
                 self._page.words[STALE] += 1
                 continue
+            if not told:
+                self._tell_opened(source)
+                told = True
             if self._is_due(picture):
                 self._pass_on(picture, source)
             else:
@@ -200,8 +209,6 @@ class Worker:
     def _has_changed(self, picture: Picture, source: Source) -> bool:
         """Whether a camera that was frozen before its reconnect shows something else now."""
         self._glance(picture, source)
-        if not self._still.suspect:
-            self._tell_opened(source)
         return not self._still.suspect
 
     def _glance(self, picture: Picture, source: Source) -> None:
@@ -236,13 +243,7 @@ class Worker:
         if self._barrier is not None:
             self._watch(self._barrier, picture)
             return self._barrier.due(at)
-        every_s = float(self._settings["inspect"]["every_s"])
-        if every_s <= 0:
-            return True
-        if self._due_s is not None and self._due_s - every_s <= at < self._due_s - DUE_SLACK_S:
-            return False
-        self._due_s = at + every_s
-        return True
+        return self._interval.due(at)
 
     def _watch(self, barrier: Barrier, picture: Picture) -> None:
         """Look at the barrier in the picture; a damaged one shows none. Raises SourceError."""
@@ -386,7 +387,7 @@ class Worker:
     def _listen(self, seconds: float) -> None:
         """Handle what the supervisor has said; wait that long for something. Raises Stopped."""
         self._page.words[BEAT_NS] = time.monotonic_ns()
-        if seconds > 0 and not select.select([self._end], [], [], seconds)[0]:
+        if seconds > 0 and not self._poll.poll(1000 * seconds):
             return
         while True:
             try:

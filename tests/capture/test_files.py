@@ -221,6 +221,7 @@ def test_a_replaced_file_is_new(tmp_path, rig):
     rig.look = lambda frame: int(frame.picture()[0, 0, 0])
     rig.start()
     rig.until(lambda: rig.notes == [0], "the first")
+    rig.until(lambda: rig.status().fps == 0.0, "it to be measured that none comes")
     cv2.imwrite(str(tmp_path / ".new.png"), tone(77))
     (tmp_path / ".new.png").rename(tmp_path / "000.png")
     rig.until(lambda: rig.notes == [0, 77], "the one that replaced it")
@@ -242,6 +243,22 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path, rig):
     folder.mkdir()
     fill(folder, 1)
     rig.until_frames(1)
+
+
+def test_a_watched_folder_that_was_away_goes_on_where_it_was(tmp_path, rig):
+    folder, away = tmp_path / "share", tmp_path / "away"
+    folder.mkdir()
+    fill(folder, 4)
+    rig = rig({"a": images(folder, watch=True)}).start()
+    rig.until_frames(4)
+    folder.rename(away)
+    rig.until_state("lost", cause="not_found")
+    fill(away, 1, start=4)
+    away.rename(folder)
+    rig.until_frames(5)
+    rig.until(lambda: rig.status().state == "running", "the return")
+    assert [f.origin for f in rig.frames] == [f"{i:03}.png" for i in range(5)]
+    assert [f.stream_epoch for f in rig.frames] == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("loop", [False, True])

@@ -11,7 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from inspector.camera_events import CameraEvents
+from inspector.capture.asks import NoFramesError
 from inspector.capture.backoff import Pace
+from inspector.config.events import Topics
+from inspector.events.documents import Documents
 from tests.capture.conftest import QUICK
 from tests.servers.ports import free_port
 from tests.servers.rtsp import number_in
@@ -204,6 +208,24 @@ def test_cause_of_a_failed_connection(rtsp_fault, rig, fault, cause):
     assert status.restarts[cause] >= 1
     assert "127.0.0.1" in status.detail or "worker" in status.detail
     rig.until(lambda: sum(rig.status().restarts.values()) >= 2, "another try")
+
+
+def test_a_camera_that_agrees_to_everything_and_sends_nothing_never_runs(rtsp_fault, rig):
+    events = []
+    told = CameraEvents(
+        Documents("packing-07", "inspect", Topics()), lambda _, event, lost: events.append(event)
+    )
+    # FFmpeg looks for a packet before it says that the stream is open, until its deadline.
+    quick = {"open_timeout_s": 2.0, "read_timeout_s": 0.5}
+    rig = rig({"a": camera(rtsp_fault("mute").url(), **quick)}).start()
+    rig.until(lambda: rig.status().restarts.get("stalled", 0) >= 3, "tries that stall")
+    with pytest.raises(NoFramesError, match="camera a gives no pictures"):
+        rig.capture.ask("a", "t1", None)
+    assert "running" not in [status.state for status in rig.changes]
+    assert rig.epochs == []
+    for status in rig.changes:
+        told.change(status)
+    assert [event.type for event in events] == ["inspector.camera.lost.v1"]
 
 
 def test_nobody_listens(rig):

@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from inspector.capture.asks import NoFramesError
 from inspector.capture.backoff import Pace
 from inspector.capture.counters import CounterPage
+from inspector.capture.process import WorkerProcess
 from inspector.capture.status import DROP_CAUSES
 from inspector.config.cameras import Camera
 from inspector.slots import Ring
 from tests.capture.conftest import QUICK, Rig
+from tests.descriptors import large_descriptors
 
 PATTERN = {"kind": "pattern", "width": 128, "height": 96, "fps": 40}
 
@@ -66,7 +69,7 @@ def test_a_stopped_worker_is_killed_and_replaced_whatever_its_source_may_take(ri
 
 
 def test_a_worker_that_was_stopped_for_a_moment_goes_on(rig, monkeypatch):
-    monkeypatch.setattr("inspector.capture.link.STOPPED_S", 30.0)  # what a moment is here
+    monkeypatch.setattr("inspector.capture.hang.STOPPED_S", 30.0)  # what a moment is here
     rig = rig({"a": pattern()}).start()
     rig.until_frames(5, "a")
     for _ in range(3):
@@ -75,6 +78,29 @@ def test_a_worker_that_was_stopped_for_a_moment_goes_on(rig, monkeypatch):
         os.kill(rig.pid("a"), signal.SIGCONT)
         rig.until_frames(len(rig.good("a")) + 5, "a")
     assert rig.status("a").restarts == {}
+
+
+def test_a_worker_that_no_kill_ends_is_told_of_and_replaced_when_it_has_ended(rig, monkeypatch):
+    """A call into a driver that never comes back keeps its process, whatever signal it got."""
+    rig = rig({"a": pattern(), "b": pattern()}).start()
+    rig.until_frames(5, "a")
+    pid = rig.pid("a")
+    with monkeypatch.context() as patches:
+        patches.setattr(WorkerProcess, "kill", lambda _: None)
+        os.kill(pid, signal.SIGSTOP)
+        status = rig.until_state("stalled", "a", "stalled")
+        assert "does not end, since it hangs in the kernel; see dmesg" in status.detail
+        with pytest.raises(NoFramesError, match="camera a gives no pictures") as refused:
+            rig.capture.ask("a", "t1", None)
+        assert refused.value.cause == "camera_away"
+        rig.until_frames(len(rig.good("b")) + 5, "b")
+        assert rig.pid("a") == pid
+    os.kill(pid, signal.SIGKILL)
+    rig.until(lambda: any(f.stream_epoch == 1 for f in rig.good("a")), "frames again")
+    assert rig.status("a").restarts == {"stalled": 1}
+    told = [s.state for s in rig.changes if s.name == "a"]
+    assert told == ["running", "stalled", "running"], "told once"
+    assert rig.status("b").restarts == {}
 
 
 def test_a_hung_worker_is_killed_and_replaced(rig, monkeypatch, tmp_path):
@@ -168,6 +194,12 @@ def _getfd(pidfd: int, number: int) -> int:
     if fd < 0:
         pytest.skip("this kernel lets nobody duplicate another process's descriptors")
     return fd
+
+
+def test_cameras_start_where_descriptors_have_large_numbers(rig):
+    with large_descriptors():
+        rig = rig({"a": pattern()}).start()
+        rig.until_frames(3)
 
 
 def test_books_balance_after_kills_at_random_instants(rig):

@@ -104,6 +104,8 @@ UP_AFTER_OUTAGE = of_station("up", "1x20 0x5 1x40")
 BROKER = of_station("inspector_broker_up", "0x60")
 YESTERDAY = 1440
 JUMPS_AT = f"{YESTERDAY + 25}m"
+ACCEPTED = {"verdict": "accepted", "label": "refimgs"}
+DAMAGED = {"verdict": "unjudgeable", "label": "decode"}
 LINE_FAULT = {"of": "camera", "cause": "no_acknowledge"}
 
 CASES = [
@@ -267,6 +269,14 @@ CASES = [
                 of_camera("inspector_frames_total", "0+299x60", result="stale"),
                 of_camera("inspector_frames_total", "0x60", result="not_due"),
                 of_camera("inspector_frames_total", "0+1x60", result="judged"),
+                of_camera("inspector_verdicts_total", "0+1x60", **ACCEPTED),
+            ],
+            [  # some of its frames are damaged
+                of_camera("inspector_frames_total", "0+300x60", result="in"),
+                of_camera("inspector_frames_total", "0x60", result="not_due"),
+                of_camera("inspector_frames_total", "0+300x60", result="judged"),
+                of_camera("inspector_verdicts_total", "0+299x60", **DAMAGED),
+                of_camera("inspector_verdicts_total", "0+1x60", **ACCEPTED),
             ],
             [  # a camera that waits for triggers
                 of_camera("inspector_frames_total", "0+300x60", result="in"),
@@ -278,6 +288,25 @@ CASES = [
                 of_camera("inspector_frames_total", "0x60", result="not_due"),
                 of_camera("inspector_frames_total", "900x60", result="judged"),
             ],
+        ],
+    ),
+    Case(
+        "InspectorNothingJudged",  # each frame has its verdict, and none says anything
+        "30m",
+        [
+            of_camera("inspector_frames_total", "0+300x60", result="in"),
+            of_camera("inspector_frames_total", "0x60", result="not_due"),
+            of_camera("inspector_frames_total", "0+300x60", result="judged"),
+            of_camera("inspector_verdicts_total", "0+300x60", **DAMAGED),
+            of_camera("inspector_verdicts_total", "500x60", **ACCEPTED),
+        ],
+        [
+            [
+                of_camera("inspector_frames_total", "0+300x60", result="in"),
+                of_camera("inspector_frames_total", "0x60", result="not_due"),
+                of_camera("inspector_frames_total", "0+300x60", result="judged"),
+                *verdicts("0+250x60", "0+50x60"),
+            ]
         ],
     ),
     Case(

@@ -20,6 +20,29 @@ ANSWERS = {
     "broken": b"RTSP/1.0 500 Internal Server Error\r\nCSeq: %d\r\n\r\n",
 }
 
+DESCRIPTION = b"""v=0\r
+o=- 0 0 IN IP4 127.0.0.1\r
+s=cam\r
+c=IN IP4 0.0.0.0\r
+t=0 0\r
+a=control:*\r
+m=video 0 RTP/AVP 96\r
+a=rtpmap:96 H264/90000\r
+a=fmtp:96 packetization-mode=1; profile-level-id=42C01E; \
+sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==\r
+a=framerate:25\r
+a=control:track1\r
+"""
+"""Of an H.264 stream (RFC 6184, 8.2), parameter sets included: a reader need not see a packet."""
+
+AGREED = {
+    b"OPTIONS": b"Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN\r\n\r\n",
+    b"DESCRIBE": b"Content-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(DESCRIPTION), DESCRIPTION),
+    b"SETUP": b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\nSession: 1\r\n\r\n",
+}
+"""What a camera says after `200 OK`; to all else, that it is the session's."""
+
 
 class _Listener:
     """Accepts connections and serves each in a thread of its own until closed."""
@@ -85,7 +108,7 @@ class FaultServer(_Listener):
 
     Args:
         fault: `silent` (accepts and says nothing), `closes`, `garbage`, `drips` (a byte now and
-            then, for ever), or one of ANSWERS.
+            then, for ever), `mute` (agrees to everything, and sends no picture), or one of ANSWERS.
     """
 
     def __init__(self, fault: str) -> None:
@@ -114,7 +137,12 @@ class FaultServer(_Listener):
             for line in request.split(b"\r\n"):
                 if line.lower().startswith(b"cseq:"):
                     number = int(line[5:])
-            client.sendall(ANSWERS[self.fault] % number)
+            client.sendall(self._answer(request.split(b" ")[0]) % number)
+
+    def _answer(self, method: bytes) -> bytes:
+        if self.fault == "mute":
+            return b"RTSP/1.0 200 OK\r\nCSeq: %d\r\n" + AGREED.get(method, b"Session: 1\r\n\r\n")
+        return ANSWERS[self.fault]
 
 
 class Relay(_Listener):

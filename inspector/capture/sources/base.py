@@ -119,7 +119,7 @@ class Numbering:
 
 
 class Source(Protocol):
-    """One kind of picture source.
+    """One kind of picture source: opened and closed for each connection, it outlives them.
 
     Attributes:
         live: newer pictures make older ones worthless; otherwise they wait for one another.

@@ -42,6 +42,9 @@ class ImagesSource:
     looks. In a watched folder it must not break off either; later ones go first meanwhile. Names
     that begin with a dot, and those that are no picture's, are passed over.
 
+    What was given outlives the connection: a folder that cannot be read for a while goes on where
+    it was.
+
     Args:
         most_pixels: larger pictures are damaged (`too_large`), and not even decoded where their
             header says their size.
@@ -59,6 +62,7 @@ class ImagesSource:
         self._loop = loop
         self._every_s = every_s
         self._most_pixels = most_pixels
+        self._done: dict[str, Version] = {}
 
     def open(self) -> None:
         """Look whether the folder can be read. Raises SourceError `not_found`."""
@@ -66,7 +70,7 @@ class ImagesSource:
 
     def pictures(self, intake: Intake) -> Iterator[Picture]:
         """The pictures, one after the other."""
-        done: dict[str, Version] = {}
+        done = self._done
         seen: dict[str, Version] = {}
         partial: dict[str, tuple[Version, float]] = {}  # cut off; until when it is waited for
         while True:
@@ -85,7 +89,8 @@ class ImagesSource:
                 intake.pause(self._every_s)
             if given:
                 # Names that are gone are forgotten: nothing grows but the folder.
-                done = {name: version for name, version in done.items() if name in there}
+                for name in done.keys() - there.keys():
+                    del done[name]
                 partial = {name: held for name, held in partial.items() if name in there}
                 continue
             settled = there == seen
