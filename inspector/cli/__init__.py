@@ -170,6 +170,8 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
     try:
         _group.main(args=None if arguments is None else list(arguments), prog_name="inspector")
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Click and Rich make 1 of it
+            return _pipe_gone()
         if isinstance(end.code, str):
             print(f"inspector: {end.code}", file=sys.stderr)
         return _flushed(end.code if isinstance(end.code, int) else int(end.code is not None))

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from inspector.cli.paths import is_folder
 from inspector.engine.load import PrecisionChoice
 from inspector.errors import UserError
 
@@ -54,7 +55,7 @@ def bench(
             msg = f"there is no measurement {name}, expected one of {', '.join(NAMES)}"
             raise UserError(msg)
     where = folder or Path.cwd()
-    if not where.is_dir():
+    if not is_folder(where):
         msg = f"{where} is no folder; give --folder one on the disk to measure"
         raise UserError(msg)
     import structlog

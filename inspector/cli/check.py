@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inspector.addresses import without_passwords
 from inspector.cli.check_others import check_fleet, check_signaller
 from inspector.cli.doctor import as_document, print_findings, waiting
 from inspector.config.faults import Fault, KeyPath, StationFileError
@@ -17,6 +18,7 @@ from inspector.config.fleet import is_fleet_file, load_fleet
 from inspector.config.load import StationFile, is_signaller_file, load_signaller, read_station
 from inspector.config.secrets import Secrets, names_of
 from inspector.doctor.finding import status_of
+from inspector.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +59,7 @@ def check(
             raise
         print(json.dumps({"file": str(file), "ok": False, "faults": _rows(error.faults)}))
         raise typer.Exit(2) from None
-    notes = list(absent_files(loaded))
+    notes = absent_files(loaded)
     findings = _probe(loaded) if probe else None
     if as_json:
         answer: dict[str, Any] = {"file": str(file), "ok": True, "faults": []}
@@ -79,14 +81,35 @@ def _probe(file: StationFile) -> list[Finding]:
         return examine_station(file.station, file.path, Secrets(), seconds=PROBE_S)
 
 
-def absent_files(file: StationFile) -> Iterator[Fault]:
-    """Files and folders that the station names and that are not there (yet): no fault, a note.
+def absent_files(file: StationFile) -> list[Fault]:
+    """Files, folders and engines that the station names and that are not there (yet).
 
-    A camera whose file is missing is reported by the station as `not_found` and tried again.
+    No fault, a note: they may be there where the station runs. A camera whose file is missing is
+    reported by the station as `not_found` and tried again; without its engines it does not start.
     """
-    for key, path in _paths(file.station):
-        if not path.exists():
-            yield file.fault(key, f"not there yet: {path}")
+    notes = [note for key, path in _paths(file.station) if (note := _absent(file, key, path))]
+    if all(note.key != ("engine", "folder") for note in notes):
+        notes += _absent_engines(file)
+    return notes
+
+
+def _absent(file: StationFile, key: KeyPath, path: Path) -> Fault | None:
+    try:
+        return None if path.exists() else file.fault(key, f"not there yet: {path}")
+    except OSError as error:
+        return file.fault(key, f"cannot be looked at: {path}: {error.strerror}")
+
+
+def _absent_engines(file: StationFile) -> Iterator[Fault]:
+    from inspector.engine.load import stages_of
+    from inspector.engine.manifest import find_engine
+
+    asked = file.station.engine
+    for stage, name in stages_of(asked):
+        try:
+            find_engine(name, asked.folder)
+        except UserError as error:
+            yield file.fault(("engine", stage), f"not there yet: {error}")
 
 
 def _paths(station: Station) -> Iterator[tuple[KeyPath, Path]]:
@@ -177,7 +200,9 @@ def _line(station: Station) -> str:
 
 
 def _address(source: Any) -> str:
-    for field in ("url", "path", "folder"):
+    if source.kind == "rtsp":
+        return without_passwords(source.url)
+    for field in ("path", "folder"):
         place = getattr(source, field, None)
         if isinstance(place, Path) and place.is_relative_to(Path.cwd()):
             return str(place.relative_to(Path.cwd()))

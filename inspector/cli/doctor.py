@@ -39,16 +39,16 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Examine cameras, engine, broker, PLC, disks, service, clock, memory; say what to mend."""
-    from inspector.config.load import is_signaller_file, load_signaller
+    from inspector.config.load import is_signaller_file
     from inspector.config.secrets import Secrets
     from inspector.config.shipped import demo_file
     from inspector.doctor.checks import examine_file
-    from inspector.doctor.signaller import examine_signaller
+    from inspector.doctor.signaller import examine_signaller_file
 
     path, secrets = file or demo_file(), Secrets()
     with waiting("examining"):
         if is_signaller_file(path):
-            findings = examine_signaller(load_signaller(path, secrets), secrets)
+            findings = examine_signaller_file(path, secrets)
         else:
             findings = examine_file(path, secrets, seconds=seconds)
     if as_json:

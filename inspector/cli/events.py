@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inspector.cli.paths import is_file
 from inspector.errors import EventsError, UserError
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def export(
     from inspector.marks import FILE, Marks
 
     folder, pictures = _folders(file, state)
-    if not (folder / FILE).is_file():
+    if not is_file(folder / FILE):
         msg = f"nothing is marked: {FILE} is not in {folder}; events are marked on the dashboard"
         raise UserError(msg)
     try:
@@ -202,13 +203,14 @@ def _path(file: Path | None, state: Path | None) -> Path:
     """The outbox file that the user means.
 
     Raises:
-        UserError: none or both of the ways to name it were used, or there is no outbox.
+        UserError: none or both of the ways to name it were used, or there is no outbox, or none
+            that this user may look at.
     """
     from inspector.events.store import FILE
 
     state, _ = _folders(file, state)
     path = state / FILE
-    if not path.is_file():
+    if not is_file(path):
         msg = f"no outbox in {state}: {FILE} is not there; has the station run with this folder?"
         raise UserError(msg)
     return path

@@ -36,6 +36,17 @@ FilePath = Annotated[Path, AfterValidator(_from_folder)]
 """A file or folder. A relative one starts at the folder of the station file."""
 
 
+def _of_its_own(path: Path) -> Path:
+    if path == Path():
+        msg = "expected a path other than the state folder itself"
+        raise ValueError(msg)
+    return path
+
+
+StatePath = Annotated[Path, AfterValidator(_of_its_own)]
+"""A folder that the station fills. A relative one starts at the state folder."""
+
+
 class Section(BaseModel):
     """A frozen branch of the station file; unknown keys are refused."""
 

@@ -52,9 +52,12 @@ class RtspSource(Section):
     @field_validator("url")
     @classmethod
     def _address(cls, url: str) -> str:
-        parts = urlsplit(url)
+        msg = "expected an address such as rtsp://10.0.0.21/stream1"
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError(msg) from None  # its own words would repeat what may be a password
         if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname or _BLANK.search(url):
-            msg = "expected an address such as rtsp://10.0.0.21/stream1"
             raise ValueError(msg)
         if "@" in parts.netloc or _USER_INFO.match(url):
             msg = (
@@ -65,7 +68,7 @@ class RtspSource(Section):
         try:
             port = parts.port
         except ValueError:
-            port = 0  # its own words would repeat the text, which may be of a password
+            port = 0  # here too
         if port == 0:
             msg = "the port must be a number from 1 to 65535"
             raise ValueError(msg)
@@ -118,7 +121,7 @@ class ImagesSource(Section):
     """The folder."""
     watch: bool = False
     """Wait for new pictures after the last; otherwise the camera ends. A restart begins anew with
-    the first."""
+    the first; a folder that was away goes on where it was."""
     loop: bool = False
     """Begin again after the last picture."""
     every_s: Annotated[float, Field(ge=0, le=3600)] = 0.0

@@ -25,6 +25,14 @@ _FLOAT = (
 _INT_TAG = "tag:yaml.org,2002:int"
 _FLOAT_TAG = "tag:yaml.org,2002:float"
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+_CHOKED = (
+    yaml.constructor.ConstructorError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+)
+"""So YAML's constructors fail where a text is not what its tag says, as `!!bool foo`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -79,6 +87,7 @@ def parse(text: str) -> Document:
         if node is None:
             return Document(None, faults=(Fault((), "the file is empty"),))
         walk = _Walk(loader)
+        walk.note_repeats(node, ())
         value = walk.value(node, ())
         return Document(value, walk.places, tuple(walk.faults))
     except yaml.MarkedYAMLError as error:
@@ -95,9 +104,39 @@ class _Walk:
     def __init__(self, loader: _Loader) -> None:
         self._loader = loader
         self._open: list[Node] = []
+        self._looked_at: set[int] = set()
         self._count = 0
         self.places: dict[KeyPath, tuple[int, int]] = {}
         self.faults: list[Fault] = []
+
+    def note_repeats(self, node: Node, key: KeyPath) -> None:
+        """Find keys that come twice, before a merge key brings in others on purpose.
+
+        Each node is looked at once, however many aliases there are of it.
+        """
+        if id(node) in self._looked_at:
+            return
+        self._looked_at.add(id(node))
+        if isinstance(node, SequenceNode):
+            for at, item in enumerate(node.value):
+                self.note_repeats(item, (*key, at))
+        if not isinstance(node, MappingNode):
+            return
+        first: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode) or key_node.tag == _MERGE_TAG:
+                self.note_repeats(value_node, key)
+                continue
+            name = key_node.value
+            earlier = first.setdefault(name, key_node)
+            if earlier is not key_node:
+                line, column = _place(key_node)
+                what = "the camera" if key == ("cameras",) else "the key"
+                problem = (
+                    f"{what} came twice, first at line {_place(earlier)[0]}; each name stands once"
+                )
+                self.faults.append(Fault((*key, name), problem, line, column))
+            self.note_repeats(value_node, (*key, name))
 
     def value(self, node: Node, key: KeyPath) -> Any:
         self._count += 1
@@ -118,7 +157,6 @@ class _Walk:
             self._open.pop()
 
     def _mapping(self, node: MappingNode, key: KeyPath) -> dict[str, Any]:
-        self._note_repeats(node, key)
         self._loader.flatten_mapping(node)
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -126,21 +164,6 @@ class _Walk:
             self.places[(*key, name)] = _place(key_node)
             result[name] = self.value(value_node, (*key, name))
         return result
-
-    def _note_repeats(self, node: MappingNode, key: KeyPath) -> None:
-        """Find keys that come twice, before a merge key brings in others on purpose."""
-        first: dict[str, Node] = {}
-        for key_node, _ in node.value:
-            if not isinstance(key_node, ScalarNode) or key_node.tag == _MERGE_TAG:
-                continue
-            earlier = first.setdefault(key_node.value, key_node)
-            if earlier is not key_node:
-                line, column = _place(key_node)
-                what = "the camera" if key == ("cameras",) else "the key"
-                problem = (
-                    f"{what} came twice, first at line {_place(earlier)[0]}; each name stands once"
-                )
-                self.faults.append(Fault((*key, key_node.value), problem, line, column))
 
     def _name(self, node: Node, key: KeyPath) -> str:
         if isinstance(node, ScalarNode):
@@ -157,12 +180,16 @@ class _Walk:
 
     def _scalar(self, node: Node, key: KeyPath) -> Any:
         try:
-            return self._loader.construct_object(node)
-        except (yaml.constructor.ConstructorError, ValueError):
-            line, column = _place(node)
-            problem = f"a value of kind {node.tag} has no place here"
-            self.faults.append(Fault(key, problem, line, column))
-            return None
+            value = self._loader.construct_object(node)
+        except _CHOKED:
+            pass
+        else:
+            if value is None or isinstance(value, str | bool | int | float):
+                return value
+        line, column = _place(node)
+        problem = f"a value of kind {node.tag} has no place here"
+        self.faults.append(Fault(key, problem, line, column))
+        return None
 
 
 def _place(node: Node) -> tuple[int, int]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from inspector.config.base import Section
+from inspector.config.base import Section, StatePath
 
 
 class Evidence(Section):
     """The pictures that events point to; without this section none are kept."""
 
-    folder: Path = Path("evidence")
+    folder: StatePath = Path("evidence")
     """Where they lie; a relative path starts at the state folder."""
     format: Literal["jpeg", "png", "webp"] = "jpeg"
     """png and webp are lossless; webp is smaller and takes ten times as long."""
@@ -34,14 +34,6 @@ class Evidence(Section):
     marked_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Pictures of events that operators marked stay beyond all that, in the state folder, up to so
     many MB; then the oldest give way. 0: they go with the others."""
-
-    @field_validator("folder")
-    @classmethod
-    def _is_a_path(cls, folder: Path) -> Path:
-        if folder == Path():
-            msg = "expected a path"
-            raise ValueError(msg)
-        return folder
 
     @model_validator(mode="after")
     def _quality_fits(self) -> Self:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
+from inspector.addresses import without_passwords
 from inspector.config.base import NAME_PATTERN, SECRET_NAME_PATTERN
 from inspector.config.events import SERVER_PATTERN, TOPIC_PATTERN
 from inspector.config.faults import Fault, KeyPath
@@ -89,7 +90,7 @@ def shown(value: Any, key: KeyPath) -> str:
         return "a list" if value else "an empty list"
     if not isinstance(value, str):
         return f"the number {value}"
-    text = _without_user(value)
+    text = without_passwords(_without_user(value))
     return f'"{text[:_LONGEST_SHOWN]}…"' if len(text) > _LONGEST_SHOWN else f'"{text}"'
 
 

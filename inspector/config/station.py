@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from inspector.config.base import FilePath, Name, SecretName, Section
+from inspector.config.base import FilePath, Name, SecretName, Section, StatePath
 from inspector.config.cameras import Camera, Label
 from inspector.config.events import Events
 from inspector.config.evidence import Evidence
@@ -42,7 +42,7 @@ class Engine(Section):
     """Without the confirming engine's answer in this time the screen's verdict stands."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads of the openvino runtime; all of them if absent."""
-    plans: Path = Path("plans")
+    plans: StatePath = Path("plans")
     """Folder of compiled TensorRT plans; a relative path starts at the state folder."""
     plans_max_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 4000
     """Bound of all plans; the last good one of each engine and precision stays in any case."""

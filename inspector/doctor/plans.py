@@ -26,10 +26,11 @@ _GRADES = {
     "damaged": Grade.NOTE,
     "refused": Grade.MEND,
 }
+_BUILD = "inspector engines build --runtime tensorrt --station FILE"
 _REMEDIES = {
-    "missing": "nothing: the station builds it while it judges; or inspector engines build first",
+    "missing": f"nothing: the station builds it while it judges; or {_BUILD} before",
     "damaged": "nothing: it is not loaded, and is built anew where it is wanted",
-    "refused": "inspector engines build --again; if that does not help, set another precision",
+    "refused": f"{_BUILD} --again; if that does not help, set another precision",
 }
 
 

@@ -1,10 +1,12 @@
-"""What `check --probe` finds of a signaller: the broker, its topic, and the PLC's registers."""
+"""What the doctor finds of a signaller: the broker, its topic, and the PLC's registers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from inspector.config.line import CAMERA_REGISTERS, PLC_REGISTERS, STATION_REGISTERS
+from inspector.config.load import load_signaller
+from inspector.doctor.files import usable
 from inspector.doctor.finding import Finding, Grade
 from inspector.doctor.reading import check_reading
 from inspector.errors import LineError
@@ -13,11 +15,18 @@ from inspector.line.registers import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from inspector.config.secrets import Secrets
     from inspector.config.signaller import Signaller
 
 REMEDY_PLC = "start the PLC's Modbus server, or correct line.modbus"
+
+
+def examine_signaller_file(path: Path, secrets: Secrets) -> list[Finding]:
+    """Examine a signaller's file and what it names; a faulty file is a finding itself."""
+    config, findings = usable(path, secrets, load_signaller)
+    return findings if config is None else [*findings, *examine_signaller(config, secrets)]
 
 
 def examine_signaller(config: Signaller, secrets: Secrets) -> list[Finding]:

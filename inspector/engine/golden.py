@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import cv2
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from inspector.engine.manifest import Inside, Label, Precision, Probability, Sha256
+from inspector.engine.manifest import (
+    Inside,
+    Label,
+    Precision,
+    Probability,
+    Sha256,
+    plain_yaml,
+)
 from inspector.engine.tile_ring import TileRing
 from inspector.errors import EngineError
 
@@ -106,8 +112,8 @@ def read_golden(manifest: Manifest) -> Golden:
     content = manifest.read(listing.path, listing.sha256)
     where = f"engine {manifest.name}: {manifest.folder / listing.path}"
     try:
-        document = _Document.model_validate(yaml.safe_load(content))
-    except (yaml.YAMLError, ValidationError) as error:
+        document = _Document.model_validate(plain_yaml(content, where))
+    except ValidationError as error:
         msg = f"{where} is not a list of golden tiles: {error}"
         raise EngineError(msg) from error
     below = listing.path.rpartition("/")[0]

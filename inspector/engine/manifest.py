@@ -8,6 +8,7 @@ need not lie in the folder: it is made when it is read, and held against its dig
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.yaml"
 
+_CHOKED = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
+"""So YAML's constructors fail: at a 30th of February, at `!!bool foo`, at a number without end."""
+_LONGEST_SHOWN_BITS = 256
+"""Python refuses to write integers out that are much longer."""
+
 FilePrecision = Literal["fp32", "fp16", "int8"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 """bf16 has no file of its own: it is the fp32 file, computed in bfloat16."""
@@ -49,7 +55,7 @@ FILE_OF: Mapping[Precision, FilePrecision] = {
 
 def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path:
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
         msg = "expected a path below the engine folder"
         raise ValueError(msg)
     return path
@@ -302,8 +308,17 @@ class Manifest(_Document):
         return self.read_file(file)
 
     def lies_there(self, file: ModelFile) -> bool:
-        """Whether something lies in the folder under the file's name, whatever it holds."""
-        return (self.folder / file.path).exists()
+        """Whether something lies in the folder under the file's name, whatever it holds.
+
+        Raises:
+            EngineError: this user may not look there.
+        """
+        path = self.folder / file.path
+        try:
+            return path.exists()
+        except OSError as error:
+            msg = f"engine {self.name}: cannot read {path}: {error.strerror}"
+            raise EngineError(msg) from error
 
     def derive(self, precision: Derived) -> bytes:
         """Make the file of a precision from the int8 file; takes a second for 50 MB.
@@ -341,13 +356,11 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         msg = f"engine folder {folder}: cannot read {MANIFEST}: {error.strerror}"
         raise EngineError(msg) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"{path} is not YAML: {error}"
-        raise EngineError(msg) from error
+    document = plain_yaml(content, str(path))
     if not isinstance(document, dict):
         msg = f"{path}: expected a mapping, came {type(document).__name__}"
         raise EngineError(msg)
@@ -363,7 +376,29 @@ def read_manifest(folder: Path) -> Manifest:
         raise EngineError(msg) from error
 
 
+def plain_yaml(content: bytes, what: str) -> Any:
+    """Read a YAML file of an engine as plain values.
+
+    Args:
+        content: of the file, in UTF-8.
+        what: the file, for the message.
+
+    Raises:
+        EngineError: it is not YAML, or holds what YAML cannot take.
+    """
+    try:
+        return yaml.safe_load(content.decode())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{what} is not YAML: {error}"
+        raise EngineError(msg) from error
+    except _CHOKED as error:
+        msg = f"{what} holds a value that YAML cannot take: {error}"
+        raise EngineError(msg) from error
+
+
 def _came(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN_BITS:
+        return " (came a number too long to be shown)"
     return f" (came {value!r})" if isinstance(value, str | int | float | bool | None) else ""
 
 
@@ -378,14 +413,19 @@ def engine_names(folder: Path) -> list[str]:
     """Names of the engine folders in `folder`, sorted.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or this user may not list it.
     """
-    if not folder.is_dir():
-        msg = (
-            f"no folder of engines at {folder}; give --folder, or engine.folder in the station file"
-        )
-        raise UserError(msg)
-    return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}"))
+    instead = "give --folder, or engine.folder in the station file"
+    try:
+        entries = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        msg = f"no folder of engines at {folder}; {instead}"
+        raise UserError(msg) from None
+    except OSError as error:
+        msg = f"the folder of engines {folder} cannot be looked at: {error.strerror}; {instead}"
+        raise UserError(msg) from error
+    # `os.path` passes over what this user may not look into, as lost+found.
+    return sorted(e.name for e in entries if os.path.exists(e / MANIFEST))  # noqa: PTH110
 
 
 def find_engine(name: str, folder: Path | None = None) -> Path:

@@ -59,7 +59,7 @@ def verify_plans(plans: EnginePlans) -> list[Check]:
         checks.append(Check(name, "tensorrt", precision, ok, gap, TOLERANCE[precision], detail))
     if not checks:
         why = "; ".join(plans.store.find(key).detail for key in plans.keys)
-        detail = f"{why}: run inspector engines build {name} --runtime tensorrt"
+        detail = f"{why}: run inspector engines build {name} --runtime tensorrt --station FILE"
         checks.append(
             Check(name, "tensorrt", None, ok=False, gap=None, tolerance=None, detail=detail)
         )

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from inspector import cli
+from tests.rights import only_as_the_mode_says
 
 SMALLEST = "version: 1\nstation: line-1\ncameras: {a: {source: {kind: video, path: a.mp4}}}\n"
 
@@ -37,6 +38,25 @@ def test_an_address_in_brackets_is_shown_as_it_is(file, capsys):
     assert "[fd00::5]:9092" in out
 
 
+RTSP = "version: 1\nstation: line-1\ncameras: {{a: {{source: {{kind: rtsp, url: '{}'}}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("rtsp://10.0.0.21:554/user=op&password=s3cret&channel=1", 0),
+        ("rtps://10.0.0.21:554/user=op&password=s3cret&channel=1", 2),
+        ("rtsp://admin:s3cret\uff1f7@10.0.0.1", 2),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_no_password_in_an_address_is_shown(url, status, form, file, capsys):
+    file.write_text(RTSP.format(url))
+    assert cli.status_of(["check", *form, str(file)]) == status
+    out, err = capsys.readouterr()
+    assert "s3cret" not in out + err
+
+
 def test_what_is_named_but_not_there_is_a_note_and_no_fault(file, capsys):
     assert cli.status_of(["check", "--json", str(file)]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -46,6 +66,57 @@ def test_what_is_named_but_not_there_is_a_note_and_no_fault(file, capsys):
     (file.parent / "a.mp4").touch()
     assert cli.status_of(["check", "--json", str(file)]) == 0
     assert json.loads(capsys.readouterr().out)["notes"] == []
+
+
+def test_an_engine_that_is_not_there_is_a_note_with_its_line(file, capsys):
+    file.write_text(SMALLEST + "engine:\n  screen: simpelnet\n  confirm: inceptionresnet\n")
+    assert cli.status_of(["check", "--json", str(file)]) == 0
+    _, screen, confirm = json.loads(capsys.readouterr().out)["notes"]
+    assert (screen["line"], screen["key"]) == (5, "engine.screen")
+    assert screen["problem"].startswith("not there yet: no engine simpelnet in ")
+    assert "simplenet" in screen["problem"].partition("; there: ")[2]
+    assert (confirm["line"], confirm["key"]) == (6, "engine.confirm")
+
+
+def test_where_the_folder_of_engines_is_not_there_that_alone_is_told(file, capsys):
+    file.write_text(SMALLEST + "engine: {folder: engines, screen: simpelnet}\n")
+    (file.parent / "a.mp4").touch()
+    assert cli.status_of(["check", "--json", str(file)]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert [note["key"] for note in notes] == ["engine.folder"]
+    (file.parent / "engines").mkdir()
+    assert cli.status_of(["check", str(file)]) == 0
+    assert "engine.screen: not there yet: no engine simpelnet" in capsys.readouterr().out
+
+
+def test_what_this_user_may_not_look_at_is_a_note_too(file, capsys):
+    closed = file.parent / "closed"
+    closed.mkdir(mode=0)
+    file.write_text(SMALLEST.replace("a.mp4", "closed/a.mp4"))
+    with only_as_the_mode_says():
+        assert cli.status_of(["check", "--json", str(file)]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert (note["key"], note["line"]) == ("cameras.a.source.path", 3)
+    assert note["problem"] == f"cannot be looked at: {closed / 'a.mp4'}: Permission denied"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "events list --state FOLDER",
+        "events export --state FOLDER --out out",
+        "bench idle --folder FOLDER",
+    ],
+)
+def test_a_folder_that_this_user_may_not_look_into_is_named(command, tmp_path, capsys):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    words = command.replace("FOLDER", str(closed / "state")).split()
+    with only_as_the_mode_says():
+        assert cli.status_of(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"inspector: {closed}/state")
+    assert line.endswith(" cannot be looked at: Permission denied")
 
 
 def test_faults_are_listed_for_people(file, capsys):

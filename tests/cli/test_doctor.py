@@ -89,3 +89,12 @@ def test_no_file_of_that_name(capfd, tmp_path):
     assert cli.status_of(["doctor", str(tmp_path / "none.yaml"), "--json"]) == 2
     first, *_ = json.loads(capfd.readouterr().out)["findings"]
     assert first["found"] == "there is no such file"
+
+
+def test_a_faulty_file_of_a_signaller_is_told_as_findings(capfd, tmp_path):
+    path = tmp_path / "line.yaml"
+    path.write_text("version: 1\nsignaller: packing\nmode: see\n")
+    assert cli.status_of(["doctor", str(path), "--json"]) == 2
+    answer = json.loads(capfd.readouterr().out)
+    assert (answer["file"], answer["worst"]) == (str(path), "mistake")
+    assert {f["facts"]["key"] for f in answer["findings"]} >= {"mode", "kafka", "line"}

@@ -299,6 +299,54 @@ def test_a_key_that_comes_twice_is_a_fault(faults_of):
     ]
 
 
+def test_an_alias_of_a_section_that_merges_and_overrides_repeats_nothing(write):
+    station = load_station(
+        write(
+            """\
+            version: 1
+            station: line-1
+            cameras:
+              left: &camera {source: {kind: pattern}, slots: 4}
+              right: &big {<<: *camera, slots: 8}
+              top: *big
+            """
+        )
+    )
+    assert [camera.slots for camera in station.cameras.values()] == [4, 8, 8]
+
+
+def test_a_key_that_comes_twice_is_told_once_however_many_aliases_there_are(faults_of):
+    text = SMALLEST.replace("  a: ", "  a: &a ").replace("pattern}", "pattern, seed: 1, seed: 2}")
+    assert faults_of(text + "  b: *a\n  c: {<<: *a, slots: 8}\n") == [
+        (4, "cameras.a.source.seed", "the key came twice, first at line 4; each name stands once")
+    ]
+
+
+def test_a_key_that_comes_twice_in_what_is_merged_is_told_too(faults_of):
+    text = SMALLEST + "  b: {<<: [{slots: 4, slots: 8}], source: {kind: pattern}}\n"
+    assert [line for line, _, problem in faults_of(text) if "came twice" in problem] == [5]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!bool foo",
+        "!!timestamp foo",
+        "!!timestamp 2020-01-01",
+        "!!timestamp 2020-13-01",
+        "!!binary aGk=",
+        "!!int ''",
+        "!!float ''",
+        "!!python/name:os.system ''",
+        pytest.param("9" * 5000, id="long number"),
+    ],
+)
+def test_a_value_that_is_not_what_its_tag_says_is_a_fault_with_its_line(value, faults_of):
+    ((line, key, problem),) = faults_of(f"{SMALLEST}mode: {value}\n")
+    assert (line, key) == (5, "mode")
+    assert problem.startswith("a value of kind tag:yaml.org,2002:")
+
+
 def test_rules_between_keys_are_told_together_with_unknown_keys_beside_them(faults_of):
     found = faults_of(SMALLEST + "policies:\n  p: {needed: 9, window: 4, recover: 3}\n")
     assert [problem for _, _, problem in found] == [
@@ -481,6 +529,8 @@ def test_no_message_shows_what_may_be_a_secret(write):
         "rtsp://admin:hunter2#x@10.0.0.21/s",
         "rtsp://admin:hunter2?x@10.0.0.21/s",
         "rtsp://admin:12/hunter2@10.0.0.21/s",
+        "rtsp://admin:hunter2\uff1f7@10.0.0.21/s",
+        "rtsp://admin:[hunter2@10.0.0.21/s",
     ],
 )
 def test_an_address_that_is_mistyped_shows_no_password(write, url):
@@ -494,6 +544,23 @@ def test_an_address_that_is_mistyped_shows_no_password(write, url):
     told = f"{caught.value} {[fault.document() for fault in caught.value.faults]}"
     assert "hunter2" not in told
     assert "***@10.0.0.21/s" in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtps://10.0.0.21:554/user=op&password=hunter2&channel=1",
+        "rtsp://10.0.0.21:554000/user=op_password=hunter2_channel=1",
+        "rtsp:/10.0.0.21/stream1?user=op&pwd=hunter2",
+    ],
+)
+def test_a_password_in_the_path_of_a_wrong_address_is_not_shown(write, url):
+    text = f"{SMALLEST}  b: {{source: {{kind: rtsp, url: '{url}'}}}}\n"
+    with pytest.raises(StationFileError) as caught:
+        load_station(write(text))
+    told = f"{caught.value} {[fault.document() for fault in caught.value.faults]}"
+    assert "hunter2" not in told
+    assert "***" in told
 
 
 def test_missing_secrets_are_faults_with_the_line_that_names_them(write):
@@ -580,6 +647,13 @@ def test_fault_of_the_evidence(evidence, key, problem, faults_of):
     found = faults_of(f"{SMALLEST}evidence: {evidence}\n")
     assert [(line, where) for line, where, _ in found] == [(5, f"evidence{key}")], found
     assert problem in found[0][2]
+
+
+@pytest.mark.parametrize("folder", ["''", ".", "./"])
+def test_plans_have_a_folder_of_their_own(folder, faults_of):
+    ((line, key, problem),) = faults_of(f"{SMALLEST}engine: {{plans: {folder}}}\n")
+    assert (line, key) == (5, "engine.plans")
+    assert "expected a path other than the state folder itself" in problem
 
 
 def test_evidence_is_kept_where_it_is_asked_for(write):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from inspector.config.document import parse
 from inspector.config.secrets import Secrets, names_of
 from inspector.errors import UserError
+from tests.test_reload import Office
 
 
 @pytest.fixture
@@ -97,3 +99,19 @@ def test_names_of_passes_over_what_is_no_section():
     assert names_of({"cameras": [1], "web": {"token": ["T"]}, "events": {"kafka": "x"}}) == {}
     assert names_of({"web": {"token": "not a name"}, "token": "T"}) == {}
     assert names_of("text") == names_of(None) == {}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtps://10.0.0.21:554/user=op&password=s3cret&channel=1",
+        "rtsp://admin:s3cret\uff1f7@10.0.0.1",
+    ],
+)
+def test_a_refused_reload_shows_no_password_of_an_address(url, tmp_path):
+    office = Office(tmp_path)
+    office.write(cameras={"a": {"source": {"kind": "rtsp", "url": url}}})
+    with capture_logs() as logs:
+        outcome = office.reloads.reload("SIGHUP")
+    assert outcome.word == "refused"
+    assert "s3cret" not in f"{outcome} {office.reloads.facts()} {office.journal.newest(9)} {logs}"

@@ -94,7 +94,7 @@ def test_a_damaged_one_and_one_that_is_refused(asked, store, wanted):
         Grade.MEND,
         f"{plan.path.name}: gblur became jp2k",
     )
-    assert "--again" in refused.remedy
+    assert "--runtime tensorrt --station FILE --again" in refused.remedy
     plan.path.write_bytes(b"b plan")
     (damaged, _) = check_plans(asked, store)
     assert damaged.grade is Grade.NOTE

@@ -48,6 +48,19 @@ def test_list_names_a_faulty_engine_and_shows_the_others(engines_command, tiny):
     assert [sorted(row) for row in json.loads(out)["engines"]][1] == ["error", "name"]
 
 
+def test_list_and_verify_go_on_after_an_engine_that_yaml_cannot_take(engines_command, tiny):
+    tiny_engine.make(tiny.parent, "other")
+    (tiny / "manifest.yaml").write_text("released: 2026-02-30\n")
+    status, out, err = engines_command("list", "--folder", tiny.parent)
+    assert (status, "other" in out) == (1, True)
+    assert "manifest.yaml holds a value that YAML cannot take" in err
+    status, out, _ = engines_command("verify", "--folder", tiny.parent, "--json")
+    assert status == 1
+    checks = json.loads(out)
+    assert {check["engine"] for check in checks if check["ok"]} == {"other"}
+    assert {check["engine"] for check in checks if not check["ok"]} == {"tiny"}
+
+
 def test_verify_holds_every_precision_against_the_golden_tiles(engines_command, engines):
     status, out, err = engines_command("verify", "--folder", engines, "--json")
     assert (status, err) == (0, "")

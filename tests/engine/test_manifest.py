@@ -14,6 +14,7 @@ from inspector.engine.manifest import (
 )
 from inspector.errors import EngineError, UserError
 from tests.engine import tiny_engine
+from tests.rights import only_as_the_mode_says
 
 
 def set_key(document, path, value):
@@ -62,6 +63,7 @@ def test_a_whole_manifest_is_read(engines):
         ("files", {}, "expected a file of at least one precision"),
         ("files.fp32.path", "../model.onnx", "expected a path below the engine folder"),
         ("files.fp32.path", "/etc/passwd", "expected a path below the engine folder"),
+        ("files.fp32.path", "mo\0del.onnx", "expected a path below the engine folder"),
         ("files.fp32.sha256", "abc", "files.fp32.sha256"),
         ("golden.path", "golden/../../x.yaml", "expected a path below the engine folder"),
     ],
@@ -91,6 +93,32 @@ def test_every_fault_is_named_at_once(tiny):
 def test_what_is_no_mapping_is_refused(tiny, content, says):
     (tiny / "manifest.yaml").write_text(content)
     with pytest.raises(EngineError, match=says):
+        read_manifest(tiny)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("2026-02-30", "day is out of range"),
+        ("!!bool foo", "foo"),
+        ("!!timestamp foo", "groupdict"),
+        ("!!int ''", "index out of range"),
+        ("9" * 5000, "5000 digits"),
+        ("[" * 2000 + "]" * 2000, "recursion"),
+    ],
+    ids=["date", "boolean", "time", "number", "long number", "deep nesting"],
+)
+def test_what_yaml_cannot_take_is_refused(tiny, value, says):
+    path = tiny / "manifest.yaml"
+    path.write_text(f"{path.read_text()}\nmore: {value}\n")
+    with pytest.raises(EngineError, match=f"{path} holds a value that YAML cannot take: .*{says}"):
+        read_manifest(tiny)
+
+
+def test_a_number_too_long_to_be_written_is_refused_all_the_same(tiny):
+    path = tiny / "manifest.yaml"
+    path.write_text(f"{path.read_text()}\nmore: 0x{'f' * 5000}\n")
+    with pytest.raises(EngineError, match=r"more: Extra inputs .* number too long to be shown"):
         read_manifest(tiny)
 
 
@@ -143,6 +171,23 @@ def test_engines_are_found_by_name(engines, tmp_path):
         find_engine("giant", engines)
     with pytest.raises(UserError, match="no folder of engines at"):
         engine_names(tmp_path / "nowhere")
+
+
+def test_an_engine_that_this_user_may_not_look_at(tiny, tmp_path):
+    manifest = read_manifest(tiny)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    tiny.chmod(0)
+    with only_as_the_mode_says():
+        for folder in (closed, closed / "engines"):
+            with pytest.raises(UserError, match=f"{folder} cannot be looked at: Permission denied"):
+                engine_names(folder)
+        with pytest.raises(EngineError, match=r"cannot read .*model\S*: Permission denied"):
+            manifest.check_files()
+        with pytest.raises(EngineError, match=r"cannot read .*model\S*: Permission denied"):
+            manifest.lies_there(manifest.file_of("fp32"))
+        assert engine_names(tiny.parent) == []  # as of lost+found, where a disk holds the engines
+    tiny.chmod(0o755)
 
 
 def test_the_shipped_engines_lie_beside_the_checkout():

@@ -18,6 +18,9 @@ from inspector.engine.manifest import FilePrecision, Name, Sha256
 RECIPE = 1
 """Of the way in which `inspector.engine.plans.compiler` makes a plan; raised when it changes."""
 
+STEM_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}-(fp32|fp16|int8)-[0-9a-f]{16}"
+"""Of file names of plans without their suffix, see `PlanKey.stem`."""
+
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 
 

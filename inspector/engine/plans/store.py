@@ -9,21 +9,23 @@ PLANS/builder.lock
 
 A plan's name is its key, so a plan for something else is never even looked at. It comes first and
 what is beside it after; one without the other is nothing. Reading needs no lock: every file is
-replaced whole. Writing is for whoever holds `inspector.engine.plans.lock.one_builder`.
+replaced whole. Writing is for whoever holds `inspector.engine.plans.lock.one_builder`. Files of
+other names are somebody else's, and are left alone: the folder may be one that holds more.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from inspector import __version__
-from inspector.engine.plans.files import PART, check_folder, check_plan, make_folder, write_whole
-from inspector.engine.plans.key import PlanKey, Platform, differences
+from inspector.engine.plans.files import check_folder, check_plan, make_folder, write_whole
+from inspector.engine.plans.key import STEM_PATTERN, PlanKey, Platform, differences
 from inspector.engine.plans.sidecar import (
     PLAN,
     SIDECAR,
@@ -43,6 +45,11 @@ if TYPE_CHECKING:
 
 CACHE = ".cache"
 _TIMING = "timing-"
+_PLAN_FILE = re.compile(rf"{STEM_PATTERN}\.(plan|json)")
+_CACHE_FILE = re.compile(r"timing-[0-9a-f]{16}\.cache")
+_PART_FILE = re.compile(
+    rf"\.(probe|({_PLAN_FILE.pattern}|{_CACHE_FILE.pattern})\.[a-z0-9_]+)\.part"
+)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 State = Literal["fits", "missing", "other", "damaged", "refused"]
@@ -93,11 +100,16 @@ class Plans:
         Raises:
             EngineError: the folder cannot be trusted or read.
         """
-        if not self.folder.exists():
-            return Found("missing", f"no plan of {wanted.what} yet")
-        check_folder(self.folder)
         path = self._path(wanted)
-        if not (path.exists() or path.with_suffix(SIDECAR).exists()):
+        try:
+            if not self.folder.exists():
+                return Found("missing", f"no plan of {wanted.what} yet")
+            check_folder(self.folder)
+            there = path.exists() or path.with_suffix(SIDECAR).exists()
+        except OSError as error:
+            msg = f"the plan folder {self.folder} cannot be read: {error.strerror}"
+            raise EngineError(msg) from error
+        if not there:
             return self._nearest(wanted)
         try:
             plan = self._read(path)
@@ -125,7 +137,7 @@ class Plans:
         Raises:
             EngineError: the folder cannot be read.
         """
-        stems = {path.with_suffix("") for path in self._files(PLAN, SIDECAR)}
+        stems = {path.with_suffix("") for path in self._files(_PLAN_FILE)}
         found: list[Plan | Broken] = []
         for stem in sorted(stems):
             path = stem.with_name(stem.name + PLAN)
@@ -173,7 +185,7 @@ class Plans:
     def _path(self, key: PlanKey) -> Path:
         return self.folder / (key.stem + PLAN)
 
-    def _files(self, *suffixes: str) -> Iterator[Path]:
+    def _files(self, ours: re.Pattern[str]) -> Iterator[Path]:
         try:
             with os.scandir(self.folder) as entries:
                 names = sorted(entry.name for entry in entries)
@@ -182,7 +194,7 @@ class Plans:
         except OSError as error:
             msg = f"the plan folder {self.folder} cannot be read: {error.strerror}"
             raise EngineError(msg) from error
-        yield from (self.folder / name for name in names if name.endswith(suffixes))
+        yield from (self.folder / name for name in names if ours.fullmatch(name))
 
     # -- what became of it -----------------------------------------------------------------------
 
@@ -273,7 +285,7 @@ class Plans:
         Raises:
             OSError: something cannot be removed.
         """
-        for part in self._files(PART):
+        for part in self._files(_PART_FILE):
             part.unlink(missing_ok=True)
         entries = self.all()
         plans = [entry for entry in entries if isinstance(entry, Plan)]
@@ -317,10 +329,10 @@ class Plans:
         """Remove the caches of other platforms; the bytes of this one's."""
         own = self._cache_path(platform)
         size = 0
-        for path in self._files(CACHE):
+        for path in self._files(_CACHE_FILE):
             if path == own:
                 size = path.stat().st_size
-            elif path.name.startswith(_TIMING):
+            else:
                 path.unlink(missing_ok=True)
         return size
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inspector.engine.plans.request import Stage
 
 LOG_EVERY_S = 10.0
+_REMEDY = "inspector engines build --runtime tensorrt --station FILE --again"
 RETRY_FIRST_S, RETRY_MOST_S = 600.0, 6 * 3600.0
 
 _log = structlog.get_logger("inspector.engine")
@@ -162,7 +163,7 @@ class Upgrade:
             except BuildStoppedError:
                 raise
             except NoPlanServesError as error:
-                self._fail("refused", f"no plan serves: {error}; inspector engines build --again")
+                self._fail("refused", f"no plan serves: {error}; {_REMEDY}")
                 return None
             except EngineError as error:
                 self._fail("failed", f"no plan serves yet: {error}")

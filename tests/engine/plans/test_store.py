@@ -16,6 +16,7 @@ from inspector.engine.plans.store import Plans
 from inspector.errors import EngineError
 from tests.engine.plans.conftest import PLATFORM, key
 from tests.engine.plans.test_key import OTHERS
+from tests.rights import only_as_the_mode_says
 from tests.servers.disk import occupy
 
 CONTENT = random.Random(1).randbytes(4096)
@@ -233,7 +234,9 @@ def _age(plan: Plan, seconds: float) -> None:
 
 def test_what_a_killed_builder_left_is_removed_by_the_next(plans):
     add(plans)
-    (plans.folder / ".tiny-int8.plan.abc.part").write_bytes(b"half")
+    for half in (f"{key().stem}.plan", f"{key().stem}.json", "timing-0123456789abcdef.cache"):
+        (plans.folder / f".{half}.ab_c1234.part").write_bytes(b"half")
+    (plans.folder / ".probe.part").write_bytes(b"full")
     (plans.folder / "tiny-int8-0000000000000000.plan").write_bytes(b"without words")
     (plans.folder / "somebody-elses.txt").write_text("stays")
     add(plans, key(precision="fp16"))
@@ -244,6 +247,21 @@ def test_what_a_killed_builder_left_is_removed_by_the_next(plans):
         f"{key(precision='fp16').stem}.json",
         "somebody-elses.txt",
     }
+
+
+def test_what_is_named_otherwise_is_somebody_elses_and_left_alone(plans):
+    plans.folder.mkdir()
+    others = {
+        "package.json", "engines.json", "film.mkv.part", ".hidden.json", ".film.part", "a.plan",
+        "tiny-int8-0000.json", "tiny-int4-0123456789abcdef.plan", "timing-of-belts.cache",
+    }  # fmt: skip
+    for name in others:
+        (plans.folder / name).write_text("theirs")
+    wanted = {f"{key().stem}.plan", f"{key().stem}.json"}
+    for _ in range(2):  # at the second build there are plans of both kinds
+        add(plans)
+        assert names(plans) == others | wanted
+    assert [entry.path.name for entry in plans.all()] == [f"{key().stem}.plan"]
 
 
 # --- timing cache ---------------------------------------------------------------------------------
@@ -294,6 +312,18 @@ def test_a_read_only_disk_is_read(small_disk):
         plans.prove(plan, gap=0.0)
     with pytest.raises(EngineError, match=r"cannot be kept.*Read-only file system"):
         add(plans, key(precision="fp16"))
+
+
+@pytest.mark.parametrize("closed", ["plans", "state"])
+def test_a_folder_that_this_user_may_not_look_into_is_named(tmp_path, closed):
+    plans = Plans(tmp_path / "state" / "plans", max_bytes=1_000_000)
+    add(plans)
+    folder = plans.folder if closed == "plans" else plans.folder.parent
+    folder.chmod(0)
+    with only_as_the_mode_says(), pytest.raises(EngineError) as caught:
+        plans.find(key())
+    folder.chmod(0o750)
+    assert str(caught.value) == f"the plan folder {plans.folder} cannot be read: Permission denied"
 
 
 def test_a_file_in_the_folders_place_is_named(tmp_path):

@@ -146,7 +146,9 @@ def test_refused_plans_are_not_built_again_by_themselves():
     upgrade.join(WAIT_S)
     assert plans.built == 1
     assert upgrade.progress.state == "refused"
-    assert seat.notes == ["no plan serves: wn became jpeg; inspector engines build --again"]
+    (note,) = seat.notes
+    remedy = "inspector engines build --runtime tensorrt --station FILE --again"
+    assert note == f"no plan serves: wn became jpeg; {remedy}"
 
 
 def test_a_fault_of_the_program_ends_nothing(engine):
