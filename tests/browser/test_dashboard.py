@@ -104,8 +104,8 @@ def test_a_reject_appears_live_with_its_picture(page: Page, station: StationProc
     page.open(station.page, "events")
     page.until(lambda: page.all(".event"))
     assert inspect(station, "part-7")["reject"] is True
-    row = page.until(lambda: row_of(page, "part part-7"))
-    assert "Rejected: noise" in row.text
+    row = page.until(lambda: row_of(page, "Rejected: noise"))
+    assert "part part-7" in row.text
     assert "asked" in row.text
     thumb = row.find_element(By.CSS_SELECTOR, ".thumb img")
     page.until(lambda: page.script("return arguments[0].naturalWidth", thumb) == 240)
