@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from inspector.line.modbus import Plc
     from inspector.line.registers import Layout
 
-WARN_AGAIN_S = 600.0
-"""Registers that go on changing are told of again after so long."""
+SAY_AGAIN_S = 600.0
+"""What goes on is logged again after so long."""
 
 _log = structlog.get_logger("inspector.line")
 
@@ -99,7 +99,7 @@ class CameraBlocks:
         now_s = time.monotonic()
         if now_s < self._warn_again_s:
             return
-        self._warn_again_s = now_s + WARN_AGAIN_S
+        self._warn_again_s = now_s + SAY_AGAIN_S
         _log.warning(
             "the PLC holds other registers than were written; they are written anew",
             camera=name,

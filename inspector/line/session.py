@@ -30,7 +30,7 @@ import structlog
 
 from inspector.config.line import PLC_REGISTERS, STATION_REGISTERS
 from inspector.errors import LineError
-from inspector.line.blocks import CameraBlocks
+from inspector.line.blocks import SAY_AGAIN_S, CameraBlocks
 from inspector.line.modbus import NotOursError, Plc
 from inspector.line.parts import Connected, Faults
 from inspector.line.registers import (
@@ -58,8 +58,6 @@ RETRY_S = (0.2, 5.0)
 """Pause before the next connection: the first, and the longest; each is twice the one before."""
 LAST_WORDS_S = 2.0
 """Longest wait for the thread's end, beyond what was asked for."""
-SAY_AGAIN_S = 600.0
-"""A reason that goes on is logged again after so long."""
 
 State = Literal["connecting", "connected", "away", "closed"]
 

@@ -388,10 +388,9 @@ class Reader:
         """Whether the group took it: whoever lost its partitions has no say."""
         values = {part: self._tracks[part] for part in partitions if part in self._tracks}
         wanted = {part: (track.handled(), encode(track.begun)) for part, track in values.items()}
-        self._committed_ns = self._clock_ns()
+        sent_ns = self._committed_ns = self._clock_ns()
         if not wanted:
             return True
-        sent_ns = self._clock_ns()
         if not self._member.commit(wanted):
             return False
         self._committed.update(wanted)

@@ -65,6 +65,15 @@ def signals_of(plc: PlcServer, lease: Lease) -> Signals:
     return Signals(line, {"a": None}, Listener(), lease=lease)
 
 
+def with_a_reject(plc: PlcServer, lease: Lease) -> tuple[Signals, list[Done]]:
+    """A session whose reject stands before the PLC, and how that ends."""
+    signals, ends = signals_of(plc, lease), list[Done]()
+    signals.start()
+    signals.signal("a", Finding(Result.REJECT), on_done=ends.append)
+    plc.until_valid()
+    return signals, ends
+
+
 def test_it_lapses_in_two_steps_unless_it_is_renewed(clock: Clock) -> None:
     lease = Lease(10.0, clock.now_ns, clock)
     clock.now_ns += round(LEAVE_AT * 10 * S) - 1
@@ -102,11 +111,7 @@ def test_after_the_end_nothing_is_written(plc: PlcServer, clock: Clock) -> None:
 def test_the_session_leaves_with_its_last_words_before_the_lease_ends(
     plc: PlcServer, clock: Clock
 ) -> None:
-    lease = Lease(10.0, clock.now_ns, clock)
-    signals, ends = signals_of(plc, lease), list[Done]()
-    signals.start()
-    signals.signal("a", Finding(Result.REJECT), on_done=ends.append)
-    plc.until_valid()
+    signals, ends = with_a_reject(plc, Lease(10.0, clock.now_ns, clock))
     assert plc.station.serving
     clock.now_ns += round(LEAVE_AT * 10 * S)
     plc.until("its end", lambda: signals.status()["state"] == "closed")
@@ -120,11 +125,7 @@ def test_the_session_leaves_with_its_last_words_before_the_lease_ends(
 def test_a_session_that_wakes_after_the_end_writes_not_even_its_last_words(
     plc: PlcServer, clock: Clock
 ) -> None:
-    lease = Lease(10.0, clock.now_ns, clock)
-    signals, ends = signals_of(plc, lease), list[Done]()
-    signals.start()
-    signals.signal("a", Finding(Result.REJECT), on_done=ends.append)
-    plc.until_valid()
+    signals, ends = with_a_reject(plc, Lease(10.0, clock.now_ns, clock))
     clock.now_ns += 60 * S  # as if the machine had stood
     plc.until("its end", lambda: signals.status()["state"] == "closed")
     assert plc.station.serving, "as it stood"

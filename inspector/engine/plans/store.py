@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 CACHE = ".cache"
 _TIMING = "timing-"
 _PLAN_FILE = re.compile(rf"{STEM_PATTERN}\.(plan|json)")
-_CACHE_FILE = re.compile(r"timing-[0-9a-f]{16}\.cache")
+_CACHE_FILE = re.compile(rf"{_TIMING}[0-9a-f]{{16}}{re.escape(CACHE)}")
 _PART_FILE = re.compile(
     rf"\.(probe|({_PLAN_FILE.pattern}|{_CACHE_FILE.pattern})\.[a-z0-9_]+)\.part"
 )
