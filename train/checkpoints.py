@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
+from train.whole import written_whole
+
 
 class WholeCheckpoints(TorchCheckpointIO):
     """Lightning's own writes to the system's temporary folder first, and moves the file from there.
@@ -26,13 +28,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             OSError: No space, or no right to write; what was at `path` is there still.
         """
         del storage_options
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.part")
         content = io.BytesIO()  # torch, writing a file itself, does not say that the disk is full
         torch.save(checkpoint, content)
-        try:
+        with written_whole(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from train.errors import DataError
+from train.whole import written_whole
 
 
 def claim(file: Path, text: str) -> None:
@@ -21,15 +22,5 @@ def claim(file: Path, text: str) -> None:
                 f"{file.parent} was begun with other settings ({file}); choose another folder"
             )
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = part_of(file)
-    try:
+    with written_whole(file) as partial:
         partial.write_text(text, encoding="utf-8")
-        partial.rename(file)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def part_of(file: Path) -> Path:
-    """Where it is written to first; a kill can leave that there."""
-    return file.with_suffix(".part")

@@ -18,11 +18,12 @@ from typing import Any
 
 import cv2
 
-from train.claim import claim, part_of
+from train.claim import claim
 from train.data.frames import FramePlan, make_frame, plan_frames, stem_of
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
 from train.errors import DataError
+from train.whole import part_of, written_whole
 
 MANIFEST = "manifest.json"
 _PLAN = "plan.json"
@@ -163,9 +164,8 @@ def _write_manifest(
         "frames": frames,
     }
     manifest = out / MANIFEST
-    partial = manifest.with_suffix(".part")
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.rename(manifest)
+    with written_whole(manifest) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
     return manifest
 
 

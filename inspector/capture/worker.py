@@ -102,6 +102,7 @@ class Worker:
         self._held = 0  # asks that are announced and on their way
         self._still = Stillness(0)
         self._barrier: Barrier | None = None
+        self._misfit = False  # the last connection's pictures did not hold region or barrier
         self._phase(IDLE)
 
     # -- Intake ---------------------------------------------------------------------------------
@@ -153,6 +154,7 @@ class Worker:
                 self._serve(source)
                 message: wire.Message = {"t": "ended", "epoch": self._epoch}
             except SourceError as error:
+                self._misfit = error.cause == "region"
                 message = {
                     "t": "lost",
                     "epoch": self._epoch,
@@ -189,6 +191,10 @@ class Worker:
                 self._page.words[STALE] += 1
                 continue
             if not told:
+                if picture.damage is not None and self._misfit:
+                    self.lose(1)  # whether region and barrier fit now, only a whole one tells
+                    continue
+                self._hold_parts(picture, source)
                 self._tell_opened(source)
                 told = True
             if self._is_due(picture):
@@ -245,10 +251,14 @@ class Worker:
             return self._barrier.due(at)
         return self._interval.due(at)
 
-    def _watch(self, barrier: Barrier, picture: Picture) -> None:
-        """Look at the barrier in the picture; a damaged one shows none. Raises SourceError."""
-        if picture.write is None:
-            return
+    def _hold_parts(self, picture: Picture, source: Source) -> None:
+        """Raise SourceError if the pictures cannot hold region or barrier: such never run."""
+        self._cutout(picture, source)
+        if self._barrier is not None and picture.damage is None:
+            self._hold_barrier(self._barrier, picture)
+
+    def _hold_barrier(self, barrier: Barrier, picture: Picture) -> None:
+        """Raise SourceError if the barrier lies outside the picture."""
         right, bottom = barrier.x + barrier.width, barrier.y + barrier.height
         if right > picture.width or bottom > picture.height:
             msg = (
@@ -258,6 +268,12 @@ class Worker:
             )
             self.lose(1)
             raise SourceError("region", msg)
+
+    def _watch(self, barrier: Barrier, picture: Picture) -> None:
+        """Look at the barrier in the picture; a damaged one shows none. Raises SourceError."""
+        if picture.write is None:
+            return
+        self._hold_barrier(barrier, picture)
         strip = np.empty((barrier.height, barrier.width, 3), np.uint8)
         with contextlib.suppress(DamagedPicture):
             picture.write(strip, barrier.y, barrier.x)

@@ -119,6 +119,8 @@ def test_region_outside_the_picture_is_said(rtsp_server, rig, scene):
     status = rig.until_state("failed")
     assert "lies outside the picture of 320x256" in status.detail
     rig.until(lambda: rig.status().restarts["codec"] >= 2, "another try")
+    seen = [change.state for change in rig.changes]
+    assert seen[seen.index("failed") :] == ["failed"], "not two more events at every try"
     counters = rig.status().counters
     assert counters.dropped["worker_lost"] >= 2, "a frame that ends its connection is accounted for"
 

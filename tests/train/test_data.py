@@ -274,7 +274,7 @@ def test_a_killed_generation_makes_what_is_missing_and_the_same(made, references
 def test_a_generation_killed_before_it_claimed_its_folder_can_be_run_again(
     references_folder, tmp_path
 ):
-    (tmp_path / "plan.part").touch()
+    (tmp_path / "plan.json.part").touch()
     settings = SetSettings("val", ("refimgs",))
     generate(references_folder, settings, tmp_path, processes=1)
     assert (tmp_path / "manifest.json").is_file()

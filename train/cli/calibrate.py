@@ -15,6 +15,7 @@ from train.generate import MANIFEST
 from train.measure.answers import ask
 from train.measure.calibration import DEFAULT_BUDGET, set_thresholds
 from train.predict import Sampling, by_openvino
+from train.whole import written_whole
 
 
 def calibrate(
@@ -61,12 +62,9 @@ def calibrate(
     path = engine / "manifest.yaml"
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     document["thresholds"] = asdict(thresholds)
-    partial = path.with_suffix(".part")
-    partial.write_text(
-        yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100),
-        encoding="utf-8",
-    )
-    partial.rename(path)
+    text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     typer.echo(
         f"accept {thresholds.accept}, reject {thresholds.reject}; at most"
         f" {thresholds.false_reject_upper_95:.2%} of good frames rejected (95 %),"

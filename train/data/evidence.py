@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from train.data.pictures import SUFFIXES, Lost
 from train.errors import DataError
+from train.whole import written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,8 @@ def lay_out(frames: Iterable[Seen], out: Path) -> dict[str, int]:
         if frame.name in there:
             continue
         place = out / frame.label / f"{frame.name}{frame.path.suffix.lower()}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(".part")
-        shutil.copyfile(frame.path, partial)
-        partial.rename(place)
+        with written_whole(place) as partial:
+            shutil.copyfile(frame.path, partial)
         copied[frame.label] = copied.get(frame.label, 0) + 1
     return copied
 

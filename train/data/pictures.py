@@ -10,6 +10,7 @@ import numpy as np
 
 from train.distortions.base import Picture
 from train.errors import DataError
+from train.whole import written_whole
 
 SUFFIXES = frozenset({".png", ".bmp", ".webp", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm"})
 LARGEST_SHARE_LOST = 0.01
@@ -98,7 +99,5 @@ def write_png(path: Path, picture: Picture) -> None:
         OSError: No space, or no right to write.
     """
     _, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(data.tobytes())
-    partial.rename(path)
+    with written_whole(path) as partial:
+        partial.write_bytes(data.tobytes())

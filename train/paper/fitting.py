@@ -23,6 +23,7 @@ from train.checkpoints import WholeCheckpoints
 from train.pixels import to_input
 from train.precision import fastest_precision
 from train.schedule import Budget
+from train.whole import written_whole
 
 Batch = tuple[Tensor, Tensor]
 """(N, H, W, 3) uint8 BGR or (N, F) float32 features, and (N,) int64 label numbers."""
@@ -191,9 +192,8 @@ def fit_epochs(
         trainer = _trainer(settings, epochs, folder, progress=progress)
         trainer.fit(module, ckpt_path=str(last) if last.exists() else None, weights_only=False)
         outputs = [_outputs(trainer, module, batch, settings.batch) for batch in (train, test)]
-        partial = file.with_suffix(".part.npz")
-        np.savez_compressed(partial, train=outputs[0], test=outputs[1])
-        partial.rename(file)
+        with written_whole(file) as partial, partial.open("wb") as content:
+            np.savez_compressed(content, train=outputs[0], test=outputs[1])
     stored = torch.load(last, map_location="cpu", weights_only=False)
     return Fitted(stored["history"], {n: _read(_outputs_file(folder, n)) for n in settings.epochs})
 

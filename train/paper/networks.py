@@ -18,6 +18,7 @@ from train.paper.facts import INCEPTION, SIMPLENET
 from train.paper.fitting import Batch
 from train.paper.pictures import Progress, Side
 from train.pixels import to_input
+from train.whole import written_whole
 
 FROM_SCRATCH = "none: all layers are fitted"
 _BATCH = 16
@@ -124,9 +125,9 @@ def _features(
         began = time.monotonic()
         pixels = np.concatenate([train.pixels, test.pixels])
         found = np.split(_answers(body, pixels, on_progress), [len(train.pixels)])
-        partial = file.with_suffix(".part.npz")
-        np.savez(partial, train=found[0], test=found[1], spent_s=time.monotonic() - began)
-        partial.rename(file)
+        spent_s = time.monotonic() - began
+        with written_whole(file) as partial, partial.open("wb") as content:
+            np.savez(content, train=found[0], test=found[1], spent_s=spent_s)
     with np.load(file) as stored:
         features = {side: torch.from_numpy(stored[side]) for side in ("train", "test")}
         return features, float(stored["spent_s"])

@@ -28,6 +28,7 @@ from train.paper.pictures import LABELS, Progress, Side, make_set, read_side
 from train.paper.plan import TEST, TRAIN, Planned, plan_set, sides_of, sides_of_live
 from train.paper.settings import PaperSettings
 from train.provenance import code_version
+from train.whole import written_whole
 
 PAGE, FIGURES = "paper.html", "paper.json"
 _SIMPLENET_PX = 256
@@ -108,9 +109,8 @@ def reproduce(
         "table_3": {name: asdict(row) for name, row in facts.TABLE_3.items()},
         "table_4": facts.TABLE_4,
     }
-    partial = out / f"{FIGURES}.part"
-    partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    partial.rename(out / FIGURES)
+    with written_whole(out / FIGURES) as partial:
+        partial.write_text(json.dumps(document, indent=1), encoding="utf-8")
     write_paper(out / PAGE, document)
     return out / PAGE
 
