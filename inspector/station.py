@@ -22,11 +22,12 @@ from inspector.capture.supervisor import Capture
 from inspector.config.state import state_folder
 from inspector.engine.judge import Judge
 from inspector.engine_room import Activation, EngineRoom
-from inspector.errors import TriggerError, UserError
+from inspector.errors import EventsError, TriggerError, UserError
 from inspector.events.documents import Documents
+from inspector.events.opening import make_folder
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
-from inspector.evidence.store import Evidence
+from inspector.evidence.store import Evidence, make_room
 from inspector.heartbeat import Heartbeat
 from inspector.journal import Journal
 from inspector.line.session import Standing
@@ -132,6 +133,7 @@ class Station:
         Raises:
             UserError: the state folder, the page's address or an engine cannot be used. What was
                 started by then is stopped.
+            EventsError, WebError: another start may fare better.
         """
         try:
             ready = self._start()
@@ -144,18 +146,10 @@ class Station:
 
     def _start(self) -> bool:
         config = self.config
-        self._make_folder()
+        make_folder(self.folder)
         self._viewing.start()
         self._web.start()
-        outbox = Outbox(
-            self.folder,
-            max_bytes=config.events.outbox.max_mb * 1_000_000,
-            keep_s=config.events.outbox.keep_hours * 3600,
-            topics=config.events.topics,
-            source=f"/stations/{config.station}",
-            mode=config.mode,
-            on_commit=lambda done: self.metrics.commit_seconds.observe(done.commit_s),
-        )
+        outbox = self._open_outbox()
         self._outbox = outbox
         self._evidence = self._keep_evidence(outbox)
         if config.events.kafka is not None:
@@ -181,15 +175,27 @@ class Station:
         self._heartbeat.start(outbox, config.events.heartbeat_s)
         return True
 
-    def _make_folder(self) -> None:
+    def _open_outbox(self) -> Outbox:
+        """Open the outbox; on a full disk pictures go first. Raises EventsError, UserError."""
+        asked = self.config.events
+        opened = partial(
+            Outbox,
+            self.folder,
+            max_bytes=asked.outbox.max_mb * 1_000_000,
+            keep_s=asked.outbox.keep_hours * 3600,
+            topics=asked.topics,
+            source=f"/stations/{self.config.station}",
+            mode=self.config.mode,
+            on_commit=lambda done: self.metrics.commit_seconds.observe(done.commit_s),
+        )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = (
-                f"the state folder {self.folder} cannot be made: {error.strerror}; "
-                "give another one under state:, or the right to write there"
-            )
-            raise UserError(msg) from error
+            return opened()
+        except EventsError as error:
+            kept = self.config.evidence
+            mistake = isinstance(error, UserError)
+            if mistake or kept is None or not make_room(self.folder / kept.folder, kept):
+                raise
+        return opened()
 
     def _keep_evidence(self, outbox: Outbox) -> Evidence | None:
         """Open the evidence, where pictures are wanted; it is looked through beside the start."""
@@ -202,6 +208,7 @@ class Station:
             asked,
             slots=self.config.slots(),
             stored=outbox.documents,
+            stored_ms=round(self.config.events.outbox.keep_hours * 3_600_000),
             on_seconds=lambda step, took: seconds.labels(step).observe(took),
         )
         evidence.start()

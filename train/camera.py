@@ -3,24 +3,33 @@
 A network that sees only untouched references as good learns that "pristine" means "never
 touched". So a slight change of scale, demosaicing and faint sensor noise come before the
 distortion, on all labels alike; after it comes high-quality H.264 as cameras send it, on half of
-the pictures whose own damage is not a codec's.
+the pictures whose own damage is not a codec's. What the lens blurs, or a motion, is blurred before
+there is a sensor: half of those pictures get demosaicing and noise after their distortion.
 """
 
 import io
+from collections.abc import Callable
 
 import av
 import cv2
 import numpy as np
 
+from train.distortions.bad_lighting import expose
 from train.distortions.base import Picture
 
 AFTER_H264 = frozenset({"refimgs", "gblur", "motion_blur", "wn", "bad_lighting"})
 """Labels that may pass through H.264; the others are codec damage themselves."""
 
+BEFORE_SENSOR = frozenset({"gblur", "motion_blur"})
+"""Labels whose damage may be done before the light meets the sensor."""
+
+_BLURRED_FIRST = 0.5
 _DEMOSAICED = 0.25
 _NOISY = 0.4
 _MOST_NOISE = 0.006
-"""Largest standard deviation of sensor noise, of full scale: half of `wn` at its mildest."""
+"""Largest standard deviation of even noise, of full scale: half of `wn` at its mildest."""
+_BY_LIGHT = 0.5
+"""Share of the noisy pictures whose noise grows with the light, as in `bad_lighting`."""
 _SENT_AS_H264 = 0.5
 _BEST_CRF, _WORST_CRF = 12, 21
 SMALLEST_SCALE = 0.7
@@ -40,11 +49,38 @@ def rescale(picture: Picture, side_h: int, side_w: int) -> Picture:
     return np.asarray(small, dtype=np.uint8)
 
 
-def before_distortion(picture: Picture, rng: np.random.Generator) -> Picture:
+def take(
+    picture: Picture,
+    label: str,
+    distort: Callable[[Picture], Picture],
+    rng: np.random.Generator,
+) -> tuple[Picture, Picture, Picture]:
+    """The picture as a camera gives it.
+
+    Args:
+        picture: A reference, at its scale.
+        label: Of the distortion.
+        distort: The distortion; it may draw from `rng`.
+        rng: Chance of the camera.
+
+    Returns:
+        What is distorted, what becomes of it, and what is seen of that in the end.
+    """
+    if label in BEFORE_SENSOR and rng.random() < _BLURRED_FIRST:
+        damaged = distort(picture)
+        return picture, damaged, after_distortion(sense(damaged, rng), label, rng)
+    clean = sense(picture, rng)
+    damaged = distort(clean)
+    return clean, damaged, after_distortion(damaged, label, rng)
+
+
+def sense(picture: Picture, rng: np.random.Generator) -> Picture:
     """Demosaicing on a quarter of the pictures, faint noise on two in five."""
     if rng.random() < _DEMOSAICED:
         picture = demosaic(picture)
     if rng.random() < _NOISY:
+        if rng.random() < _BY_LIGHT:
+            return expose(picture, 1.0, rng, noise=float(rng.uniform(0, 1)))
         sigma = np.float32(255 * rng.uniform(0.001, _MOST_NOISE))
         noise = sigma * rng.standard_normal(picture.shape, dtype=np.float32)
         picture = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
@@ -60,10 +96,13 @@ def after_distortion(picture: Picture, label: str, rng: np.random.Generator) -> 
 
 def demosaic(picture: Picture) -> Picture:
     """The picture as a colour sensor with a Bayer filter and an edge-aware converter gives it."""
-    mosaic = picture[:, :, 1].copy()
-    mosaic[0::2, 0::2] = picture[0::2, 0::2, 2]
-    mosaic[1::2, 1::2] = picture[1::2, 1::2, 0]
-    return np.asarray(cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2BGR_EA), dtype=np.uint8)
+    margin = 2  # OpenCV copies the outermost rows and columns from their neighbours
+    wide = cv2.copyMakeBorder(picture, *[margin] * 4, cv2.BORDER_REFLECT_101)
+    mosaic = wide[:, :, 1].copy()
+    mosaic[0::2, 0::2] = wide[0::2, 0::2, 2]
+    mosaic[1::2, 1::2] = wide[1::2, 1::2, 0]
+    seen = cv2.cvtColor(mosaic, cv2.COLOR_BayerRGGB2BGR_EA)
+    return np.ascontiguousarray(seen[margin:-margin, margin:-margin])
 
 
 def through_h264(picture: Picture, crf: int) -> Picture:
@@ -76,8 +115,7 @@ def through_h264(picture: Picture, crf: int) -> Picture:
         video.width, video.height, video.pix_fmt = padded.shape[1], padded.shape[0], "yuv420p"
         video.thread_count = 1
         video.options = {"crf": str(crf), "preset": "veryfast", "tune": "zerolatency"}
-        # FFmpeg's own conversion rounds down: grey 128 would come back as (123, 126, 124).
-        planes = cv2.cvtColor(padded, cv2.COLOR_BGR2YUV_I420)
+        planes = _to_planes(padded)
         for packet in video.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")):
             container.mux(packet)
         for packet in video.encode():
@@ -85,5 +123,20 @@ def through_h264(picture: Picture, crf: int) -> Picture:
     stream.seek(0)
     with av.open(stream, "r", format="h264") as container:
         for frame in container.decode(video=0):
-            return np.ascontiguousarray(frame.to_ndarray(format="bgr24")[:height, :width])
+            seen = cv2.cvtColor(frame.to_ndarray(format="yuv420p"), cv2.COLOR_YUV2BGR_I420)
+            return np.ascontiguousarray(seen[:height, :width])
     raise RuntimeError("the H.264 decoder gave no frame back")
+
+
+def _to_planes(picture: Picture) -> Picture:
+    """YUV 4:2:0 (ITU-R BT.601) of a picture with even sides, colour averaged over two by two.
+
+    FFmpeg's conversion rounds down, both ways: grey 128 would come back as (123, 126, 124).
+    OpenCV's takes the colour of one pixel in four, so it is shown the mean of all four.
+    """
+    height, width = picture.shape[:2]
+    mean = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    planes = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+    colour = cv2.cvtColor(mean.repeat(2, axis=0).repeat(2, axis=1), cv2.COLOR_BGR2YUV_I420)
+    planes[height:] = colour[height:]
+    return np.asarray(planes, dtype=np.uint8)

@@ -36,8 +36,29 @@ class OutboxUnusableError(EventsError, UserError):
     """The folder or the file is not one that this station can keep its events in."""
 
 
-class OutboxInUseError(OutboxUnusableError):
-    """Another process writes to the outbox of this folder."""
+class OutboxInUseError(EventsError):
+    """Another process writes to the outbox of this folder.
+
+    That may pass: one that waits for a dead disk outlives every signal, and holds on to it.
+    """
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a state, where it is not there yet.
+
+    Raises:
+        OutboxUnusableError: it cannot be made.
+        EventsError: the disk is full or failing, which may pass.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        msg = f"the state folder {folder} cannot be made: {error.strerror};"
+        if may_pass(error):
+            msg = f"{msg} its disk must have room, and be in order"
+            raise EventsError(msg) from error
+        msg = f"{msg} give another one under state:, or the right to write there"
+        raise OutboxUnusableError(msg) from error
 
 
 class FolderLock:
@@ -61,12 +82,12 @@ class FolderLock:
         what: str = "the outbox",
         whose: str = "station",
     ) -> None:
+        make_folder(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             msg = f"the outbox folder {folder} cannot be used: {error.strerror};"
-            if _may_pass(error):
+            if may_pass(error):
                 msg = f"{msg} the disk must have room, and be in order"
                 raise EventsError(msg) from error
             msg = f"{msg} give `state` a folder that the station may write to"
@@ -108,7 +129,7 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
             f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
             " it and to its folder, and the disk must have room"
         )
-        raise (EventsError if _may_pass(error) else OutboxUnusableError)(msg) from error
+        raise (EventsError if may_pass(error) else OutboxUnusableError)(msg) from error
     if store.version > FORMAT:
         version = store.version
         store.close()
@@ -134,7 +155,8 @@ def is_broken(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
 
 
-def _may_pass(error: sqlite3.Error | OSError) -> bool:
+def may_pass(error: sqlite3.Error | OSError) -> bool:
+    """Whether it is the disk's fault for now, and nobody's mistake."""
     if isinstance(error, OSError):
         return error.errno in _PASSING_ERRNO
     return _code(error) in _PASSING

@@ -59,7 +59,7 @@ class Folder:
 
         Raises:
             EvidenceError: another station holds it.
-            OSError: it cannot be made, is not there any more, or cannot be written.
+            OSError: it cannot be made, or is not there any more.
         """
         self.close()
         flags = os.O_RDONLY | os.O_CLOEXEC  # open for writing it would keep the disk from repair
@@ -80,9 +80,9 @@ class Folder:
             os.close(fd)
             raise
         self._lock_fd, self._was_open = fd, True
-        self._probe()
 
-    def _probe(self) -> None:
+    def probe(self) -> None:
+        """Make sure that files can be made in it."""
         probe = self.path / f"probe{PART}"
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
         probe.unlink()

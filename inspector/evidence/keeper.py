@@ -29,6 +29,8 @@ DAY_MS = 86_400_000
 LOG_EVERY_S = 60.0
 NEXT_PICTURES = 4
 """Room is made for this many pictures of the newest one's size."""
+MOST_STUCK = 100
+"""More files that cannot be read or removed than these are no odd ones, but a bad disk."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _log = structlog.get_logger("inspector.evidence")
@@ -40,6 +42,7 @@ class Keeper:
     Args:
         folder: not opened yet.
         stored: asks the outbox for the documents of events by their ids; of those it knows.
+        stored_ms: how long it knows an event for certain.
         clock: monotonic seconds.
         utc_ms: the wall clock; pictures are as old as the time in their names says.
     """
@@ -50,12 +53,13 @@ class Keeper:
         limits: Limits,
         *,
         stored: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
+        stored_ms: int = DAY_MS,
         clock: Callable[[], float] = time.monotonic,
         utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.folder = folder
         self.limits = limits
-        self._stored = stored
+        self._stored, self._stored_ms = stored, stored_ms
         self._clock, self._utc_ms = clock, utc_ms
         self._lock = threading.Lock()
         """Guards what is counted and told."""
@@ -70,6 +74,8 @@ class Keeper:
         self._next_log = -LOG_EVERY_S
         self._next_age = -AGE_EVERY_S
         self._oldest: dict[tuple[str, str], deque[Name]] = {}
+        self._stuck: set[Name] = set()
+        """Could not be read or removed, and were told of; the others go on without them."""
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="evidence-keeper", daemon=True)
@@ -205,6 +211,27 @@ class Keeper:
             self._open = self._open and self.folder.present()
             self.failed(error)
 
+    def make_room(self) -> int:
+        """Open the folder, remove what is due, and nothing else: for a start on a full disk.
+
+        Returns:
+            The bytes that became free; none where the folder cannot be used, which is logged.
+        """
+        try:
+            self.folder.open()
+            for batch in self.folder.batches():
+                for name, size in batch.pictures.items():
+                    self._holdings.add(name, size + batch.notes.get(name.note, 0))
+            held = self._holdings.total.bytes
+            self._remove_old()
+            self._make_room()
+        except (OSError, EvidenceError) as error:
+            self.failed(error)
+            return 0
+        freed = held - self._holdings.total.bytes
+        _log.warning("the disk is full: old evidence was removed", mb=freed // 1_000_000)
+        return freed
+
     def _run(self) -> None:
         while not self._closing:
             self._wake.clear()
@@ -218,6 +245,7 @@ class Keeper:
         """Open the folder and count what lies there; the first time, sweep it too."""
         self._open = False
         self.folder.open()
+        self.folder.probe()
         holdings = Holdings()
         for batch in self.folder.batches():
             if self._closing:
@@ -238,7 +266,8 @@ class Keeper:
         """Put right what a kill or a power cut left half done.
 
         A picture comes first, then its event goes to the outbox, then the event is written beside
-        the picture. So where that is missing, the outbox knows whether the picture is evidence.
+        the picture. So where that is missing, the outbox knows whether the picture is evidence: as
+        long as it knows its events for certain. Older ones stay, without their event.
         """
         for part in batch.parts:
             part.unlink(missing_ok=True)
@@ -251,16 +280,34 @@ class Keeper:
         if not bare:
             return
         documents = self._stored([name.event_id for name in bare])
+        known_since_ms = self._utc_ms() - self._stored_ms
         removed = 0
         for name in bare:
             document = documents.get(name.event_id)
-            if document is not None and self._is_whole(name, document):
-                batch.notes[name.note] = self.folder.add_note(name, document)
-            else:
-                self.folder.remove(name)
-                del batch.pictures[name]
-                removed += 1
+            try:
+                if document is not None and self._is_whole(name, document):
+                    batch.notes[name.note] = self.folder.add_note(name, document)
+                elif document is not None or time_ms(name.event_id) > known_since_ms:
+                    self.folder.remove(name)
+                    del batch.pictures[name]
+                    removed += 1
+            except OSError as error:
+                self._leave(name, error)
         _log.info("evidence swept", unfinished=len(bare), removed=removed)
+
+    def _leave(self, name: Name, error: OSError) -> None:
+        """Leave a file alone that cannot be read or removed; raises where it is not the only one.
+
+        Raises:
+            OSError: `error`, if the disk or the folder is to blame.
+        """
+        one = self.folder.present() and self.folder.writable() and len(self._stuck) < MOST_STUCK
+        if error.errno in FULL or not one:
+            raise error
+        if name not in self._stuck:
+            self._stuck.add(name)
+            path = self.folder.place(name)
+            _log.warning("evidence that is left alone", path=str(path), fault=error.strerror)
 
     def _is_whole(self, name: Name, document: Mapping[str, Any]) -> bool:
         said = document.get("data", {}).get("evidence") or {}
@@ -274,7 +321,10 @@ class Keeper:
             for name in self.folder.names(camera, day):
                 if time_ms(name.event_id) >= limit_ms:
                     break
-                self.remove(name, "age")
+                try:
+                    self.remove(name, "age")
+                except OSError as error:
+                    self._leave(name, error)
 
     def _make_room(self) -> None:
         """Remove the oldest pictures of the camera that takes most, until the next ones fit.
@@ -296,17 +346,21 @@ class Keeper:
             if due is None or first is None:
                 return
             name = self._next_of(*first)
-            if name is None:  # somebody else has removed them
+            if name is None:  # somebody else has removed them, or they cannot be
                 with self._lock:
                     self._holdings.forget(*first)
                 continue
-            freed += self.remove(name, due[0])
+            try:
+                freed += self.remove(name, due[0])
+            except OSError as error:
+                self._leave(name, error)
 
     def _next_of(self, camera: str, day: str) -> Name | None:
         """The oldest picture of a camera's day; the folder is read once for many."""
         waiting = self._oldest.setdefault((camera, day), deque())
         if not waiting:
-            waiting.extend(self.folder.names(camera, day))
+            names = self.folder.names(camera, day)
+            waiting.extend(name for name in names if name not in self._stuck)
         if not waiting:
             del self._oldest[camera, day]
             return None

@@ -26,7 +26,7 @@ from inspector.evidence.deadlines import Deadlines
 from inspector.evidence.encoding import encode
 from inspector.evidence.folder import Folder
 from inspector.evidence.holdings import Limits
-from inspector.evidence.keeper import FULL, Keeper
+from inspector.evidence.keeper import DAY_MS, FULL, Keeper
 from inspector.evidence.outcome import Kept, Kind, Outcome, Skip, Skipped
 from inspector.evidence.pool import Pool
 
@@ -41,7 +41,8 @@ THREADS = 2
 MOST_JOBS = 16
 """Pictures that wait for an encoder; one more goes unkept (`busy`)."""
 MOST_CHORES = 2000
-"""Events that wait to be written beside their pictures; one more is written at the next start."""
+"""Events that wait to be written beside their pictures; one more is written at the next start, if
+the outbox still knows it."""
 SLOTS_SHARE = 3
 """One in so many of a camera's slots may be held for evidence, one at least."""
 
@@ -94,6 +95,27 @@ class _Job:
     admitted: bool = False
 
 
+def make_room(folder: Path, settings: Settings) -> int:
+    """Remove what is due of pictures kept before, while nothing else has the folder open.
+
+    Returns:
+        The bytes that became free: none where the folder cannot be used.
+    """
+    keeper = Keeper(Folder(folder), _limits(settings), stored=lambda _ids: {})
+    try:
+        return keeper.make_room()
+    finally:
+        keeper.close(0)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits.of(
+        keep_days=settings.keep_days,
+        max_mb=settings.max_mb,
+        min_free_mb=settings.min_free_mb,
+    )
+
+
 class Evidence:
     """Keeps pictures of judged frames.
 
@@ -103,6 +125,7 @@ class Evidence:
         slots: of each camera how many slots its ring has; see `adopt`.
         stored: the documents of events in the outbox by their ids, for pictures that a kill left
             without their event.
+        stored_ms: how long the outbox knows an event for certain.
         on_seconds: told how long a step (`encode`, `write`) took; any thread.
         clock: monotonic seconds, for `per_minute`.
         utc_ms: the wall clock, for `keep_days`.
@@ -118,6 +141,7 @@ class Evidence:
         *,
         slots: Mapping[str, int],
         stored: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
+        stored_ms: int = DAY_MS,
         on_seconds: Callable[[str, float], None] = lambda _step, _seconds: None,
         clock: Callable[[], float] = time.monotonic,
         utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -129,12 +153,14 @@ class Evidence:
         self._on_seconds = on_seconds
         self._clock = clock
         self._folder = Folder(folder)
-        limits = Limits.of(
-            keep_days=settings.keep_days,
-            max_mb=settings.max_mb,
-            min_free_mb=settings.min_free_mb,
+        self._keeper = Keeper(
+            self._folder,
+            _limits(settings),
+            stored=stored,
+            stored_ms=stored_ms,
+            clock=clock,
+            utc_ms=utc_ms,
         )
-        self._keeper = Keeper(self._folder, limits, stored=stored, clock=clock, utc_ms=utc_ms)
         self._lock = threading.Lock()
         """Guards what follows."""
         self._budgets: dict[tuple[str, Kind], PerMinute] = {}
@@ -209,7 +235,8 @@ class Evidence:
         """Put an event that has become durable beside its picture, a little later."""
         if not self._pool.put_chore(partial(self._add_note, kept.name, document)):
             _log.warning(
-                "an event is written beside its picture at the next start", uri=kept.name.uri
+                "an event is written beside its picture at the next start at the earliest",
+                uri=kept.name.uri,
             )
 
     def discard(self, kept: Kept) -> None:

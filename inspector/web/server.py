@@ -46,9 +46,10 @@ class WebServer:
         """Bind the address and begin to answer.
 
         Raises:
-            UserError: the address is taken.
-            WebError: this machine does not have the address, or not yet: after a power cut the
-                network may come later than the station, which is then to be started again.
+            UserError: the address cannot be listened on, now or later.
+            WebError: another start may meet it no more: this machine does not have the address, and
+                after a power cut the network may come later than the station; or the address is
+                taken, maybe by a station before this one that waits for a dead disk.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -71,11 +72,12 @@ class WebServer:
                     " web: listen"
                 )
                 raise WebError(msg) from error
+            kind = WebError if error.errno == errno.EADDRINUSE else UserError
             msg = (
                 f"the page cannot listen on {self._host}:{self._port}: {error.strerror}; "
                 "give another address under web: listen (port 0 takes a free one)"
             )
-            raise UserError(msg) from error
+            raise kind(msg) from error
         host, port = listener.getsockname()[:2]
         self._address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         self._socket = listener

@@ -177,7 +177,7 @@ def test_sent_events_are_deleted_after_their_time(folder: Path, make: Maker) -> 
 def test_a_second_station_on_the_same_folder_is_refused(outbox: Outbox, folder: Path) -> None:
     with pytest.raises(OutboxInUseError, match=rf"in use by process {os.getpid()}.*own `state`"):
         open_outbox(folder)
-    assert issubclass(OutboxInUseError, UserError)
+    assert not issubclass(OutboxInUseError, UserError), "a process that hangs in a disk may go yet"
 
 
 def _hold(folder: Path, ready: multiprocessing.synchronize.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from inspector.evidence.folder import Folder
 from inspector.evidence.holdings import Holdings, Limits
@@ -190,3 +191,49 @@ def test_the_tally_never_goes_below_nothing() -> None:
     holdings.remove(name, 99)
     assert holdings.cameras() == []
     assert (holdings.total.files, holdings.total.bytes) == (0, 0)
+
+
+def test_one_file_that_cannot_be_removed_leaves_the_others_their_limits(
+    path: Path,
+) -> None:
+    shelf = Shelf(path, keep_days=2)
+    odd = shelf.folder.place(name_at(NOW_MS, 0))
+    odd.mkdir(parents=True)
+    assert shelf.add(name_at(NOW_MS, 1))
+    assert shelf.add(name_at(NOW_MS, 1, camera="outfeed"))
+    shelf.now_ms += 3 * DAY_MS
+    shelf.now_s += 60
+    with capture_logs() as logs:
+        shelf.keeper.turn()
+    assert shelf.on_disk() == [str(odd.relative_to(path))]
+    assert shelf.keeper.fault is None
+    assert [log["path"] for log in logs if "path" in log] == [str(odd)], "which one it is, is told"
+
+
+def test_room_is_made_around_what_cannot_be_removed(path: Path) -> None:
+    shelf = Shelf(path)
+    odd = shelf.folder.place(name_at(NOW_MS, 0))
+    odd.mkdir(parents=True)
+    for i in range(1, 60):
+        assert shelf.add(name_at(NOW_MS, i))
+        shelf.keeper.turn()
+    assert shelf.keeper.fault is None
+    assert odd.is_dir()
+
+
+def test_before_a_start_on_a_full_disk_room_is_made_and_nothing_else(path: Path) -> None:
+    shelf = Shelf(path, keep_days=2, min_free_mb=0)
+    old = [name_at(NOW_MS, i) for i in range(5)]
+    new = [name_at(NOW_MS + 2 * DAY_MS, i) for i in range(5)]
+    for name in old + new:
+        assert shelf.add(name)
+    shelf.keeper.close(1)
+    keeper = Keeper(
+        Folder(path),
+        shelf.keeper.limits,
+        stored=lambda _: {},
+        utc_ms=lambda: NOW_MS + 3 * DAY_MS,
+    )
+    assert keeper.make_room() == len(old) * TAKEN
+    keeper.close(1)
+    assert shelf.on_disk() == sorted(name.uri for name in new), "though no event lies beside them"

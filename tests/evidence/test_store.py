@@ -294,6 +294,28 @@ def test_a_kill_leaves_nothing_half_done(room: Room) -> None:
     assert (stats.files, stats.bytes) == (2, _taken(room, left))
 
 
+def test_a_picture_whose_event_the_outbox_has_forgotten_stays(room: Room) -> None:
+    """Its event could not be written beside it, and may long have been published with its uri."""
+    kept = room.keep().result(60)
+    assert isinstance(kept, Kept)
+    room.now_ms += 25 * 3_600_000
+    room.again()
+    assert room.files() == [kept.name.uri]
+
+
+def test_a_picture_that_cannot_be_read_does_not_keep_the_evidence_closed(room: Room) -> None:
+    kept = room.keep().result(60)
+    assert isinstance(kept, Kept)
+    room.evidence.close(5)
+    room.stored[kept.name.event_id] = {"data": {"evidence": kept.to_json()}}
+    place = room.folder / kept.name.uri
+    place.unlink()
+    place.symlink_to(place)
+    room.again()
+    room.kept()
+    assert room.evidence.stats().fault is None
+
+
 def _taken(room: Room, uris: list[str]) -> int:
     return sum(-(-(room.folder / uri).stat().st_size // 4096) * 4096 for uri in uris)
 

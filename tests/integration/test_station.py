@@ -192,7 +192,7 @@ def test_a_second_station_on_the_state_folder_is_refused_and_the_first_goes_on(
     with StationProcess(tmp_path, config) as first:
         first.wait_ready()
         with StationProcess(tmp_path, config) as second:
-            assert second.process.wait(60) == 2
+            assert second.process.wait(60) == 1, "a process that hangs in a disk may go yet"
             said = second.log_path.read_text()
         assert f"in use by process {first.process.pid}: a second station cannot" in said
         assert "Traceback" not in said

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.camera import AFTER_H264, after_distortion, before_distortion, demosaic, through_h264
+from train.camera import AFTER_H264, after_distortion, demosaic, sense, through_h264
 
 
 def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
@@ -47,11 +47,11 @@ def test_demosaicing_keeps_the_colours(picture):
 def test_what_comes_before_stays_below_the_mildest_noise(picture):
     flat = np.full((128, 128, 3), 100, np.uint8)
     for seed in range(20):
-        seen = before_distortion(flat, np.random.default_rng(seed))
+        seen = sense(flat, np.random.default_rng(seed))
         assert seen.std() < 0.012 * 255
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_same_seed_gives_the_same_camera(picture, seed):
-    first = before_distortion(picture, np.random.default_rng(seed))
-    np.testing.assert_array_equal(first, before_distortion(picture, np.random.default_rng(seed)))
+    first = sense(picture, np.random.default_rng(seed))
+    np.testing.assert_array_equal(first, sense(picture, np.random.default_rng(seed)))

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inspector.config.faults import Fault
 from inspector.engine_room import Activation
-from inspector.errors import TriggerError, UserError, WebError
+from inspector.errors import TriggerError, WebError
 from inspector.evidence.store import Picture
 from inspector.observe.health import Health, Phase
 from inspector.observe.metrics import Metrics
@@ -420,7 +420,7 @@ def test_there_is_a_bound_of_connections(
             break
 
 
-def test_an_address_that_is_taken_is_the_users_mistake(
+def test_an_address_that_is_taken_may_be_free_another_time(
     page: httpx.Client, station: SmallStation
 ) -> None:
     port = page.base_url.port
@@ -428,7 +428,7 @@ def test_an_address_that_is_taken_is_the_users_mistake(
     server = WebServer(
         make_app(station, SmallViewing(), host="127.0.0.1", token=None), host="127.0.0.1", port=port
     )
-    with pytest.raises(UserError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
+    with pytest.raises(WebError, match=rf"cannot listen on 127\.0\.0\.1:{port}: Address already"):
         server.start()
 
 

@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from train.camera import after_distortion, before_distortion, draw_scale, rescale
+from train.camera import draw_scale, rescale, take
 from train.data.references import SMALLEST_SIDE
 from train.distortions import DISTORTIONS, MILDEST, WORST, Picture
 
 _REGION_CANDIDATES = 3
 _CROP_CANDIDATES = 6
-_BY_CHANGE = frozenset({"bad_lighting", "fastfading"})
-"""Labels whose damage may be local: a crop that it spared would be labelled wrongly."""
-_LEAST_CHANGE = 2.0
-"""Of such a label, by how many codes a crop's pixels have changed on average at least."""
+_LEAST_CHANGE = {"bad_lighting": 2.0, "fastfading": 0.5}
+"""Labels whose damage may be local, and by how many codes a crop's pixels have changed on average
+at least: one that it spared would be labelled wrongly."""
+_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,16 @@ def crops_of(
     region = _region(picture, settings.region, max(settings.crop, SMALLEST_SIDE), rng)
     if settings.recolour and rng.random() < settings.recolour:
         region = np.ascontiguousarray(region[:, :, rng.permutation(3)])
-    clean = before_distortion(region, rng)
+    distortion = DISTORTIONS[label]
     severity = float(rng.uniform(MILDEST, WORST))
-    damaged = DISTORTIONS[label].apply(clean, severity, rng)
-    seen = after_distortion(damaged, label, rng)
-    local = label in _BY_CHANGE
-    weight, least = (_change(clean, damaged), _LEAST_CHANGE) if local else (_detail(clean), 0.0)
+    least = _LEAST_CHANGE.get(label, 0.0)
+    for _ in range(_TRIES):
+        clean, damaged, seen = take(
+            region, label, lambda one: distortion.apply(one, severity, rng), rng
+        )
+        weight = _change(distortion.base(clean), damaged) if least else _detail(clean)
+        if _most(weight, settings.crop) >= least:
+            break
     return [
         _turned(_cut(seen, weight, settings.crop, settings.anywhere, least, rng), rng)
         for _ in range(settings.crops_a_region)
@@ -154,6 +158,12 @@ def _detail(picture: Picture) -> NDArray[np.float32]:
 def _change(before: Picture, after: Picture) -> NDArray[np.float32]:
     """(H/16, W/16) map of how far a distortion moved the picture."""
     return _reduced(cv2.absdiff(before, after).max(axis=2).astype(np.float32))
+
+
+def _most(weight: NDArray[np.float32], side: int) -> float:
+    """The largest mean weight that a crop of `side` pixels can have."""
+    cells = (min(side // 16, weight.shape[1]), min(side // 16, weight.shape[0]))
+    return float(cv2.blur(weight, cells).max())
 
 
 def _reduced(plane: NDArray[np.float32]) -> NDArray[np.float32]:

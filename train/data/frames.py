@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.camera import after_distortion, before_distortion, draw_scale, rescale
+from train.camera import draw_scale, rescale, take
 from train.distortions import DISTORTIONS, Picture
 from train.labels import GOOD
 
@@ -72,7 +72,9 @@ def make_frame(picture: Picture, plan: FramePlan, smallest_side: int = 256) -> P
     height, width = picture.shape[:2]
     scale = max(draw_scale(rng), min(1.0, smallest_side / min(height, width)))
     picture = rescale(picture, round(height * scale), round(width * scale))
-    clean = before_distortion(picture, rng)
-    severity = float(rng.uniform(plan.severity - 0.5, plan.severity + 0.5))
-    damaged = DISTORTIONS[plan.label].apply(clean, severity, rng)
-    return after_distortion(damaged, plan.label, rng)
+
+    def distort(clean: Picture) -> Picture:
+        severity = float(rng.uniform(plan.severity - 0.5, plan.severity + 0.5))
+        return DISTORTIONS[plan.label].apply(clean, severity, rng)
+
+    return take(picture, plan.label, distort, rng)[-1]

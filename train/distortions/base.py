@@ -21,7 +21,8 @@ class Distortion:
 
     `mildest` and `worst` are the values of the parameter at severity 0.5 and 5.5. `apply` takes
     a picture, a severity in between, and the generator that is its only source of chance: the
-    same three give the same picture. It never changes its argument.
+    same three give the same picture. It never changes its argument. `base` is what it damages: the
+    picture itself, or what a codec leaves of it before anything goes wrong.
     """
 
     label: str
@@ -29,6 +30,7 @@ class Distortion:
     mildest: float
     worst: float
     apply: Callable[[Picture, float, np.random.Generator], Picture]
+    base: Callable[[Picture], Picture] = lambda picture: picture
 
 
 def on_log_scale(severity: float, mildest: float, worst: float) -> float:
