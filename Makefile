@@ -56,7 +56,7 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' inspector/__init__.py
 BUNDLE  := build/inspector-$(VERSION)
 SHIPPED := $(shell find inspector engines systemd configs -type f ! -name '*.pyc' 2>/dev/null) \
 	tools/bundle.sh tools/install.sh requirements/run.txt requirements/install.txt \
-	pyproject.toml docs/installation.md docs/line.md docs/fleet.md $(wildcard docs/plc/* docs/images/line-*)
+	pyproject.toml LICENSE docs/installation.md docs/line.md docs/fleet.md $(wildcard docs/plc/* docs/images/line-*)
 
 .PHONY: bundle
 bundle: $(BUNDLE)/SHA256SUMS ## pack all that a box without network needs into dist/

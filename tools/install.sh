@@ -7,6 +7,8 @@
 # PREFIX=/usr/local   where it goes         DESTDIR=/tmp/x   put before every path, for packagers
 # PYTHON=/usr/bin/python3   another Python of the version that the bundle was made for
 set -eu
+umask 022 # what is installed is read by the service's user, whatever root's own mask
+trap 'exit 1' HUP INT TERM
 PREFIX=${PREFIX:-/usr/local}
 DESTDIR=${DESTDIR:-}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -56,6 +58,8 @@ find_python() {
 make_home() {
     target=$DESTDIR$home
     new=$target.new
+    # Where a swap was cut off that was not one step, the old one is still there.
+    [ -e "$target" ] || [ ! -e "$target.old" ] || mv "$target.old" "$target"
     rm -rf "$new"
     trap 'rm -rf "$new"' EXIT
     mkdir -p "$(dirname "$target")"
@@ -81,12 +85,29 @@ make_home() {
     # A file system writes names before contents: a power cut would leave the new one empty, and the
     # old one gone.
     sync
-    rm -rf "$target.old"
-    [ ! -e "$target" ] || mv "$target" "$target.old"
-    mv "$new" "$target"
+    take_place
     sync
-    rm -rf "$target.old"
+    rm -rf "$new" "$target.old"
     trap - EXIT
+}
+
+# The new environment and the old one change places in one step (renameat2, RENAME_EXCHANGE), so
+# that at no moment there is none. Debian 12's mv cannot do that.
+exchange='import ctypes, os, sys
+old, new = map(os.fsencode, sys.argv[1:])
+sys.exit(ctypes.CDLL(None).renameat2(-100, old, -100, new, 2) != 0)'
+
+take_place() {
+    if [ ! -e "$target" ]; then
+        mv "$new" "$target"
+    elif ! "$python" -c "$exchange" "$new" "$target" 2>/dev/null; then
+        rm -rf "$target.old" # a file system without such a step
+        mv "$target" "$target.old"
+        mv "$new" "$target" || {
+            mv "$target.old" "$target"
+            fail "the new version cannot take its place; the old one is still there"
+        }
+    fi
 }
 
 # put MODE SOURCE PATH: the paths of the default PREFIX become those of this one.
@@ -111,7 +132,11 @@ install() {
     done
     put 644 "$here/systemd/inspector.sysusers" "$users"
     put 644 "$here/systemd/inspector.tmpfiles" "$folders"
-    put 755 "$here/install.sh" "$share/install.sh"
+    # It takes away what it put there, wherever that was.
+    script=$(mktemp)
+    sed "s,^PREFIX=.*,PREFIX=\${PREFIX:-$PREFIX}," "$here/install.sh" >"$script"
+    put 755 "$script" "$share/install.sh"
+    rm -f "$script"
     put 644 "$here/example.yaml" "$share/example.yaml"
     put 644 "$here/example-line.yaml" "$share/example-line.yaml"
     put 644 "$here/example-fleet.yaml" "$share/example-fleet.yaml"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import time
 from dataclasses import dataclass, field
@@ -340,7 +341,12 @@ class Store:
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """Open an outbox file, for one thread at a time."""
-    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+    mode = "ro" if read_only else "rwc"
+    log = path.with_name(f"{path.name}-wal")
+    if read_only and not log.exists() and not os.access(path.parent, os.W_OK):
+        # Nobody writes to it, and SQLite would make the log's index even so, which we may not.
+        mode = "ro&immutable=1"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
     return sqlite3.connect(
         uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from inspector.cli import status_of
 from inspector.events.reading import Reader
+from inspector.events.store import FILE
 from tests.events.making import open_outbox
 from tests.events.test_outbox import wait_until
 
@@ -62,6 +64,24 @@ def test_list_is_readable_by_people(
     shown = capsys.readouterr().out
     for word in ("frame.rejected", "quality.degraded", "rejected gblur 0.97", events[0].id):
         assert word in shown
+
+
+def test_events_of_a_stopped_station_are_read_by_whoever_may_only_read(
+    events: list[Event],
+    outbox: Outbox,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox.close(60)
+    there = {path.name for path in folder.iterdir()}
+    monkeypatch.setattr("os.access", lambda _path, mode, **_: mode != os.W_OK)
+    read = Reader(folder / FILE)
+    assert [row.id for row in read.rows("1", ())] == [event.id for event in events]
+    assert {path.name for path in folder.iterdir()} == there, "nothing is made to read it"
+    read.close()
+    assert status_of(["events", "list", "--state", str(folder), "--json"]) == 0
+    assert len(lines(capsys)) == len(events)
 
 
 def test_list_by_type_time_and_number(

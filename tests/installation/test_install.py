@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,49 @@ def test_another_prefix_is_named_in_unit_and_launcher(tmp_path, monkeypatch):
         text = (tmp_path / f"{unit}.service").read_text()
         assert f"ExecStart=/opt/x/bin/inspector {command}" in text
         assert "/usr/local" not in text
+
+
+@pytest.fixture
+def two_homes(tmp_path):
+    """An environment and its successor, and a way to call the script's own functions on them."""
+    for name in ("inspector", "inspector.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "which").write_text(name)
+    script = (ROOT / "tools" / "install.sh").read_text()
+    functions = script[script.index("fail() {") : script.index("# put MODE")]
+
+    def call(command: str) -> subprocess.CompletedProcess[str]:
+        given = f"python={sys.executable} target={tmp_path}/inspector new={tmp_path}/inspector.new"
+        return subprocess.run(
+            ["sh", "-euc", f"home=\nhere=\n{functions}\n{given}\n{command}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    return call
+
+
+def there(folder):
+    return {place.name: (place / "which").read_text() for place in folder.iterdir()}
+
+
+def test_the_new_environment_takes_its_place_in_one_step(two_homes, tmp_path):
+    done = two_homes("mv() { exit 9; }; take_place")
+    assert done.returncode == 0, "two moves would leave a moment with none"
+    assert there(tmp_path) == {"inspector": "inspector.new", "inspector.new": "inspector"}
+
+
+def test_where_there_is_no_such_step_the_old_one_is_moved_aside(two_homes, tmp_path):
+    done = two_homes("exchange='import sys; sys.exit(1)'; take_place")
+    assert done.returncode == 0
+    assert there(tmp_path) == {"inspector": "inspector.new", "inspector.old": "inspector"}
+
+
+def test_a_move_that_fails_brings_the_old_one_back(two_homes, tmp_path):
+    failing = 'mv() { case $1 in *.new) return 1 ;; esac; command mv "$@"; }'
+    done = two_homes(f"exchange='import sys; sys.exit(1)'; {failing}; take_place")
+    assert done.returncode == 1
+    assert "the old one is still there" in done.stderr
+    assert there(tmp_path)["inspector"] == "inspector"
 
 
 def install_from(bundle: Path, root: Path) -> str:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.camera import AFTER_H264, after_distortion, demosaic, sense, through_h264
+from train.camera import AFTER_H264, after_distortion, demosaic, sense, take, through_h264
 
 
 def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
@@ -15,10 +15,37 @@ def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
     assert cv2.PSNR(odd, seen) > 28
 
 
-@pytest.mark.parametrize("code", [0, 128, 255])
-def test_h264_casts_no_colour(code):
-    flat = np.full((64, 64, 3), code, np.uint8)
-    np.testing.assert_allclose(through_h264(flat, 12).astype(int), code, atol=1)
+@pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (100, 120, 80)])
+def test_h264_casts_no_colour(colour):
+    flat = np.full((64, 64, 3), colour, np.uint8)
+    np.testing.assert_allclose(through_h264(flat, 12).astype(int), flat, atol=1)
+
+
+def test_h264_keeps_the_mean_of_colours_that_change_from_pixel_to_pixel():
+    checks = np.indices((64, 64)).sum(axis=0) % 2
+    picture = np.where(checks[:, :, None], (140, 120, 100), (100, 120, 140)).astype(np.uint8)
+    seen = through_h264(picture, 12)
+    np.testing.assert_allclose(seen.mean(axis=(0, 1)), picture.mean(axis=(0, 1)), atol=2)
+
+
+def test_demosaicing_copies_no_border(picture):
+    seen = demosaic(picture)
+    for line, next_to_it in ((seen[0], seen[1]), (seen[:, -1], seen[:, -2])):
+        assert (line != next_to_it).any(axis=1).mean() > 0.5
+
+
+def test_half_of_what_a_lens_blurs_has_the_sensor_s_noise_on_top(picture):
+    flat = np.full((64, 64, 3), 100, np.uint8)
+
+    def noisy(label):
+        def blurred(one):
+            return cv2.GaussianBlur(one, (0, 0), 6)
+
+        seen = [take(flat, label, blurred, np.random.default_rng(seed))[1:] for seed in range(120)]
+        return sum(after.std() > damaged.std() + 0.2 for damaged, after in seen)
+
+    assert 6 <= noisy("gblur") <= 50, "half of two in five"
+    assert noisy("jp2k") == 0
 
 
 def test_codec_damage_is_never_sent_through_h264(picture):

@@ -7,7 +7,7 @@ import pytest
 from train.distortions import DISTORTIONS, MILDEST, WORST, jp2k, jpeg
 from train.distortions.bad_lighting import expose, from_linear, to_linear
 from train.distortions.base import on_log_scale
-from train.distortions.fastfading import flip_stream_bits, lose_coefficients, snr_db
+from train.distortions.fastfading import as_sent, flip_stream_bits, lose_coefficients, snr_db
 from train.distortions.gblur import blur
 from train.distortions.motion_blur import kernel_of
 from train.distortions.wavelet import forward, inverse
@@ -138,6 +138,16 @@ def test_severe_fading_loses_the_finest_detail(picture):
 
     seen = [finest(lose_coefficients(picture, WORST, rng(i))) for i in range(10)]
     assert np.median(seen) < 0.6 * finest(picture)
+
+
+def test_what_is_sent_over_a_fading_channel_is_a_real_stream_and_then_damaged(picture):
+    sent = as_sent(picture)
+    at_its_rate = jp2k.decode(jp2k.encode_at(picture, 2.5))
+    np.testing.assert_array_equal(sent, at_its_rate)
+    for seed in range(10):
+        seen = DISTORTIONS["fastfading"].apply(picture, MILDEST, rng(seed))
+        change = cv2.absdiff(seen, sent).max(axis=2).astype(np.float32)
+        assert cv2.blur(change, (32, 32)).max() > 3, "to be seen in some place, at the mildest"
 
 
 def test_flipped_bits_show_in_some_place_but_not_everywhere(picture):
