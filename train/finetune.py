@@ -27,7 +27,7 @@ from inspector.engine.tiling import cut, tiles_of
 from train.data.frame import Frame
 from train.data.labelled import pictures_of, read_labelled_folder
 from train.errors import DataError, TrainingError
-from train.export.folder import EngineFacts, write_engine
+from train.export.folder import EngineFacts, refuse_place, write_engine
 from train.export.golden import Candidate
 from train.export.graph import to_onnx
 from train.export.int8 import int8_of
@@ -60,12 +60,14 @@ class Tuned:
         after: The same of the new one.
         changed: A sentence for each old golden tile whose label changed.
         figures: All figures of the new engine on the frames kept apart.
+        thresholds: Of the new engine, and what they were set on.
     """
 
     before: float
     after: float
     changed: tuple[str, ...]
     figures: dict[str, Any]
+    thresholds: Thresholds
 
 
 def finetune(
@@ -93,13 +95,16 @@ def finetune(
 
     Raises:
         DataError: Data that cannot be used, or a label with fewer than two frames.
-        TrainingError: The engine is not SimpleNet, or `out` is `old`.
+        TrainingError: The engine is not SimpleNet, or `out` is `old`, or has `data` in it.
     """
+    refuse_place(out)
     manifest = read_manifest(old)
     if manifest.architecture != "SimpleNet":
         raise TrainingError(f"only SimpleNet is tuned on site, not {manifest.architecture}")
     if out.resolve() == old.resolve():
         raise TrainingError(f"{out} is the engine to start from; choose another folder")
+    if data.resolve().is_relative_to(out.resolve()):
+        raise TrainingError(f"{data} lies in {out}, which would be replaced; choose another folder")
     model = onnx.load_from_string(manifest.read_model("fp32"))
     network = network_from(model, manifest.architecture, len(manifest.classes))
     assert isinstance(network, SimpleNet)
@@ -124,9 +129,10 @@ def finetune(
     plain = by_openvino(to_onnx(tuned, manifest.sampling.tile))(test_tiles).reshape(shape)
     answers = _answers(manifest, plain, test_truth, test_frames)
     how = manifest.sampling.join
-    new_temperature = fit_temperature(answers, how)
-    answers = answers.at_temperature(new_temperature)
-    model = to_onnx(tuned, manifest.sampling.tile, new_temperature)
+    if _are_enough(answers, manifest):
+        temperature = fit_temperature(answers, how)
+    answers = answers.at_temperature(temperature)
+    model = to_onnx(tuned, manifest.sampling.tile, temperature)
     figures = measure(answers, how)
     was = replace(answers, tiles=before.reshape(shape)).joined(how)
     changed = _changed(by_openvino(model)(golden.tiles), golden.files, golden.labels, manifest)
@@ -157,7 +163,7 @@ def finetune(
             manifest.architecture,
             model,
             np.concatenate([golden.tiles, _of_all_labels(tiles, seed)]),
-            new_temperature,
+            temperature,
         ),
     }
     old_notice = (old / "NOTICE").read_text(encoding="utf-8") if (old / "NOTICE").is_file() else ""
@@ -174,7 +180,7 @@ def finetune(
         with (out / "NOTICE").open("a", encoding="utf-8") as file:
             file.write(f"\nOf {manifest.name} {manifest.version}:\n\n{old_notice}")
     accuracy = float((was.argmax(axis=1) == test_truth).mean())
-    return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures)
+    return Tuned(round(accuracy, 4), figures["accuracy"], changed, figures, thresholds)
 
 
 def _of_all_labels(tiles: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -183,10 +189,16 @@ def _of_all_labels(tiles: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     return tiles[drawn]
 
 
+def _are_enough(answers: Answers, manifest: Manifest) -> bool:
+    """Whether the good frames kept apart can say what so small a share of them is rejected by."""
+    good = int((answers.truth == answers.good).sum())
+    return good * manifest.thresholds.false_reject_budget >= 1
+
+
 def _thresholds(answers: Answers, manifest: Manifest, data: str) -> Thresholds:
-    """Set on the frames that were kept apart; the old ones where none of these is good."""
+    """Set on the frames that were kept apart; the old ones where too few of these are good."""
     old = manifest.thresholds
-    if (answers.truth == answers.good).any():
+    if _are_enough(answers, manifest):
         return set_thresholds(
             answers,
             answers,
@@ -196,6 +208,7 @@ def _thresholds(answers: Answers, manifest: Manifest, data: str) -> Thresholds:
             " bound",
             independent=0,
         )
+    good = int((answers.truth == answers.good).sum())
     return Thresholds(
         accept=old.accept,
         reject=dict(old.reject),
@@ -203,7 +216,8 @@ def _thresholds(answers: Answers, manifest: Manifest, data: str) -> Thresholds:
         false_reject_upper_95=1.0,
         budget_proven=False,
         good_frames_judged=0,
-        set_on=f"those of {manifest.name} {manifest.version}: {data} has no good frames",
+        set_on=f"those of {manifest.name} {manifest.version}, with its temperature: {good} good"
+        f" frames of {data} were kept apart, too few for a budget of {old.false_reject_budget:g}",
     )
 
 

@@ -61,7 +61,8 @@ def _inside(path: str) -> str:
     return path
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Inside = Annotated[str, AfterValidator(_inside)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -20,6 +20,7 @@ from train.data.references import (
     large_enough,
     list_references,
     load_references,
+    references_by_split,
     refuse_leakage,
 )
 from train.errors import DataError
@@ -124,7 +125,7 @@ def test_a_source_on_two_sides_is_refused(tmp_path):
     def reference(name):
         return Reference(name, tmp_path / name, "package:photo", "a", "CC0-1.0")
 
-    with pytest.raises(DataError, match=r"both sides of the split: train/train/a.* test/test/b"):
+    with pytest.raises(DataError, match=r"both sides of the split: train/a \(train\) and test/b \(test\)"):
         refuse_leakage({"train": [reference("train/a")], "val": [], "test": [reference("test/b")]})
 
 
@@ -357,3 +358,29 @@ def test_a_part_of_live_is_read_and_what_is_missing_is_named(live, caplog):
     (live / "wn" / "info.txt").unlink()
     with pytest.raises(DataError, match=r"info.txt: No such file"):
         read_live(live, LABELS)
+
+
+def _listed(folder, header, rows):
+    folder.mkdir()
+    for number in range(40):
+        cv2.imwrite(str(folder / f"p{number}.png"), np.zeros((8, 8, 3), np.uint8))
+    (folder / "SOURCES.csv").write_bytes("\n".join([header, *rows]).encode("utf-8-sig"))
+    return folder
+
+
+def test_an_unsplit_folder_keeps_pictures_of_one_photograph_together(tmp_path):
+    rows = [f"p{n}.png,session/{n // 8}.raw,Me" for n in range(40)]
+    folder = _listed(tmp_path / "own", "file,path,author", rows)
+    by_split = references_by_split(folder)
+    assert sum(len(references) for references in by_split.values()) == 40
+    assert len(by_split["train"]) % 8 == 0
+
+
+def test_a_table_may_have_short_rows_and_other_columns(tmp_path):
+    folder = _listed(tmp_path / "own", "file,path,licence", ["p1.png", "p2.png,x", "p3.png,,MIT"])
+    every = {r.name: r for rs in references_by_split(folder).values() for r in rs}
+    assert every["p1.png"].licence == "unknown"
+    assert every["p3.png"].licence == "MIT"
+    (folder / "SOURCES.csv").write_bytes("file,author\np1.png,Müller\n".encode("latin-1"))
+    with pytest.raises(DataError, match="is not UTF-8"):
+        references_by_split(folder)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from inspector.engine.golden import read_golden
@@ -12,6 +13,7 @@ from train.data.frame import Frame
 from train.distortions import DISTORTIONS
 from train.errors import DataError, TrainingError
 from train.finetune import _answers, _of_all_labels, _split, _thresholds, finetune
+from train.models.from_onnx import temperature_of
 
 SIMPLENET = shipped_engines_folder() / "simplenet"
 
@@ -76,7 +78,44 @@ def test_without_good_frames_the_old_thresholds_stay_and_prove_nothing():
     assert found.reject == manifest.thresholds.reject
     assert found.false_reject_upper_95 == 1
     assert not found.budget_proven
-    assert "site has no good frames" in found.set_on
+    assert "0 good frames of site were kept apart" in found.set_on
+
+
+def test_a_few_good_frames_change_neither_thresholds_nor_temperature(tuned):
+    """On four frames that are all right any temperature looks too high, and any threshold too."""
+    out, found = tuned
+    new, old = read_manifest(out), read_manifest(SIMPLENET)
+    assert new.thresholds.reject == old.thresholds.reject
+    models = [onnx.load_from_string(one.read_model("fp32")) for one in (new, old)]
+    assert temperature_of(models[0]) == pytest.approx(temperature_of(models[1]))
+    assert "1 good frames of" in found.thresholds.set_on
+
+
+def test_a_hundred_good_frames_set_the_thresholds_of_a_budget_of_one_in_a_hundred():
+    manifest = read_manifest(SIMPLENET)
+    good = manifest.classes.index("refimgs")
+    tiles = np.full((100, 4, len(manifest.classes)), 0.01, np.float32)
+    tiles[:, :, good] = 0.93
+    frames = [Frame(Path(f"refimgs/{n}.png"), "refimgs", 0, str(n)) for n in range(100)]
+    answers = _answers(manifest, tiles, np.full(100, good), frames)
+    assert manifest.thresholds.false_reject_budget == 0.01
+    found = _thresholds(answers, manifest, "site")
+    assert "100 frames of site that were kept apart" in found.set_on
+    assert found.false_reject_upper_95 == 1, "nobody knows of how many scenes"
+
+
+def test_nothing_but_an_engine_is_written_over(site, tmp_path):
+    for out, why in [
+        (site, "is there and is no engine"),
+        (tmp_path / "Site_2", "is no name for an engine"),
+    ]:
+        with pytest.raises(DataError, match=why):
+            finetune(SIMPLENET, site, out, version="1", licence="x", author="x")
+    around = tmp_path / "engine"
+    (around / "site").mkdir(parents=True)
+    (around / "manifest.yaml").touch()
+    with pytest.raises(TrainingError, match="which would be replaced"):
+        finetune(SIMPLENET, around / "site", around, version="1", licence="x", author="x")
 
 
 def test_the_ranges_of_int8_see_tiles_of_all_labels():

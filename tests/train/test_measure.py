@@ -17,6 +17,7 @@ from train.measure.calibration import (
     false_rejects,
     fit_temperature,
     rate_upper_95,
+    refuse_shared,
     set_thresholds,
 )
 from train.measure.figures import accept_curve, confusion, measure, rates
@@ -139,8 +140,10 @@ def test_thresholds_reject_no_more_good_frames_than_the_budget():
 def test_a_budget_is_proven_only_by_enough_independent_frames():
     good = answers_from([[0.01, 0.98, 0.01]] * 5000, [1] * 5000)
     few = set_thresholds(good, good, "mean", budget=0.001, set_on="x", independent=28)
-    assert few.false_reject_upper_95 < 0.001
+    assert few.false_reject_upper_95 == pytest.approx(rate_upper_95(0, 28), abs=1e-5)
     assert not few.budget_proven
+    none = set_thresholds(good, good, "mean", budget=0.001, set_on="x", independent=0)
+    assert none.false_reject_upper_95 == 1
     assert set_thresholds(
         good, good, "mean", budget=0.001, set_on="x", independent=5000
     ).budget_proven
@@ -165,6 +168,23 @@ def test_the_budget_holds_where_good_frames_are_taken_for_bad_ones_with_certaint
     found = set_thresholds(good, good, "mean", budget=0.01, set_on="x", independent=100)
     wrong = false_rejects(good.joined("mean"), LABELS, 1, found.reject)
     assert wrong.sum() <= 1
+
+
+def test_thresholds_are_not_checked_with_what_they_were_set_on():
+    first = answers_from([[0.1, 0.8, 0.1]] * 3, [1] * 3, source=["a", "b", "c"])
+    other = answers_from([[0.1, 0.8, 0.1]] * 3, [1] * 3, source=["d", "e", "c"])
+    with pytest.raises(DataError, match="1 references are in both sets, c for one"):
+        refuse_shared(first, other, "source")
+    with pytest.raises(DataError, match="3 pictures are in both sets"):
+        refuse_shared(first, first, "files")
+
+
+def test_the_area_is_that_of_chance_where_all_frames_are_answered_alike():
+    for truth in ([1] * 5 + [0] * 5, [0] * 5 + [1] * 5):
+        same = answers_from([[0.2, 0.6, 0.2]] * 10, truth)
+        assert measure(same, "mean")["accept_reject_area"] == pytest.approx(0.5)
+    bad_alone = answers_from([[0.9, 0.05, 0.05]] * 5, [0] * 5)
+    assert measure(bad_alone, "mean")["accept_reject_area"] is None
 
 
 def test_thresholds_want_good_frames():

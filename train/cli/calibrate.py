@@ -8,12 +8,12 @@ import typer
 import yaml
 
 from inspector.engine.manifest import read_manifest
-from train.cli.options import Engine, TestSet, ValSet
+from train.cli.options import Budget, Engine, TestSet, ValSet
 from train.cli.progress import bar
 from train.data.labelled import read_set
 from train.generate import MANIFEST
 from train.measure.answers import ask
-from train.measure.calibration import DEFAULT_BUDGET, set_thresholds
+from train.measure.calibration import DEFAULT_BUDGET, refuse_shared, set_thresholds
 from train.predict import Sampling, by_openvino
 from train.whole import written_whole
 
@@ -23,9 +23,7 @@ def calibrate(
     val_set: ValSet,
     test_set: TestSet,
     set_on: Annotated[str, typer.Option(help="The data, in words, for the manifest.")],
-    budget: Annotated[
-        float, typer.Option(help="Good frames that may be rejected.")
-    ] = DEFAULT_BUDGET,
+    budget: Budget = DEFAULT_BUDGET,
     independent: Annotated[
         int | None,
         typer.Option(
@@ -48,8 +46,9 @@ def calibrate(
         with bar(folder.name) as on_progress:
             answers.append(ask(predictor, frames, manifest.classes, sampling, folder, on_progress))
     setting, checking = answers
+    made = (test_set / MANIFEST).is_file()
+    refuse_shared(setting, checking, "source" if made else "files")
     if independent is None:
-        made = (test_set / MANIFEST).is_file()
         independent = len(set(checking.source.tolist())) if made else 0
     thresholds = set_thresholds(
         setting,

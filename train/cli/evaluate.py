@@ -7,7 +7,7 @@ from typing import Annotated
 import onnx
 import typer
 
-from inspector.engine.manifest import read_manifest
+from inspector.engine.manifest import FilePrecision, read_manifest
 from train.cli.options import Engine
 from train.cli.progress import bar
 from train.data.frame import thinned
@@ -23,7 +23,7 @@ def evaluate(
     engine: Engine,
     data: Annotated[Path, typer.Option(help="Made set, LIVE release 2, or LABEL/*.png.")],
     out: Annotated[Path, typer.Option(help="Where figures, answers and report go.")],
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",
+    precision: Annotated[FilePrecision, typer.Option(help="Which of its files.")] = "fp32",
     labels: Annotated[
         str | None,
         typer.Option(help="Count these labels only: table1, abstract or all; the engine's."),
@@ -33,7 +33,7 @@ def evaluate(
 ) -> None:
     """Measure an engine: figures.json, answers.npz, report.html."""
     manifest = read_manifest(engine)
-    model = onnx.load_from_string(manifest.read_model(precision))  # type: ignore[arg-type]
+    model = onnx.load_from_string(manifest.read_model(precision))
     load = by_onnxruntime if reference else by_openvino
     sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
     frames = thinned(read_set(data, manifest.classes), stride)

@@ -7,11 +7,12 @@ import typer
 
 from inspector.engine.tiling import Join, Where
 from train import fit
-from train.cli.options import References, Seed, TestSet, ValSet
+from train.cli.options import Budget, References, Seed, TestSet, ValSet
 from train.data.references import large_enough, list_references, load_references
 from train.data.tiles import sample_tiles
 from train.errors import WeightsError
 from train.export.build import BuildSettings, MadeSets, build_engine
+from train.export.folder import refuse_place
 from train.generate import licences_of
 from train.measure.calibration import DEFAULT_BUDGET
 from train.models import INPUT_SIDES
@@ -34,9 +35,7 @@ def export(
     tiles: Annotated[int, typer.Option(min=1, help="Tiles a frame.")] = 4,
     where: Annotated[Where, typer.Option(help="Where they lie.")] = "spread",
     join: Annotated[Join, typer.Option(help="How tiles are joined.")] = "mean",
-    budget: Annotated[
-        float, typer.Option(help="Good frames that may be rejected.")
-    ] = DEFAULT_BUDGET,
+    budget: Budget = DEFAULT_BUDGET,
     stride: Annotated[int, typer.Option(min=1, help="Judge one in n frames only.")] = 1,
     least_golden: Annotated[int, typer.Option(min=1, help="Golden tiles a label.")] = 4,
     golden_candidates: Annotated[int, typer.Option(min=1, help="Tiles to choose from.")] = 48,
@@ -50,6 +49,7 @@ def export(
     seed: Seed = 1,
 ) -> None:
     """Fold, calibrate, measure, quantise, choose golden tiles, and write the engine folder."""
+    refuse_place(out)
     module = fit.load(checkpoint)
     labels, architecture = module.settings.labels, module.settings.architecture
     if module.settings.model.get("head") == "pooled":

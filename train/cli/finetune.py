@@ -23,6 +23,7 @@ def finetune(
         start, data, out, version=version, licence=licence, author=author, seed=seed, say=typer.echo
     )
     typer.echo(f"accuracy on frames kept apart: {tuned.before} before, {tuned.after} after")
+    typer.echo(f"thresholds: set on {tuned.thresholds.set_on}")
     typer.echo(f"golden tiles of {start.name} whose label changed: {len(tuned.changed)}")
     for sentence in tuned.changed:
         typer.echo(f"  {sentence}")

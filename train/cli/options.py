@@ -15,4 +15,7 @@ FitPrecision = Annotated[
 ]
 ValSet = Annotated[Path, typer.Option(help="Folder that generate made of the val split.")]
 TestSet = Annotated[Path, typer.Option(help="Folder that generate made of the test split.")]
+Budget = Annotated[
+    float, typer.Option(min=0, max=0.5, help="Share of good frames that may be rejected.")
+]
 Engine = Annotated[Path, typer.Option(help="Engine folder.")]

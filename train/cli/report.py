@@ -27,5 +27,6 @@ def report(
         figures.append(json.loads(text))
     answers = load(measured[0] / "answers.npz").even().only(figures[0]["labels"])
     others = [(folder.name, f) for folder, f in zip(measured[1:], figures[1:], strict=True)]
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_page(out, measured[0].name, answers, figures[0]["join"], figures[0], others)
     typer.echo(out)

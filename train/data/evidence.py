@@ -89,7 +89,7 @@ def lay_out(frames: Iterable[Seen], out: Path) -> dict[str, int]:
 def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each line's event with its number, whether bare or in a row of `events list`."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     for number, line in enumerate(lines, start=1):

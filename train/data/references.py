@@ -2,8 +2,8 @@
 
 A folder of references has the sub-folders `train`, `val` and `test`, or some of them, and may have
 a `SOURCES.csv` with one row a picture (`file, package, path, author, licence, …`). A folder without
-any of them is split here, by the digest of each file's name, so that adding a picture moves no
-other.
+any of them is split here, by the digest of each file's name (of its package and path in the table,
+where it has them), so that adding a picture moves no other.
 """
 
 import csv
@@ -131,7 +131,7 @@ def refuse_leakage(by_split: dict[str, list[Reference]]) -> None:
             if other[0] != split:
                 raise DataError(
                     f"the source {reference.source!r} is on both sides of the split:"
-                    f" {other[0]}/{other[1]} and {split}/{reference.name}"
+                    f" {other[1]} ({other[0]}) and {reference.name} ({split})"
                 )
 
 
@@ -139,8 +139,11 @@ def _sources(folder: Path) -> dict[str, dict[str, str]]:
     table = folder / "SOURCES.csv"
     if not table.is_file():
         return {}
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:  # as spreadsheets write it
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{table} is not UTF-8: {error}; write it out as such") from error
     if rows and "file" not in rows[0]:
         raise DataError(f"{table} has no column 'file'")
     return {row["file"]: row for row in rows}
@@ -150,21 +153,22 @@ def _of_split(folder: Path, split: str, known: dict[str, dict[str, str]]) -> lis
     if any((folder / name).is_dir() for name in SPLITS):
         paths = picture_files(folder / split) if (folder / split).is_dir() else []
     else:
-        paths = [path for path in picture_files(folder) if _split_by_name(path.stem) == split]
+        every = [_reference(path, folder, known) for path in picture_files(folder)]
+        return [reference for reference in every if _split_by_name(reference.source) == split]
     return [_reference(path, folder, known) for path in paths]
 
 
 def _reference(path: Path, folder: Path, known: dict[str, dict[str, str]]) -> Reference:
     name = path.relative_to(folder).as_posix()
     row = known.get(name, {})
-    source = f"{row['package']}:{row['path']}" if row.get("path") else path.stem
+    source = f"{row.get('package') or ''}:{row['path']}" if row.get("path") else path.stem
     return Reference(
-        name, path, source, row.get("author", "unknown"), row.get("licence", "unknown")
+        name, path, source, row.get("author") or "unknown", row.get("licence") or "unknown"
     )
 
 
-def _split_by_name(stem: str) -> str:
-    place = int.from_bytes(hashlib.sha256(stem.encode()).digest()[:4], "big") / 2**32
+def _split_by_name(source: str) -> str:
+    place = int.from_bytes(hashlib.sha256(source.encode()).digest()[:4], "big") / 2**32
     if place < _HELD_BACK:
         return "test"
     return "val" if place < 2 * _HELD_BACK else "train"

@@ -29,7 +29,7 @@ from train.export.rounding import rounded
 from train.generate import read_provenance
 from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask, save
-from train.measure.calibration import fit_temperature, set_thresholds
+from train.measure.calibration import fit_temperature, refuse_shared, set_thresholds
 from train.measure.figures import measure
 from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.models.simplenet import SimpleNet
@@ -122,6 +122,7 @@ def build_engine(
     say(f"temperature {temperature:.3f}; judge {len(test_frames)} test frames")
     model = to_onnx(network, side, temperature)
     test = ask(by_openvino(model), test_frames, settings.labels, settings.sampling, sets.test)
+    refuse_shared(val, test, "source")
     val = val.at_temperature(temperature)
     if settings.answers is not None:
         _keep(val, settings.answers / "val")

@@ -4,6 +4,7 @@ The contract is DESIGN 5.1; the manifest is checked by the reader that serves it
 """
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from inspector.engine.derive import derived
-from inspector.engine.manifest import read_manifest
+from inspector.engine.manifest import MANIFEST, NAME_PATTERN, read_manifest
 from inspector.engine.tiling import Join
+from train.errors import DataError
 from train.export import golden
 from train.export.graph import INPUT, OUTPUT
 from train.labels import GOOD
@@ -66,9 +68,10 @@ def write_engine(
         The manifest.
 
     Raises:
-        DataError: Too few golden tiles that all precisions answer alike.
+        DataError: Too few golden tiles that all precisions answer alike; no place for an engine.
         EngineError: The manifest does not keep to its contract.
     """
+    refuse_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as made:
         place = Path(made) / folder.name
@@ -91,6 +94,23 @@ def write_engine(
         place.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
     return folder / "manifest.yaml"
+
+
+def refuse_place(folder: Path) -> None:
+    """Make sure that an engine can be written there: what it replaces is deleted.
+
+    Raises:
+        DataError: Something else than an engine lies there, or its name is no engine's.
+    """
+    if not re.fullmatch(NAME_PATTERN, folder.name):
+        raise DataError(
+            f"{folder.name!r} is no name for an engine: small letters, digits and dashes"
+        )
+    free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    if not (free or (folder / MANIFEST).is_file()):
+        raise DataError(
+            f"{folder} is there and is no engine: it would be deleted; choose another --out"
+        )
 
 
 def _contents(models: Mapping[str, ModelProto]) -> dict[str, bytes]:

@@ -115,7 +115,8 @@ def ask(
     Frames of labels that the network does not have are passed over.
 
     Raises:
-        DataError: More than 1 % of the frames cannot be read or are smaller than a tile.
+        DataError: More than 1 % of the frames cannot be read or are smaller than a tile, or none
+            is left.
     """
     wanted = [frame for frame in frames if frame.label in labels]
     kept: list[Frame] = []
@@ -124,6 +125,8 @@ def ask(
         tiles.append(next(answers_to_frames(predictor, [picture], sampling)))
         kept.append(frame)
         on_progress(len(kept), len(wanted))
+    if not kept:
+        raise DataError(f"{folder}: none of {len(frames)} pictures can be judged")
     return Answers(
         tuple(labels),
         np.stack(tiles),

@@ -9,6 +9,7 @@ no more than one of as many trials that are all or nothing (Hoeffding, Ann. Math
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +103,27 @@ def false_rejects(
     return 1 - joined[:, good] >= limit[first]
 
 
+def refuse_shared(setting: Answers, checking: Answers, by: Literal["source", "files"]) -> None:
+    """Make sure that what thresholds are set on is not also what they are checked with.
+
+    Args:
+        setting: Frames the thresholds are set on.
+        checking: Frames that are to bound their false rejects.
+        by: What tells frames apart: their references, or where nobody knows these, their files.
+
+    Raises:
+        DataError: Names one that is in both.
+    """
+    shared = set(getattr(setting, by).tolist()) & set(getattr(checking, by).tolist())
+    if shared:
+        what = "references" if by == "source" else "pictures"
+        raise DataError(
+            f"{len(shared)} {what} are in both sets, {min(shared)} for one: what thresholds are set"
+            " on cannot bound their false rejects; give a test set of others, as generate"
+            " --split test makes it"
+        )
+
+
 def set_thresholds(
     setting: Answers,
     checking: Answers,
@@ -124,8 +146,9 @@ def set_thresholds(
         how: How tiles are joined.
         budget: Share of good frames that may be rejected.
         set_on: The data, in words.
-        independent: How many independent good scenes were judged; the budget counts as proven
-            only from 3 / budget on, since that many without a false reject bound its rate.
+        independent: How many independent good scenes were judged: no more count for the bound, and
+            without any there is none. The budget counts as proven only from 3 / budget on, since
+            that many without a false reject bound its rate.
 
     Raises:
         DataError: One of the sets has no good frames.
@@ -141,7 +164,9 @@ def set_thresholds(
     good = checking.where(checking.truth == checking.good)
     wrong = false_rejects(good.joined(how), good.labels, good.good, reject)
     scenes = [wrong[good.source == scene].mean() for scene in set(good.source.tolist())]
-    upper = rate_upper_95(ceil(sum(scenes) - _ROUNDING), len(scenes))
+    trials = min(len(scenes), independent)
+    rejected = ceil(sum(scenes) * trials / len(scenes) - _ROUNDING)
+    upper = rate_upper_95(rejected, trials)
     return Thresholds(
         accept=_LEAST_ACCEPT,
         reject=reject,

@@ -41,13 +41,17 @@ def accept_curve(
     """ROC of telling bad frames from good ones by 1 - p(good).
 
     Returns:
-        False reject rates, true reject rates (both ascending), and the area under them.
+        False reject rates, true reject rates (both ascending), and the area under them: NaN where
+        there are no good frames, or no others.
     """
     bad = truth != good
     order = np.argsort(joined[:, good], kind="stable")
-    true_rate = np.concatenate([[0.0], np.cumsum(bad[order]) / max(bad.sum(), 1)])
-    false_rate = np.concatenate([[0.0], np.cumsum(~bad[order]) / max((~bad).sum(), 1)])
-    return false_rate, true_rate, float(np.trapezoid(true_rate, false_rate))
+    score = joined[order, good]
+    ends = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # alike: rejected together
+    true_rate = np.concatenate([[0.0], np.cumsum(bad[order])[ends] / max(bad.sum(), 1)])
+    false_rate = np.concatenate([[0.0], np.cumsum(~bad[order])[ends] / max((~bad).sum(), 1)])
+    area = float(np.trapezoid(true_rate, false_rate)) if 0 < bad.sum() < len(bad) else np.nan
+    return false_rate, true_rate, area
 
 
 def measure(answers: Answers, how: Join, *, seed: int = 1) -> dict[str, Any]:

@@ -66,8 +66,10 @@ def compare(val: Answers, test: Answers, budget: float) -> list[Joined]:
     frames lie above it.
 
     Raises:
-        DataError: The sets are of different networks.
+        DataError: The sets are of different networks, or the validation set has no good frames.
     """
+    if not (val.truth == val.good).any():
+        raise DataError("the validation set has no good frames: no threshold can be set on it")
     if val.labels != test.labels or val.tiles.shape[1:] != test.tiles.shape[1:]:
         raise DataError(
             f"answers of different networks: {val.tiles.shape[1]} tiles of "

@@ -122,29 +122,38 @@ def sides_of(by_split: Mapping[str, Sequence[Reference]]) -> dict[str, list[Refe
     """
     everything = [reference for references in by_split.values() for reference in references]
     if all(reference.name.startswith(f"{s}/") for s, rs in by_split.items() for reference in rs):
-        sides = {TRAIN: [*by_split["train"], *by_split["val"]], TEST: list(by_split["test"])}
-        for side, references in sides.items():
-            if not references:
-                raise DataError(f"the references have none for the {side} side")
-        return sides
+        return _both({TRAIN: [*by_split["train"], *by_split["val"]], TEST: list(by_split["test"])})
     keys = split_sources(key_of(reference.source) for reference in everything)
-    return {
-        side: [r for r in everything if key_of(r.source) in keys[side]] for side in (TRAIN, TEST)
-    }
+    return _both(
+        {side: [r for r in everything if key_of(r.source) in keys[side]] for side in (TRAIN, TEST)}
+    )
+
+
+def _both(sides: dict[str, list[Reference]]) -> dict[str, list[Reference]]:
+    for side, references in sides.items():
+        if not references:
+            raise DataError(f"the references have none for the {side} side")
+    return sides
 
 
 def sides_of_live(frames: Sequence[Frame]) -> dict[str, list[Reference]]:
-    """The references of LIVE itself, on the sides that its pictures are split into."""
+    """The references of LIVE itself, on the sides that its pictures are split into.
+
+    Raises:
+        DataError: Fewer than two sources, or a side without a reference.
+    """
     keys = split_sources(key_of(frame.source) for frame in frames)
     good = [frame for frame in frames if frame.label == GOOD]
-    return {
-        side: [
-            Reference(f.path.name, f.path, f.source, "LIVE release 2", "LIVE release 2")
-            for f in good
-            if key_of(f.source) in keys[side]
-        ]
-        for side in (TRAIN, TEST)
-    }
+    return _both(
+        {
+            side: [
+                Reference(f.path.name, f.path, f.source, "LIVE release 2", "LIVE release 2")
+                for f in good
+                if key_of(f.source) in keys[side]
+            ]
+            for side in (TRAIN, TEST)
+        }
+    )
 
 
 def plan_set(

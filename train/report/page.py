@@ -13,7 +13,7 @@ from inspector.engine.tiling import Join
 from train.data.pictures import read_picture
 from train.errors import DataError
 from train.measure.answers import Answers
-from train.report.html import figure, share, span, table, write_document
+from train.report.html import NONE, figure, share, span, table, write_document
 from train.report.plots import accept_plot, confusion_plot, reliability_plot, severity_plot
 
 _WORST_FRAMES = 12
@@ -73,7 +73,7 @@ def _summary(rows: Sequence[tuple[str, dict[str, Any]]]) -> str:
                 share(f["accuracy"]),
                 span(f["accuracy_95"]),
                 f"{f['expected_calibration_error']:.3f}",
-                f"{f['accept_reject_area']:.4f}",
+                NONE if f["accept_reject_area"] is None else f"{f['accept_reject_area']:.4f}",
             )
             for name, f in rows
         ],

@@ -92,7 +92,7 @@ def accept_plot(joined: NDArray[np.float32], truth: NDArray[np.int64], good: int
     axes.set_xscale("log")
     axes.set_xlabel("good frames rejected")
     axes.set_ylabel("bad frames rejected")
-    axes.set_title(f"area {area:.4f}", fontsize=9)
+    axes.set_title("one side is empty" if np.isnan(area) else f"area {area:.4f}", fontsize=9)
     axes.grid(alpha=0.3)
     return _png(figure)
 
