@@ -23,6 +23,7 @@ from train.data.frames import FramePlan, make_frame, plan_frames, stem_of
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
 from train.errors import DataError
+from train.provenance import frames_made_by
 from train.whole import part_of, written_whole
 
 MANIFEST = "manifest.json"
@@ -63,7 +64,8 @@ def generate(
         The manifest.
 
     Raises:
-        DataError: References that cannot be used, or a folder that was begun with other settings.
+        DataError: References that cannot be used, or a folder that was begun with other settings
+            or by other code: no set holds frames of two kinds.
         OSError: No space: what is written so far is whole, and the next run goes on.
     """
     references = list_references(references_folder, settings.split)
@@ -122,7 +124,8 @@ def _claim(out: Path, settings: SetSettings) -> None:
     plan = out / _PLAN
     if not plan.exists() and any(path != part_of(plan) for path in out.iterdir()):
         raise DataError(f"{out} is not empty and holds no made set; choose another folder")
-    claim(plan, json.dumps(asdict(settings), indent=1, sort_keys=True))
+    whole = {**asdict(settings), "made_by": frames_made_by()}
+    claim(plan, json.dumps(whole, indent=1, sort_keys=True))
 
 
 def _make_all(job: tuple[Path, list[FramePlan], Path, int]) -> list[dict[str, Any]] | str:

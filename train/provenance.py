@@ -1,7 +1,10 @@
 """Which code made something."""
 
+import hashlib
 import subprocess
 from pathlib import Path
+
+_MAKES_FRAMES = ("camera.py", "data/frames.py", "distortions/*.py")
 
 
 def code_version() -> str:
@@ -13,6 +16,16 @@ def code_version() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{commit}-changed" if changed else commit
+
+
+def frames_made_by() -> str:
+    """Digest of the code that makes a frame: other code makes other frames of the same plan."""
+    here = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for pattern in _MAKES_FRAMES:
+        for file in sorted(here.glob(pattern)):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _git(folder: Path, *words: str) -> str:

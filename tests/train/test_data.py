@@ -125,7 +125,8 @@ def test_a_source_on_two_sides_is_refused(tmp_path):
     def reference(name):
         return Reference(name, tmp_path / name, "package:photo", "a", "CC0-1.0")
 
-    with pytest.raises(DataError, match=r"both sides of the split: train/a \(train\) and test/b \(test\)"):
+    both = r"both sides of the split: train/a \(train\) and test/b \(test\)"
+    with pytest.raises(DataError, match=both):
         refuse_leakage({"train": [reference("train/a")], "val": [], "test": [reference("test/b")]})
 
 
@@ -285,6 +286,13 @@ def test_a_set_begun_with_other_settings_is_refused(made, references_folder):
     out, _ = made
     with pytest.raises(DataError, match="begun with other settings"):
         generate(references_folder, SetSettings("val", LABELS), out, processes=1)
+
+
+def test_a_set_begun_by_other_code_is_refused(made, references_folder, monkeypatch):
+    out, settings = made
+    monkeypatch.setattr("train.generate.frames_made_by", lambda: "other distortions")
+    with pytest.raises(DataError, match="or by other code"):
+        generate(references_folder, settings, out, processes=1)
 
 
 def test_a_folder_with_other_files_is_refused(references_folder, tmp_path):
