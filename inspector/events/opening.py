@@ -107,8 +107,13 @@ class FolderLock:
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let the folder go; the lock's file stays, since to delete it would be a race."""
-        os.close(self._file)
+        """Let the folder go. Idempotent.
+
+        The lock's file stays, since to delete it would be a race.
+        """
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)  # once: the number may be another file's by now
 
 
 def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:

@@ -210,7 +210,7 @@ def test_a_closed_outbox_leaves_no_log_of_changes(folder: Path, make: Maker) -> 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/state cannot be used: Not a directory"):
+    with pytest.raises(UserError, match=r"file/state cannot be made: Not a directory"):
         open_outbox(tmp_path / "file" / "state")
 
 
