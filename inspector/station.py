@@ -24,7 +24,7 @@ from inspector.engine.judge import Judge
 from inspector.engine_room import Activation, EngineRoom
 from inspector.errors import EventsError, TriggerError, UserError
 from inspector.events.documents import Documents
-from inspector.events.opening import make_folder
+from inspector.events.opening import OutboxInUseError, make_folder
 from inspector.events.outbox import Outbox
 from inspector.events.publisher import Publisher
 from inspector.evidence.store import Evidence, make_room
@@ -192,8 +192,8 @@ class Station:
             return opened()
         except EventsError as error:
             kept = self.config.evidence
-            mistake = isinstance(error, UserError)
-            if mistake or kept is None or not make_room(self.folder / kept.folder, kept):
+            other = isinstance(error, UserError | OutboxInUseError)
+            if other or kept is None or not make_room(self.folder / kept.folder, kept):
                 raise
         return opened()
 

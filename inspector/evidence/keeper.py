@@ -229,7 +229,7 @@ class Keeper:
             self.failed(error)
             return 0
         freed = held - self._holdings.total.bytes
-        _log.warning("the disk is full: old evidence was removed", mb=freed // 1_000_000)
+        _log.warning("the outbox cannot be opened: old evidence was removed", mb=freed // 1_000_000)
         return freed
 
     def _run(self) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests.engine import tiny_engine
 from tests.integration.kafka_reading import outbox_events
 from tests.integration.station_process import StationProcess
+from tests.servers.disk import occupy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,6 +213,27 @@ def test_pictures_go_before_events_when_the_disk_fills(
     assert [data["sequence"] for data in told] == sorted(data["sequence"] for data in told)
     assert "space" in {data["no_evidence"] for data in told}
     assert not [row for row in rows if row["event"]["type"].endswith("dropped.v1")]
+
+
+def test_a_start_on_a_full_disk_makes_room_among_the_pictures(
+    config: dict[str, Any], small_disk: Path, tmp_path: Path
+) -> None:
+    config["state"] = str(small_disk / "state")
+    config["evidence"]["min_free_mb"] = 4
+    config["cameras"]["infeed"]["source"]["every_s"] = 0.05
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        station.until("pictures", lambda: written(station) > 20)
+        assert station.terminate() == 0
+    pictures = len(list((small_disk / "state" / "evidence").rglob("*.png")))
+    occupy(small_disk)
+    with StationProcess(tmp_path, config) as station:
+        station.wait_ready()
+        left = len(list((small_disk / "state" / "evidence").rglob("*.png")))
+        assert station.terminate() == 0
+        said = [line["message"] for line in station.log()]
+    assert left < pictures
+    assert "the outbox cannot be opened: old evidence was removed" in said
 
 
 def _fact(station: StationProcess) -> dict[str, Any]:
