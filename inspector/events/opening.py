@@ -53,12 +53,16 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
-        msg = f"the state folder {folder} cannot be made: {error.strerror};"
-        if may_pass(error):
-            msg = f"{msg} its disk must have room, and be in order"
-            raise EventsError(msg) from error
-        msg = f"{msg} give another one under state:, or the right to write there"
-        raise OutboxUnusableError(msg) from error
+        remedy = "give another one under state:, or the right to write there"
+        raise _unusable(f"the state folder {folder} cannot be made", error, remedy) from error
+
+
+def _unusable(what: str, error: OSError, remedy: str) -> EventsError:
+    """The error that says what cannot be done: the disk's fault for now, or a mistake."""
+    msg = f"{what}: {error.strerror};"
+    if _may_pass(error):
+        return EventsError(f"{msg} the disk must have room, and be in order")
+    return OutboxUnusableError(f"{msg} {remedy}")
 
 
 class FolderLock:
@@ -86,12 +90,8 @@ class FolderLock:
         try:
             self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            msg = f"the outbox folder {folder} cannot be used: {error.strerror};"
-            if may_pass(error):
-                msg = f"{msg} the disk must have room, and be in order"
-                raise EventsError(msg) from error
-            msg = f"{msg} give `state` a folder that the station may write to"
-            raise OutboxUnusableError(msg) from error
+            remedy = "give `state` a folder that the station may write to"
+            raise _unusable(f"the outbox folder {folder} cannot be used", error, remedy) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -134,7 +134,7 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
             f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
             " it and to its folder, and the disk must have room"
         )
-        raise (EventsError if may_pass(error) else OutboxUnusableError)(msg) from error
+        raise (EventsError if _may_pass(error) else OutboxUnusableError)(msg) from error
     if store.version > FORMAT:
         version = store.version
         store.close()
@@ -160,7 +160,7 @@ def is_broken(error: BaseException | None) -> bool:
     return isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
 
 
-def may_pass(error: sqlite3.Error | OSError) -> bool:
+def _may_pass(error: sqlite3.Error | OSError) -> bool:
     """Whether it is the disk's fault for now, and nobody's mistake."""
     if isinstance(error, OSError):
         return error.errno in _PASSING_ERRNO

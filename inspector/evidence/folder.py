@@ -42,6 +42,11 @@ class Batch:
     notes: dict[Name, int] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
 
+    def held(self) -> Iterator[tuple[Name, int]]:
+        """Each picture, and the bytes that it takes with the event beside it."""
+        for name, size in self.pictures.items():
+            yield name, size + self.notes.get(name.note, 0)
+
 
 class Folder:
     """Reads, writes and removes. Any thread; every method may wait for the disk.

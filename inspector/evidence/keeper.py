@@ -220,8 +220,8 @@ class Keeper:
         try:
             self.folder.open()
             for batch in self.folder.batches():
-                for name, size in batch.pictures.items():
-                    self._holdings.add(name, size + batch.notes.get(name.note, 0))
+                for name, size in batch.held():
+                    self._holdings.add(name, size)
             held = self._holdings.total.bytes
             self._remove_old()
             self._make_room()
@@ -252,8 +252,8 @@ class Keeper:
                 return
             if not self._swept:
                 self._sweep(batch)
-            for name, size in batch.pictures.items():
-                holdings.add(name, size + batch.notes.get(name.note, 0))
+            for name, size in batch.held():
+                holdings.add(name, size)
         with self._lock:
             self._holdings = holdings
         self._next_age = -AGE_EVERY_S
@@ -295,6 +295,14 @@ class Keeper:
                 self._leave(name, error)
         _log.info("evidence swept", unfinished=len(bare), removed=removed)
 
+    def _remove_or_leave(self, name: Name, cause: Removal) -> int:
+        """Remove a picture, or leave it alone; the bytes that became free. Raises as `_leave`."""
+        try:
+            return self.remove(name, cause)
+        except OSError as error:
+            self._leave(name, error)
+            return 0
+
     def _leave(self, name: Name, error: OSError) -> None:
         """Leave a file alone that cannot be read or removed; raises where it is not the only one.
 
@@ -321,10 +329,7 @@ class Keeper:
             for name in self.folder.names(camera, day):
                 if time_ms(name.event_id) >= limit_ms:
                     break
-                try:
-                    self.remove(name, "age")
-                except OSError as error:
-                    self._leave(name, error)
+                self._remove_or_leave(name, "age")
 
     def _make_room(self) -> None:
         """Remove the oldest pictures of the camera that takes most, until the next ones fit.
@@ -350,10 +355,7 @@ class Keeper:
                 with self._lock:
                     self._holdings.forget(*first)
                 continue
-            try:
-                freed += self.remove(name, due[0])
-            except OSError as error:
-                self._leave(name, error)
+            freed += self._remove_or_leave(name, due[0])
 
     def _next_of(self, camera: str, day: str) -> Name | None:
         """The oldest picture of a camera's day; the folder is read once for many."""

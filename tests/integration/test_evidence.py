@@ -179,12 +179,17 @@ def test_kill_9_while_pictures_are_written_leaves_each_event_its_picture(
     assert frames == sorted(frames)
 
 
+def live_on(config: dict[str, Any], disk: Path) -> None:
+    """Have the station keep everything on a small disk, 4 MB of which are to stay free."""
+    config["state"] = str(disk / "state")
+    config["evidence"]["min_free_mb"] = 4
+    config["cameras"]["infeed"]["source"]["every_s"] = 0.05
+
+
 def test_pictures_go_before_events_when_the_disk_fills(
     config: dict[str, Any], small_disk: Path, tmp_path: Path
 ) -> None:
-    config["state"] = str(small_disk / "state")
-    config["evidence"]["min_free_mb"] = 4
-    config["cameras"]["infeed"]["source"]["every_s"] = 0.05
+    live_on(config, small_disk)
     with StationProcess(tmp_path, config) as station:
         station.wait_ready()
         station.until("pictures", lambda: written(station) > 20)
@@ -218,9 +223,7 @@ def test_pictures_go_before_events_when_the_disk_fills(
 def test_a_start_on_a_full_disk_makes_room_among_the_pictures(
     config: dict[str, Any], small_disk: Path, tmp_path: Path
 ) -> None:
-    config["state"] = str(small_disk / "state")
-    config["evidence"]["min_free_mb"] = 4
-    config["cameras"]["infeed"]["source"]["every_s"] = 0.05
+    live_on(config, small_disk)
     with StationProcess(tmp_path, config) as station:
         station.wait_ready()
         station.until("pictures", lambda: written(station) > 20)

@@ -171,12 +171,11 @@ def test_the_budget_holds_where_good_frames_are_taken_for_bad_ones_with_certaint
 
 
 def test_thresholds_are_not_checked_with_what_they_were_set_on():
-    first = answers_from([[0.1, 0.8, 0.1]] * 3, [1] * 3, source=["a", "b", "c"])
-    other = answers_from([[0.1, 0.8, 0.1]] * 3, [1] * 3, source=["d", "e", "c"])
     with pytest.raises(DataError, match="1 references are in both sets, c for one"):
-        refuse_shared(first, other, "source")
+        refuse_shared(["a", "b", "c"], ["d", "e", "c"], "references")
     with pytest.raises(DataError, match="3 pictures are in both sets"):
-        refuse_shared(first, first, "files")
+        refuse_shared(["a", "b", "c"], ["a", "b", "c"], "pictures")
+    refuse_shared(["a", "b"], ["c"], "references")
 
 
 def test_the_area_is_that_of_chance_where_all_frames_are_answered_alike():

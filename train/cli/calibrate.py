@@ -40,14 +40,15 @@ def calibrate(
     manifest = read_manifest(engine)
     sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
     predictor = by_openvino(onnx.load_from_string(manifest.read_model("fp32")))
+    read = {folder: read_set(folder, manifest.classes) for folder in (val_set, test_set)}
+    made = (test_set / MANIFEST).is_file()
+    names = [[f.source if made else str(f.path) for f in frames] for frames in read.values()]
+    refuse_shared(names[0], names[-1], "references" if made else "pictures")
     answers = []
-    for folder in (val_set, test_set):
-        frames = read_set(folder, manifest.classes)
+    for folder, frames in read.items():
         with bar(folder.name) as on_progress:
             answers.append(ask(predictor, frames, manifest.classes, sampling, folder, on_progress))
     setting, checking = answers
-    made = (test_set / MANIFEST).is_file()
-    refuse_shared(setting, checking, "source" if made else "files")
     if independent is None:
         independent = len(set(checking.source.tolist())) if made else 0
     thresholds = set_thresholds(

@@ -113,16 +113,15 @@ def build_engine(
     if settings.int8_alone:
         network = rounded(network)
     plain = to_onnx(network, side)
+    val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
+    refuse_shared(_sources(val_frames), _sources(test_frames), "references")
     if val is None:
-        val_frames = _frames(sets.val, settings)
         say(f"judge {len(val_frames)} val frames")
         val = ask(by_openvino(plain), val_frames, settings.labels, settings.sampling, sets.val)
-    test_frames = _frames(sets.test, settings)
     temperature = fit_temperature(val.even(), settings.join)
     say(f"temperature {temperature:.3f}; judge {len(test_frames)} test frames")
     model = to_onnx(network, side, temperature)
     test = ask(by_openvino(model), test_frames, settings.labels, settings.sampling, sets.test)
-    refuse_shared(val, test, "source")
     val = val.at_temperature(temperature)
     if settings.answers is not None:
         _keep(val, settings.answers / "val")
@@ -191,6 +190,10 @@ def _frames(folder: Path, settings: BuildSettings) -> list[Frame]:
     if settings.variants is not None:
         frames = [frame for frame in frames if frame.variant < settings.variants]
     return thinned(frames, settings.stride)
+
+
+def _sources(frames: Sequence[Frame]) -> set[str]:
+    return {frame.source for frame in frames}
 
 
 def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:

@@ -7,6 +7,7 @@ count as one trial together, of which the share that is rejected counts: a sum o
 no more than one of as many trials that are all or nothing (Hoeffding, Ann. Math. Stat. 27, 1956).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from typing import Literal
@@ -103,20 +104,22 @@ def false_rejects(
     return 1 - joined[:, good] >= limit[first]
 
 
-def refuse_shared(setting: Answers, checking: Answers, by: Literal["source", "files"]) -> None:
+def refuse_shared(
+    setting: Iterable[str], checking: Iterable[str], what: Literal["references", "pictures"]
+) -> None:
     """Make sure that what thresholds are set on is not also what they are checked with.
 
     Args:
-        setting: Frames the thresholds are set on.
-        checking: Frames that are to bound their false rejects.
-        by: What tells frames apart: their references, or where nobody knows these, their files.
+        setting: What the thresholds are set on: names of references, or where nobody knows these,
+            of files.
+        checking: What is to bound their false rejects, likewise.
+        what: Which of the two.
 
     Raises:
         DataError: Names one that is in both.
     """
-    shared = set(getattr(setting, by).tolist()) & set(getattr(checking, by).tolist())
+    shared = set(setting) & set(checking)
     if shared:
-        what = "references" if by == "source" else "pictures"
         raise DataError(
             f"{len(shared)} {what} are in both sets, {min(shared)} for one: what thresholds are set"
             " on cannot bound their false rejects; give a test set of others, as generate"
