@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import structlog
 
 from inspector.errors import MarkError
+from inspector.events.opening import forget_old_copies, move_aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -178,8 +179,8 @@ class Marks:
         except sqlite3.OperationalError:
             raise  # a full disk, a missing right: the file itself may be whole
         except sqlite3.DatabaseError as error:
-            aside = self._path.with_name(f"marks.broken-{self._utc_ms()}.db")
-            self._path.rename(aside)
+            aside = move_aside(self._path)
+            forget_old_copies(self._path)
             _log.error("marks begin anew: their file is broken", fault=str(error), kept=aside.name)
             return _prepared(self._path)
 

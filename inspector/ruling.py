@@ -227,7 +227,7 @@ class Rulings:
 
                 states = {camera: self._state_of(camera)} if sent else {}
                 self._handover.put(camera, Parcel(sent, states, picture, on_end))
-        self._last[camera] = _shown(frame, verdict)
+        self._last[camera] = verdict.judged_ns, _shown(frame, verdict)
         if verdict.cause is Cause.ENGINE_ERROR:
             self._engine_fault = "; ".join(verdict.reasons) or "the engine gave no answer"
         elif verdict.outcome is not Outcome.UNJUDGEABLE:
@@ -262,7 +262,11 @@ class Rulings:
 
     def last(self, camera: str) -> dict[str, Any] | None:
         """The newest verdict of a camera as JSON-able data, if there is one."""
-        return self._last.get(camera)
+        last = self._last.get(camera)
+        if last is None:
+            return None
+        judged_ns, shown = last
+        return {**shown, "ago_s": round((time.monotonic_ns() - judged_ns) / 1e9, 1)}
 
     def _state_of(self, camera: str) -> CameraState:
         policy = self._states[camera].to_json() | {"lost": camera in self._lost}

@@ -90,7 +90,7 @@ def test_a_broken_file_is_put_aside_and_marks_begin_anew(tmp_path: Path) -> None
     marks = Marks(tmp_path)
     marks.put(event(1), "right", None)
     assert [each.event["id"] for each in marks.all()] == ["e1"]
-    (aside,) = tmp_path.glob("marks.broken-*.db")
+    (aside,) = tmp_path.glob("marks.corrupt-*.db")
     assert aside.read_bytes().startswith(b"no database")
 
 
@@ -102,7 +102,7 @@ def test_the_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(MarkError, match=r"marks\.db cannot be used: written by a newer version"):
         marks.put(event(2), "right", None)
-    assert list(tmp_path.glob("marks.broken-*")) == []
+    assert list(tmp_path.glob("marks.corrupt-*")) == []
 
 
 def test_a_folder_that_takes_nothing_is_told(tmp_path: Path) -> None:

@@ -94,7 +94,8 @@ def consume(
         Events in order per camera, each one once.
 
     Raises:
-        EventsError: the broker cannot be reached at the start, or the state file cannot be used.
+        EventsError: the broker cannot be reached at the start, the state file cannot be used, or
+            another process has this one's `member`, and has taken over.
     """
     from kafka.structs import OffsetAndMetadata
 
@@ -124,7 +125,7 @@ def consume(
                             seen.add(event.id)
                         handled[partition] = OffsetAndMetadata(record.offset + 1, "", -1)
             finally:
-                _commit(consumer, handled)
+                _commit(consumer, handled, group, member)
             last = time.monotonic()
     finally:
         seen.close()
@@ -171,13 +172,22 @@ def _event_of(record: Any, on_poison: Callable[[Poison], None]) -> StationEvent 
         return None
 
 
-def _commit(consumer: KafkaConsumer, handled: dict[Any, Any]) -> None:
+def _commit(
+    consumer: KafkaConsumer, handled: dict[Any, Any], group: str, member: str | None
+) -> None:
     from kafka import errors as kafka_errors
 
     if not handled:
         return
     try:
         consumer.commit(handled)
+    except kafka_errors.FencedInstanceIdError as error:
+        # The library would go on with what it holds, and both would handle every event.
+        msg = (
+            f"another process has joined group {group} as member {member}, and has taken over;"
+            " give each process a member of its own"
+        )
+        raise EventsError(msg) from error
     except kafka_errors.KafkaError as error:
         # Another member has the partitions now, or the broker is away: what was handled comes
         # again, and the remembered ids tell.

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from inspector.events.records import CameraState
 
 LOCK = "outbox.lock"
+COPIES = 2
+"""So many broken files are kept of each database."""
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY}
 """Faults of the disk, not of what the user gave: another start may not meet them any more."""
@@ -180,9 +182,7 @@ def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> S
         sqlite3.Error, OSError: there is no new one; the broken file lies where it was.
     """
     states = _rescued_states(path)
-    now = datetime.now(UTC)
-    aside = path.with_name(f"{path.stem}.corrupt-{now:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
-    move(path, aside)
+    aside = move_aside(path)
     try:
         store = Store(path, limit=limit, documents=documents)
         try:
@@ -195,6 +195,7 @@ def begin_anew(path: Path, fault: str, *, limit: int, documents: Documents) -> S
             part.unlink(missing_ok=True)
         move(aside, path)  # with the states in it, for another try
         raise
+    forget_old_copies(path)
     _log.error(
         "the outbox was broken and has been begun anew; events that waited in it are not sent",
         fault=fault,
@@ -208,6 +209,23 @@ def _parts(path: Path) -> Iterator[Path]:
     """A database and what SQLite keeps beside it."""
     for ending in ("", "-wal", "-shm"):
         yield path.with_name(path.name + ending)
+
+
+def move_aside(path: Path) -> Path:
+    """Move a broken database that nobody has open out of the way; where to. Raises OSError."""
+    now = datetime.now(UTC)
+    aside = path.with_name(f"{path.stem}.corrupt-{now:%Y%m%dT%H%M%S.%fZ}{path.suffix}")
+    move(path, aside)
+    return aside
+
+
+def forget_old_copies(path: Path) -> None:
+    """Of what was moved aside keep the newest: a worn disk breaks a file again and again."""
+    copies = sorted(path.parent.glob(f"{path.stem}.corrupt-*{path.suffix}"))
+    for copy in copies[:-COPIES]:
+        for part in _parts(copy):
+            with contextlib.suppress(OSError):  # it is tried again after the next one
+                part.unlink(missing_ok=True)
 
 
 def move(path: Path, target: Path) -> None:

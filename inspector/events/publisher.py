@@ -220,7 +220,7 @@ class Publisher:
             else:
                 self._send(delivery)
             self._standing.count(len(delivery))
-            if self._standing.blocked and now >= self._next_topics:
+            if self._blocked and now >= self._next_topics:
                 self._look_after_topics(link, delivery)
             silent_s = min(delivery.oldest_s(), now - delivery.last_ack)
             if now - looked >= TICK_S and self._look(link, silent_s):

@@ -200,14 +200,14 @@ class Store:
         work: Work,
         *,
         handed: Collection[int] = (),
-        newest_handed: int = 0,
+        newest_gap_handed: int = 0,
         before_commit: Callable[[], None] | None = None,
     ) -> tuple[Tally, int]:
         """Do all of the work or none of it.
 
         Args:
             handed: rows that the publisher has on its way: they are not shed.
-            newest_handed: the largest row number the publisher has ever seen.
+            newest_gap_handed: the last row of a gap that the publisher has seen.
             before_commit: called when all but the commit is done.
 
         Returns:
@@ -220,8 +220,8 @@ class Store:
             self._set_states(work.states)
             self._mark(work.sent, work.parked)
             for gap in work.gaps:
-                self._tell(gap, gaps, newest_handed)
-            shed = self._make_room(set(handed), gaps, newest_handed)
+                self._tell(gap, gaps, newest_gap_handed)
+            shed = self._make_room(set(handed), gaps, newest_gap_handed)
             tally = self.tally()
             if before_commit is not None:
                 before_commit()
@@ -283,7 +283,7 @@ class Store:
         )
 
     def _make_room(
-        self, handed: set[int], gaps: dict[str, tuple[int, Gap]], newest_handed: int
+        self, handed: set[int], gaps: dict[str, tuple[int, Gap]], newest_gap_handed: int
     ) -> int:
         """Delete what goes first until the bound holds, and tell of what had not been sent."""
         excess = self.tally().size() - self._limit
@@ -315,13 +315,13 @@ class Store:
                 if lost:
                     shed.add(row[1:4] for row in gone)
         if shed.count:
-            self._tell(shed, gaps, newest_handed)
+            self._tell(shed, gaps, newest_gap_handed)
         return shed.count
 
-    def _tell(self, gap: Gap, gaps: dict[str, tuple[int, Gap]], newest_handed: int) -> None:
+    def _tell(self, gap: Gap, gaps: dict[str, tuple[int, Gap]], newest_gap_handed: int) -> None:
         """Put the event of a gap in, or widen the last one while nobody has seen it."""
         seq, told = gaps.get(gap.cause, (0, None))
-        if told is not None and seq > newest_handed:
+        if told is not None and seq > newest_gap_handed:
             # Whoever has seen it on the page sees it grow, and not another one each time.
             joined = Gap(told.cause, event_id=told.event_id)
             joined.join(told)

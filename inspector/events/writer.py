@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from inspector.errors import EventsError
+from inspector.events.kinds import EVENTS_DROPPED
 from inspector.events.opening import is_broken
 from inspector.events.records import Gap
 from inspector.events.store import Work
@@ -62,21 +63,23 @@ class Handing:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.rows: set[int] = set()
-        self.newest = 0
+        self.newest_gap = 0
+        """The event of a gap that went last, or tried to; one behind it nobody has seen."""
         self.life = 0
         """Files that were begun anew; what was on its way then counts no more."""
 
     def begin_anew(self) -> None:
         """With the lock held: a new file counts its rows from 1."""
         self.rows.clear()
-        self.newest = 0
+        self.newest_gap = 0
         self.life += 1
 
     def out(self, rows: Iterable[Row], most: int) -> list[Row]:
         """With the lock held: take rows that are not out already."""
         chosen = [row for row in rows if row.seq not in self.rows][:most]
         self.rows.update(row.seq for row in chosen)
-        self.newest = max([self.newest, *(row.seq for row in chosen)])
+        gaps = (row.seq for row in chosen if row.type == EVENTS_DROPPED)
+        self.newest_gap = max([self.newest_gap, *gaps])
         return chosen
 
 
@@ -243,7 +246,7 @@ class Writer:
             tally, shed = self._store.write(
                 work,
                 handed=self._handing.rows,
-                newest_handed=self._handing.newest,
+                newest_gap_handed=self._handing.newest_gap,
                 before_commit=lambda: self._step("in_transaction"),
             )
             self._handing.rows.difference_update(work.sent)
@@ -293,7 +296,7 @@ class Writer:
         if is_broken(error):
             self._store.close()
             self._broken = str(error)
-        elif self._broken is None:
+        elif full and self._broken is None:
             with contextlib.suppress(sqlite3.DatabaseError):  # the next try says what is wrong now
                 self._store.relieve()
 

@@ -217,7 +217,12 @@ class Reader:
         )
 
     def _look(self, consumer: KafkaConsumer) -> None:
-        """Is the broker there, are there new partitions, how much waits?"""
+        """Is the broker there, are there new partitions, how much waits?
+
+        Raises:
+            CannotConnectError: it is not; the connection is made anew, with certificates as they
+                are then.
+        """
         now = self._now()
         if now < self._latest_s - AHEAD_S:
             msg = f"by {self._latest_s - now:.0f} s"
@@ -225,8 +230,7 @@ class Reader:
         self._latest_s = max(self._latest_s, now)
         trouble = self._link.probe()
         if trouble is not None:
-            self._fail(trouble)
-            return
+            raise CannotConnectError(trouble)
         self._assign(consumer)
         ends = consumer.end_offsets(list(self._positions)) if self._positions else {}
         behind = 0

@@ -14,7 +14,7 @@ import structlog
 from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from inspector.errors import UserError
 from inspector.events.broker import CannotConnectError, client_options, probe, tls_context
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inspector.config.signaller import Signaller
 
 POLL_RECORDS = 100
-COMMIT_WITHIN_MS = 2000
+COMMIT_WITHIN_MS = ANSWER_WITHIN_MS = 2000
 METADATA_AGE_MS = 30_000
 """So old may be what is known of the topic; one that is made later is found by then."""
 
@@ -122,6 +122,18 @@ class Member:
             raise
         except kafka_errors.KafkaError as error:
             _log.warning("the position could not be committed", reason=str(error) or repr(error))
+            return False
+        return True
+
+    def answered(self) -> bool:
+        """Whether the group answers over this connection; for who has no partition to commit."""
+        try:
+            with self._asking():
+                self._consumer.committed(
+                    TopicPartition(self._topic, 0), timeout_ms=ANSWER_WITHIN_MS
+                )
+        except kafka_errors.KafkaError as error:
+            _log.info("the group did not answer", reason=str(error) or repr(error))
             return False
         return True
 

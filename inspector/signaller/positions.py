@@ -13,7 +13,6 @@ made anew: what was known of places in it means nothing any more.
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,14 +72,12 @@ class Entry:
     Attributes:
         event: None where nothing is to be signalled.
         sequence: under which it goes, once that is settled.
-        done: nothing more will be done for it.
     """
 
     offset: int
     camera: str = ""
     event: FrameRejected | None = None
     sequence: int | None = None
-    done: bool = False
 
 
 @dataclass(slots=True)
@@ -90,16 +87,25 @@ class Track:
     Attributes:
         begun: by camera.
         position: the next record to be read after the last that was taken in.
+        entries: what is not done with, by offset, oldest first.
     """
 
     begun: dict[str, Begun]
     position: int
-    entries: deque[Entry] = field(default_factory=deque)
+    entries: dict[int, Entry] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
         """A record was read."""
-        self.entries.append(entry)
+        self.entries[entry.offset] = entry
         self.position = entry.offset + 1
+
+    def end(self, entry: Entry) -> None:
+        """Nothing more will be done for a record."""
+        if self._has(entry):
+            del self.entries[entry.offset]
+
+    def _has(self, entry: Entry) -> bool:
+        return self.entries.get(entry.offset) is entry
 
     def went_back(self, offset: int) -> bool:
         """Whether the log is no longer the one that was read; then it is read as a new one."""
@@ -113,14 +119,12 @@ class Track:
     def begin(self, entry: Entry, sequence: int) -> None:
         """The signal of a record begins; of one that the log has lost no place is noted."""
         entry.sequence = sequence
-        if entry in self.entries:
+        if self._has(entry):
             self.begun[entry.camera] = Begun(sequence, entry.offset)
 
     def handled(self) -> int:
-        """Everything before this offset is done with; entries there are forgotten."""
-        while self.entries and self.entries[0].done:
-            self.entries.popleft()
-        return self.entries[0].offset if self.entries else self.position
+        """Everything before this offset is done with."""
+        return next(iter(self.entries), self.position)
 
     def standing(self, entry: Entry) -> Begun | None:
         """What is known of a camera that a record is about."""

@@ -18,7 +18,7 @@ import structlog
 from kafka import errors as kafka_errors
 
 from inspector.errors import EventsError, InspectorError
-from inspector.events.broker import CannotConnectError
+from inspector.events.broker import CannotConnectError, Trouble
 from inspector.events.model import parse
 from inspector.line.lease import Lease, now_ns
 from inspector.line.registers import next_count
@@ -41,7 +41,7 @@ IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5
 """While signals are under way or wait: an acknowledgement is no record, and does not end a poll."""
 MOST_WAITING = 1000
-"""Records taken in and not done; beyond, no more are fetched until half of them are."""
+"""Records taken in and not done with; beyond, no more are fetched until half of them are."""
 COMMIT_S = 0.2
 """Offsets of what is done are committed so often, where no beginning is."""
 RETRY_S = (0.5, 10.0)
@@ -49,6 +49,8 @@ STEP_S = 0.5
 LOOK_S = 3.0
 """The group is asked at least so often whether it counts us in, with a short `session_timeout_s`
 five times in that: well before the lease on the PLC lapses."""
+SILENCES = 2
+"""After so many session timeouts without an answer the connection is made anew."""
 
 _log = structlog.get_logger("inspector.signaller")
 
@@ -78,6 +80,10 @@ class _Way:
     partition: Any
     entry: Entry
     track: Track
+
+    def end(self) -> None:
+        """Nothing more will be done for it."""
+        self.track.end(self.entry)
 
 
 class Reader:
@@ -126,6 +132,8 @@ class Reader:
         self._look_ns = round(min(LOOK_S, self._timeout_s / 5) * 1e9)
         self._looked_ns = 0
         self._heard_ns = 0
+        self._answered_ns = 0
+        """When the connection began, or the group last answered on it."""
         self._held = False
         self._lease = Lease(0.0, 0)  # lapsed
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
@@ -168,9 +176,8 @@ class Reader:
         pause_s = RETRY_S[0]
         while not self._stopping.is_set():
             try:
-                self._member.join()
-                self._looked_ns, pause_s = self._clock_ns(), RETRY_S[0]
-                self._tell_broker(None)
+                self._connect()
+                pause_s = RETRY_S[0]
                 while not self._stopping.is_set():
                     self._turn()
                 self._finish()
@@ -178,14 +185,22 @@ class Reader:
                 self._on_end(self._member.taken_over())
                 break
             except (CannotConnectError, kafka_errors.KafkaError, OSError) as error:
-                self._tell_broker(str(error) or type(error).__name__)
-                self._forget(tuple(self._tracks))
-                self._close()
+                self._disconnect(str(error) or type(error).__name__)
                 self._rest(pause_s)
                 pause_s = min(2 * pause_s, RETRY_S[1])
             except Exception as error:  # noqa: BLE001 - the edge of the thread: without it nothing is read
                 self._on_end(error)
                 break
+        self._close()
+
+    def _connect(self) -> None:
+        self._member.join()
+        self._looked_ns = self._answered_ns = self._clock_ns()
+        self._tell_broker(None)
+
+    def _disconnect(self, reason: str) -> None:
+        self._tell_broker(reason)
+        self._forget(tuple(self._tracks))
         self._close()
 
     def _rest(self, seconds: float) -> None:
@@ -254,12 +269,12 @@ class Reader:
         track.add(entry)
         event = self._event_of(record)
         if event is None:
-            entry.done = True
+            track.end(entry)
             return
         entry.camera, entry.event = camera_of(event), event
         if track.signalled_before(entry):
             self._tally.ignored["repeat"] += 1
-            entry.done = True
+            track.end(entry)
             return
         self._waiting[entry.camera].append(_Way(partition, entry, track))
 
@@ -332,12 +347,12 @@ class Reader:
         while queue:
             event = queue[0].entry.event
             if event is not None and event.id in self._handled:  # while it waited
-                queue.popleft().entry.done = True
+                queue.popleft().end()
                 self._tally.ignored["repeat"] += 1
                 continue
             if event is None or (age := age_s(event, now_s)) < limit_s:
                 return
-            queue.popleft().entry.done = True
+            queue.popleft().end()
             self._tally.old[camera] += 1
             self._say.warn(
                 "a reject came too late and is not signalled",
@@ -362,7 +377,7 @@ class Reader:
             end = "too_late" if late and done.end == "acknowledged" else done.end
             self._tally.ended[camera, end] += 1
             if done.end in {"acknowledged", "reset"}:
-                way.entry.done = True
+                way.end()
                 if event is not None:
                     self._handled.add(event.id)
             elif awaited:
@@ -402,7 +417,8 @@ class Reader:
 
         Records prove nothing of that kind: they may come from a broker that is not the group's.
         """
-        self._heard_ns, self._looked_ns = sent_ns, self._clock_ns()
+        self._heard_ns = sent_ns
+        self._looked_ns = self._answered_ns = self._clock_ns()
         self._lease.renew(sent_ns)
         self._tell_broker(None)
 
@@ -427,7 +443,11 @@ class Reader:
         """Commit from time to time though nothing is new: does the group count us in?
 
         The library does not say so by itself: it waits for the broker, and a member whose name
-        another has taken over goes on with what it holds.
+        another has taken over goes on with what it holds. Nor does it ever end a connection that
+        it cannot make anew, such as one whose certificates have been renewed since.
+
+        Raises:
+            CannotConnectError: the broker is there, and has not answered this member for long.
         """
         now = self._clock_ns()
         if now - self._looked_ns <= self._look_ns:
@@ -436,8 +456,16 @@ class Reader:
         parts = self._member.partitions()[:1]
         for part in parts:
             self._track(part)
-        if not (parts and self._commit(parts)):
-            self._tell_broker(self._member.trouble())
+        if parts and self._commit(parts):
+            return
+        if not parts and self._member.answered():
+            self._answered_ns = now
+        trouble = self._member.trouble()
+        silent_s = (now - self._answered_ns) / 1e9
+        if trouble is None and silent_s > SILENCES * self._timeout_s:
+            reason = f"group {self._config.group} has been silent for {silent_s:.0f} s, the broker"
+            raise CannotConnectError(Trouble("failed", f"{reason} is there; connecting anew"))
+        self._tell_broker(trouble)
 
     def _tell_broker(self, trouble: str | None) -> None:
         now = (trouble is None, trouble or f"reading as {self._config.member}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from inspector.errors import EventsError
-from inspector.events.opening import FolderLock, is_broken, move
+from inspector.events.opening import FolderLock, forget_old_copies, is_broken, move_aside
 from inspector.events.seen import IN_MEMORY, Seen
 from inspector.line.registers import part_number
 from inspector.line.session import Standing
@@ -215,6 +215,6 @@ def open_handled(file: Path, remember: int) -> Seen:
 
 
 def _put_aside(file: Path, fault: EventsError) -> None:
-    aside = file.with_suffix(f".broken-{time.time_ns()}")
-    move(file, aside)
+    aside = move_aside(file)
+    forget_old_copies(file)
     _log.error("the file of handled events was put aside", reason=str(fault), aside=str(aside))

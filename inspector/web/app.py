@@ -11,6 +11,7 @@ import asyncio
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +28,7 @@ from inspector.web.stills import Stills, add_stills
 from inspector.web.stream import Stream, add_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
 
     from inspector.observe.health import Health, Report
@@ -46,6 +47,8 @@ _RELOAD_STATUS = {
 }  # fmt: skip
 _REFUSED = {"unknown_camera": 404, "too_many": 429, "not_serving": 503}
 """Why a trigger was not taken, as HTTP status."""
+_PROBES = 4
+"""So many probes are answered at once."""
 _LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
@@ -130,24 +133,28 @@ def make_app(station: Served, viewing: Viewed, *, host: str, token: str | None) 
 
 
 def _add_probes(app: FastAPI, station: Served) -> None:
-    def answer(report: Report) -> JSONResponse:
-        return JSONResponse(report.document(), status_code=200 if report.ok else 503)
+    # Whatever else keeps threads waiting, such as a disk that hangs: these have their own.
+    threads = CapacityLimiter(_PROBES)
+
+    async def answer(report: Callable[[], Report]) -> JSONResponse:
+        found = await to_thread.run_sync(report, limiter=threads)
+        return JSONResponse(found.document(), status_code=200 if found.ok else 503)
 
     # Some load balancers and monitors ask for the head only.
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Do the loops turn? If not, restart the service.")
-    def livez() -> JSONResponse:
-        return answer(station.health.live())
+    async def livez() -> JSONResponse:
+        return await answer(station.health.live)
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Are frames judged and events kept?")
-    def readyz() -> JSONResponse:
-        return answer(station.health.ready())
+    async def readyz() -> JSONResponse:
+        return await answer(station.health.ready)
 
     @app.head("/startupz", include_in_schema=False)
     @app.get("/startupz", summary="Has the start come to its end?")
-    def startupz() -> JSONResponse:
-        return answer(station.health.started())
+    async def startupz() -> JSONResponse:
+        return await answer(station.health.started)
 
     @app.get("/metrics", summary="Prometheus metrics")
     def metrics() -> Response:
@@ -177,7 +184,7 @@ def _add_api(app: FastAPI, station: Served) -> None:
         dependencies=[Depends(refuse_foreign_pages)],
     )
     async def inspect(name: str, asked: Asked | None = None) -> JSONResponse:
-        # A coroutine: triggers that wait hold no thread that others need.
+        # A coroutine: triggers that wait hold no thread that others need, and need none.
         try:
             answer = station.inspect(name, asked.part_id if asked is not None else None)
         except TriggerError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request  # noqa: TC002 - FastAPI reads annotations when the program runs
 from fastapi.responses import JSONResponse, Response
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 CACHE = "private, max-age=31536000, immutable"
 """A picture never changes under its name; private, since it may stand behind the token."""
+
+
+READERS = 8
+"""So many pictures are read at once. A disk that hangs keeps these threads, and no others."""
 
 
 class File(Protocol):
@@ -41,6 +46,7 @@ def add_evidence(app: FastAPI, find: Callable[[str], File | None]) -> None:
         find: gives the file of a uri, and None for whatever is not the exact name of one.
     """
     thumbnails = Thumbnails()
+    readers = CapacityLimiter(READERS)
 
     # The uri is no path here: `find` takes it apart and knows the few forms that it can have.
     @app.head("/api/evidence/{uri:path}", include_in_schema=False)
@@ -48,7 +54,10 @@ def add_evidence(app: FastAPI, find: Callable[[str], File | None]) -> None:
         "/api/evidence/{uri:path}",
         summary="A kept picture, by `evidence.uri` of its event; with .json its event",
     )
-    def evidence(uri: str, request: Request, *, small: bool = False) -> Response:
+    async def evidence(uri: str, request: Request, *, small: bool = False) -> Response:
+        return await to_thread.run_sync(read, uri, request, small, limiter=readers)
+
+    def read(uri: str, request: Request, small: bool) -> Response:
         file = find(uri)
         if file is None:
             detail = "no such evidence: it was removed to make room, or never kept"

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 
 
-def refuse_foreign_pages(request: Request) -> None:
-    """A dependency of every route that changes or triggers something.
+async def refuse_foreign_pages(request: Request) -> None:
+    """A dependency of every route that changes or triggers something; waits for no thread.
 
     Raises:
         HTTPException: 403 for a page of another site, 415 where the request does not say that it

@@ -354,3 +354,36 @@ def test_off_loopback_nothing_is_seen_without_the_token(
         page.one(".event .thumb").click()
         page.one("#look [value=right]").click()
         page.until(lambda: "Kept by the station." in page.one("#look .said").text)
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ({}, "good"),
+        ({"stream_epoch": 4}, "none"),
+        ({"on_trigger": True}, "good"),
+        ({"on_trigger": True, "ago_s": 3600.0}, "none"),
+        ({"ago_s": 3600.0}, "good"),
+    ],
+    ids=[
+        "now",
+        "from before it was away",
+        "a part just now",
+        "a part of an hour ago",
+        "judged seldom",
+    ],
+)
+def test_a_verdict_stands_large_only_while_it_is_on_what_is_there(
+    page: Page, station: StationProcess, change: dict[str, Any], shown: str
+) -> None:
+    page.open(station.page)
+    last = {"verdict": "accepted", "label": "refimgs", "stream_epoch": 3, "ago_s": 1.0}
+    last |= {key: change[key] for key in change if key == "ago_s"}
+    camera = {"state": "running", "stream_epoch": 3, "on_trigger": False, "on_motion": False}
+    camera |= {"last_verdict": last} | {key: change[key] for key in change if key != "ago_s"}
+    tone = page.browser.execute_async_script(
+        "const [camera, done] = arguments;"
+        "import('./cameras.js').then((cameras) => done(cameras.toneOf(camera)), done);",
+        camera,
+    )
+    assert tone == shown

@@ -20,12 +20,13 @@ from tests.events.making import Maker, open_outbox, topics_of
 from tests.events.test_outbox import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from inspector.config.events import Topics
     from inspector.events.consumer import Poison
     from inspector.events.documents import Event
+    from inspector.events.model import StationEvent
     from tests.servers.kafka import Broker
 
 # The groups are named after the topics: a static member of another test would hold a group up.
@@ -213,6 +214,23 @@ class Test:
         stop.set()
         for thread in threads:
             thread.join()
+
+    def test_who_has_been_replaced_by_one_of_the_same_name_ends(
+        self, broker: Broker, folder: Path, topics: Topics, make: Maker
+    ) -> None:
+        def read() -> Iterator[StationEvent]:
+            return consume(
+                [broker.bootstrap], [topics.rejects], topics.rejects, member="one", idle_s=10
+            )
+
+        publish(broker, folder, topics, make.many(300))
+        first = read()
+        next(first)
+        second = read()
+        next(second)
+        with pytest.raises(EventsError, match=r"as member one, and has taken over"):
+            list(first)
+        second.close()  # type: ignore[attr-defined]
 
     def test_a_broker_that_is_not_there_is_told(self) -> None:
         source = consume(["127.0.0.1:1"], ["t"], "g", bootstrap_timeout_ms=500)

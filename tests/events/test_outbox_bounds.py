@@ -191,3 +191,22 @@ def test_of_heartbeats_only_the_newest_waits(folder: Path, make: Maker) -> None:
     box.close()
     # The one on its way may have arrived already: it is not taken from under the publisher.
     assert kept(folder) == [reject.id, beats[2].id, last.id]
+
+
+def test_while_no_gap_can_be_told_it_grows_and_is_not_told_again_and_again(
+    folder: Path, make: Maker
+) -> None:
+    """The topic of gaps takes nothing, and others do: rows that go say nothing of gaps seen."""
+    box = open_outbox(folder, max_bytes=MB)
+    judged = 0
+    for _ in range(30):
+        fill(box, make.many(50, "frame_judged"))
+        judged += 50
+        fill(box, make.many(1))
+        rows = box.hand_out(0, 500, [make.topics.status, make.topics.verdicts])
+        assert len(rows) == 1
+        box.mark_sent([row.seq for row in rows])
+    box.close()
+    (gap,) = gaps(folder)
+    assert gap["types"] == {FRAME_JUDGED: gap["count"]}
+    assert gap["count"] + len(kept(folder)) - 1 == judged

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -279,3 +281,33 @@ def test_the_writer_outlives_a_hook_that_raises(folder: Path, make: Maker) -> No
     reader = Reader(folder / FILE)
     assert len(reader.rows("state = 0")) == 3
     reader.close()
+
+
+def test_a_file_that_is_locked_for_a_while_keeps_what_was_sent(
+    folder: Path, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody compacts it: that is no full disk, and no reason to forget anything."""
+    monkeypatch.setattr("inspector.events.store.BUSY_S", 0.2)
+    box = open_outbox(folder, keep_s=3600)
+    box.append(make.many(20)).result(60)
+    box.mark_sent([row.seq for row in box.hand_out(0, 20)])
+    wait_until(lambda: box.stats().waiting == 0)
+    with contextlib.closing(sqlite3.connect(folder / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        last = box.append([make("frame_rejected")])
+        wait_until(lambda: "locked" in (box.stats().fault or ""))
+        other.execute("COMMIT")
+        last.result(60)
+        (count,) = other.execute("SELECT count(*) FROM events WHERE state = 1").fetchone()
+    assert count == 20
+    assert box.close()
+
+
+def test_of_files_that_broke_the_newest_two_are_kept(folder: Path, make: Maker) -> None:
+    for _ in range(4):
+        box = open_outbox(folder)
+        box.append(make.many(3)).result(60)
+        assert box.close()
+        (folder / FILE).write_bytes(b"no database" * 1000)
+    assert open_outbox(folder).close()
+    assert len(list(folder.glob("outbox.corrupt-*"))) == 2

@@ -518,6 +518,26 @@ def test_a_topic_that_nothing_is_written_to_is_not_made(
     admin.close()
 
 
+def test_a_topic_that_comes_to_be_written_to_is_looked_at_then(
+    broker: Broker,
+    publish: Callable[..., Publisher],
+    outbox: Outbox,
+    make: Maker,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("inspector.events.publisher.TOPICS_S", 0.5)
+    kafka = {"bootstrap_servers": [broker.bootstrap]}
+    outbox.append([make("frame_rejected")]).result(60)
+    publisher = publish(kafka, verdicts=False)
+    drained(outbox)
+    verdict = make("frame_judged")
+    outbox.append([verdict]).result(60)
+    drained(outbox)
+    assert [one.id for one in records(broker.bootstrap, make.topics.verdicts)] == [verdict.id]
+    assert publisher.status().blocked == {}
+
+
 def test_a_resent_event_says_replay_and_keeps_its_id(
     broker: Broker, publish: Callable[..., Publisher], outbox: Outbox, make: Maker, folder: Path
 ) -> None:

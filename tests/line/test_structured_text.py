@@ -134,3 +134,28 @@ def test_the_sample_ejects_the_part_that_a_dead_station_cannot_answer():
             wait_until("the part", lambda: plc.missed == [7])
         assert plc.answered == []
         assert plc.alarm()
+
+
+def test_after_a_power_failure_nothing_moves_until_the_station_has_counted():
+    """The registers are retained and show a station that serves; it has not come back yet."""
+    registers = [0] * 64
+    registers[0:4] = [1, 1234, 1, 0]
+    library = parse(FILE)
+    program = Block(library, library["PRG_Line"])
+    program.values |= {
+        "HoldingRegisters": registers,
+        "LightBarrier": False,
+        "PartCounter": 1,
+        "ResetButton": False,
+        "Conveyor": False,
+        "Alarm": False,
+    }
+    program.types |= {"Conveyor": "BOOL", "Alarm": "BOOL"}
+    for _ in range(5):
+        program.call({})
+        assert not program.values["Conveyor"]
+        assert program.values["Alarm"]
+    registers[1] = 1235
+    program.call({})
+    program.call({})
+    assert program.values["Conveyor"]

@@ -47,11 +47,11 @@ def test_offsets_are_handled_up_to_the_first_that_is_not_done():
     entries = [Entry(offset, "s/a") for offset in (7, 8, 10)]  # 9 was a mark of a transaction
     for entry in entries:
         track.add(entry)
-    entries[1].done = True
+    track.end(entries[1])
     assert track.handled() == 7
-    entries[0].done = True
+    track.end(entries[0])
     assert track.handled() == 10
-    entries[2].done = True
+    track.end(entries[2])
     assert track.handled() == 11
     assert not track.entries
 

@@ -41,7 +41,8 @@ class Member:
     asking = False
 
     def __init__(self) -> None:
-        self.heard, self.away = True, False
+        self.heard, self.away, self.holds, self.paused = True, False, True, False
+        self.joined = 0
         self.track_of = Track({}, 0)
         self.batches: list[Any] = []
         self.commits: list[tuple[int, str]] = []
@@ -49,11 +50,14 @@ class Member:
     def join(self) -> None:
         if self.away:
             raise CannotConnectError(Trouble("refused", "connection refused"))
+        self.joined += 1
 
     def leave(self) -> None:
         pass
 
     def poll(self, timeout_ms: int) -> dict[Any, list[Any]]:
+        if self.paused:
+            return {}
         records, self.batches = self.batches, []
         return {PARTITION: records} if records else {}
 
@@ -61,7 +65,10 @@ class Member:
         return set()
 
     def partitions(self) -> list[Any]:
-        return [PARTITION]
+        return [PARTITION] if self.holds else []
+
+    def answered(self) -> bool:
+        return self.heard
 
     def track(self, partition: Any) -> Track:
         return self.track_of
@@ -71,8 +78,11 @@ class Member:
             self.commits += offsets.values()
         return self.heard
 
+    def pause(self) -> None:
+        self.paused = True
+
     def resume(self) -> None:
-        pass
+        self.paused = False
 
     def trouble(self) -> None:
         """A probe finds the broker: that says nothing of the group."""
@@ -143,7 +153,11 @@ class World:
 
     def turn(self, after_s: float = 0.2) -> None:
         self.now_ns += round(after_s * 1e9)
-        self.reader._turn()
+        try:
+            self.reader._turn()
+        except CannotConnectError as error:
+            self.reader._disconnect(str(error))
+            self.reader._connect()
 
     def knows(self, track: Track, last: int) -> None:
         """What the group has of the partition, and the PLC's last sequence."""
@@ -193,6 +207,47 @@ def test_cut_off_from_the_group_it_leaves_the_plc_before_another_can_have_it(wor
         world.turn()
     assert world.desk.lease is not None
     assert world.reader.active
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["signalling", "standing by"])
+def test_a_connection_on_which_the_group_is_silent_is_made_anew(world: World, holds) -> None:
+    """As after a renewal of certificates: what is probed anew is well, what was open is not."""
+    world.member.heard, world.member.holds = False, holds
+    for _ in range(int(TIMEOUT_S / 0.2)):
+        world.turn()
+    assert world.member.joined == 0, "the group may be at work on its members"
+    for _ in range(int(2 * TIMEOUT_S / 0.2)):
+        world.turn()
+    assert world.member.joined == 1
+    world.member.heard, world.member.holds = True, True
+    for _ in range(20):
+        world.turn()
+    assert world.reader.active
+    assert world.member.joined == 1
+
+
+def test_who_stands_by_and_is_answered_stays_connected(world: World) -> None:
+    world.member.holds = False
+    for _ in range(int(5 * TIMEOUT_S / 0.2)):
+        world.turn()
+    assert world.member.joined == 0
+
+
+def test_one_camera_that_is_not_acknowledged_holds_up_itself_alone(world: World) -> None:
+    world.record(0, part=1)
+    world.turn()
+    for offset in range(1, 2 * reader_module.MOST_WAITING):
+        world.member.batches.append(
+            SimpleNamespace(value=b"{}", topic=PARTITION.topic, partition=0, offset=offset)
+        )
+        world.turn()
+    assert not world.member.paused
+    assert len(world.reader._tracks[PARTITION].entries) == 1
+    world.turn(after_s=1)
+    assert world.member.commits[-1][0] == 0, "what was not done is read again after a kill"
+    world.acknowledge()
+    world.turn(after_s=1)
+    assert world.member.commits[-1][0] == 2 * reader_module.MOST_WAITING
 
 
 def test_a_quiet_plant_is_no_reason_to_leave(world: World) -> None:

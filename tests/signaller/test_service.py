@@ -19,7 +19,7 @@ def test_a_broken_file_of_handled_events_is_put_aside_and_a_new_one_begun(tmp_pa
     again = open_handled(file, 1000)
     assert "a" in again
     again.close()
-    (aside,) = tmp_path.glob("*.broken-*")
+    (aside,) = tmp_path.glob("*.corrupt-*")
     assert aside.read_bytes().startswith(b"no database")
 
 
@@ -46,7 +46,7 @@ def test_on_a_full_disk_they_are_kept_in_memory_and_no_file_is_put_aside(small_d
     assert [log["log_level"] for log in logs] == ["error"]
     assert "c49999" in again
     again.close()
-    assert not list(small_disk.glob("*.broken-*"))
+    assert not list(small_disk.glob("*.corrupt-*"))
 
 
 def test_warnings_that_are_alike_are_a_line_a_second_with_a_count(capsys):

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import re
 import socket
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -48,6 +49,9 @@ class SmallStation:
 
     def __init__(self) -> None:
         self.pictures_asked: list[str] = []
+        self.disk = threading.Event()
+        """Set while the disk answers."""
+        self.disk.set()
         self.health = Health()
         self.metrics = Metrics(self.status)
         self.outcome = Outcome("unchanged", "nothing changed")
@@ -156,6 +160,7 @@ class SmallStation:
 
     def evidence(self, uri: str) -> Picture | None:
         self.pictures_asked.append(uri)
+        self.disk.wait(60)
         return PICTURE if uri == URI else None
 
 
@@ -182,6 +187,27 @@ def _serve(station: SmallStation, token: str | None) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.address, timeout=60) as client:
         yield client
     server.stop()
+
+
+def test_a_disk_that_hangs_keeps_no_trigger_and_no_probe_waiting(
+    page: httpx.Client, station: SmallStation
+) -> None:
+    station.disk.clear()
+    station.answer.set_result({"verdict": "accepted"})
+    with ThreadPoolExecutor(50) as viewers:
+        pictures = [viewers.submit(page.get, f"/api/evidence/{URI}") for _ in range(50)]
+        try:
+            deadline = time.monotonic() + 60
+            while not station.pictures_asked and time.monotonic() < deadline:
+                time.sleep(0.01)
+            headers = {"Content-Type": "application/json"}
+            asked = page.post("/api/cameras/infeed/inspect", headers=headers)
+            assert asked.json() == {"verdict": "accepted"}
+            assert page.get("/livez").status_code == 200
+            assert page.get("/metrics").status_code == 200
+        finally:
+            station.disk.set()
+        assert {picture.result().status_code for picture in pictures} == {200}
 
 
 def test_probes_answer_200_and_503_with_reasons(page: httpx.Client, station: SmallStation) -> None:

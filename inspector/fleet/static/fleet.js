@@ -42,7 +42,7 @@ function span(seconds) {
 }
 
 function clock(time, zone) {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: zone });
+  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone: zone });
 }
 
 // Today the time alone says enough.

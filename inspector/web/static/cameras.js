@@ -5,6 +5,7 @@ import { handshake, resultOf } from "./line.js";
 import { drawTimeline, summary } from "./timeline.js";
 import { AWAY, because, CAUSES, DROPS, duration, inWords, number, STATES, VERDICTS } from "./words.js";
 
+const STALE_S = 60; // so old, the verdict on a part says nothing of the next one
 const LOAD_MS = 10_000; // a picture that has not come by then is asked for anew
 
 const parts = (card) => Object.fromEntries([...card.querySelectorAll("[data-of]")].map((node) => [node.dataset.of, node]));
@@ -28,11 +29,18 @@ function barrier(camera) {
   return `${seen}, ${number(camera.counters.parts)} parts`;
 }
 
+// The last verdict while it is one on what is there now: not from before the camera was away, nor long ago.
+function present(camera) {
+  const last = camera.last_verdict;
+  if (!last || last.stream_epoch !== camera.stream_epoch) return null;
+  return waits(camera) && last.ago_s > STALE_S ? null : last;
+}
+
 // What is to be read from afar: [tone, shape, word, what].
 function headline(camera) {
   const [state, tone] = STATES[camera.state] ?? [camera.state, "none"];
   if (tone === "bad") return ["bad", "away", `Camera ${state}`, AWAY[camera.cause] ?? ""];
-  const last = camera.last_verdict;
+  const last = present(camera);
   if (camera.state === "connecting") return ["none", "away", "Connecting", ""];
   if (!last) return ["none", "none", waits(camera) ? "Waiting" : "No verdict yet", waits(camera)];
   const [word, verdictTone] = VERDICTS[last.verdict] ?? [last.verdict, "none"];
@@ -93,7 +101,7 @@ function show(card, name, known) {
   const [state, stateTone] = STATES[camera.state] ?? [camera.state, "none"];
   const [tone, form, word, what] = headline(camera);
   const away = stateTone === "bad";
-  const last = away ? null : camera.last_verdict;
+  const last = away ? null : present(camera);
   set(card, "class", `card camera ${tone}${camera.quality === "degraded" && !away ? " degraded" : ""}`);
   set(card, "data-camera", name);
   set(of.name, "id", `camera-${name}`);
@@ -124,6 +132,7 @@ function showCounters(of, camera, line) {
   facts(of.figures, [
     ["frames/s", camera.fps === null ? "–" : camera.fps.toFixed(1)],
     ["last frame", camera.last_frame_age_s === null ? "–" : `${duration(camera.last_frame_age_s)} ago`],
+    ["last verdict", camera.last_verdict ? `${duration(camera.last_verdict.ago_s)} ago` : "–"],
     ["arrived", number(counters.frames_in)], ["judged", number(counters.judged)],
     ["barrier", barrier(camera)], ["line", line],
   ]);

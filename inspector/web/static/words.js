@@ -111,7 +111,7 @@ export function duration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-export const clock = (time) => new Date(time).toLocaleTimeString([], { hour12: false });
+export const clock = (time) => new Date(time).toLocaleTimeString([], { hourCycle: "h23" });
 export const day = (time) => new Date(time).toLocaleDateString();
 export const number = (value) => Number(value).toLocaleString("en").replaceAll(",", "\u202f");
 export const megabytes = (bytes) => `${number(Math.round(bytes / 1e6))} MB`;
