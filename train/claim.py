@@ -19,8 +19,8 @@ def claim(file: Path, text: str) -> None:
     if file.exists():
         if file.read_text(encoding="utf-8") != text:
             raise DataError(
-                f"{file.parent} was begun with other settings, or by other code ({file});"
-                " choose another folder"
+                f"{file.parent} was begun with other settings or references, or by other code"
+                f" ({file}); choose another folder"
             )
         return
     with written_whole(file) as partial:

@@ -35,6 +35,7 @@ from train.export.precision import to_fp16
 from train.measure.answers import Answers
 from train.measure.calibration import Thresholds, fit_temperature, set_thresholds
 from train.measure.figures import measure
+from train.measure.loss import loss_of
 from train.models.from_onnx import network_from, temperature_of
 from train.models.simplenet import ZERO, SimpleNet
 from train.pixels import to_input
@@ -137,6 +138,18 @@ def finetune(
     was = replace(answers, tiles=before.reshape(shape)).joined(how)
     changed = _changed(by_openvino(model)(golden.tiles), golden.files, golden.labels, manifest)
     thresholds = _thresholds(answers, manifest, data.name)
+    models = {
+        "fp32": model,
+        "fp16": to_fp16(model),
+        "int8": int8_of(
+            manifest.architecture,
+            model,
+            np.concatenate([golden.tiles, _of_all_labels(tiles, seed)]),
+            temperature,
+        ),
+    }
+    came = by_openvino(models["int8"])(test_tiles).reshape(shape)
+    figures["int8"] = loss_of(replace(answers, tiles=came), answers, how)
     facts = EngineFacts(
         out.name,
         manifest.architecture,
@@ -156,16 +169,6 @@ def finetune(
         },
         {**figures, "golden_labels_changed": list(changed)},
     )
-    models = {
-        "fp32": model,
-        "fp16": to_fp16(model),
-        "int8": int8_of(
-            manifest.architecture,
-            model,
-            np.concatenate([golden.tiles, _of_all_labels(tiles, seed)]),
-            temperature,
-        ),
-    }
     old_notice = (old / "NOTICE").read_text(encoding="utf-8") if (old / "NOTICE").is_file() else ""
     own = [
         Candidate(tile, manifest.classes[i], 0, frame.path.name, author, licence)

@@ -1,11 +1,14 @@
 """Fitting, on Lightning: mixed precision, resume to the same data order, early stop, logs."""
 
+import hashlib
+import pickle
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import onnx
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
@@ -58,6 +61,8 @@ class FitSettings:
     workers: int = 1
     precision: str = field(default_factory=fastest_precision)
     seed: int = 1
+    pictures: str = ""
+    """Digest of what is fitted and validated on, set by `run`."""
 
 
 class Fit(L.LightningModule):
@@ -67,7 +72,7 @@ class Fit(L.LightningModule):
         """Build the network from the settings alone, with weights drawn by the seed.
 
         Raises:
-            TrainingError: No such architecture, or a frozen part that it has not.
+            TrainingError: No such architecture, a frozen part that it has not, or all are frozen.
         """
         super().__init__()
         self.settings = settings
@@ -86,6 +91,8 @@ class Fit(L.LightningModule):
                     f" are: {', '.join(outer)}, and the parts of these"
                 )
             parts[name].requires_grad_(False)
+        if not any(p.requires_grad for p in self.network.parameters()):
+            raise TrainingError(f"with {', '.join(settings.frozen)} frozen nothing is left to fit")
 
     def forward(self, pictures_bgr: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 BGR to (N, C) logits."""
@@ -254,6 +261,7 @@ def fit(
     """
     keep_large_buffers()
     torch.set_float32_matmul_precision("high")
+    settings = replace(settings, pictures=_digest(references, validation))
     module = Fit(settings)
     last = folder / "last.ckpt"
     if last.exists():
@@ -302,12 +310,17 @@ def fit(
 
 
 def refuse_other_settings(settings: FitSettings, last: Path) -> None:
-    """Make sure that a fit may go on from a checkpoint: only how long and on what may change.
+    """Make sure that a fit may go on from a checkpoint: only how long and where may change.
 
     Raises:
         WeightsError: The checkpoint is of other settings; the text names them, with both values.
     """
     theirs, ours = asdict(settings_of(last)), asdict(settings)
+    if ours.pop("pictures") != theirs.pop("pictures"):
+        raise WeightsError(
+            f"{last} was fitted on other references, or validated on other tiles; give those, or"
+            " choose another folder"
+        )
     other = [
         f"{name} {theirs[name]}, not {value}"
         for name, value in ours.items()
@@ -318,6 +331,16 @@ def refuse_other_settings(settings: FitSettings, last: Path) -> None:
             f"{last} is of a fit with other settings: {'; '.join(other)}; give them, or choose"
             " another folder"
         )
+
+
+def _digest(references: Sequence[Picture], validation: Batch) -> str:
+    """SHA-256 of the pictures of a fit and of its validation tiles with their labels."""
+    digest = hashlib.sha256()
+    for picture in references:
+        digest.update(repr(picture.shape).encode() + np.ascontiguousarray(picture).tobytes())
+    for part in validation:
+        digest.update(repr(tuple(part.shape)).encode() + part.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
@@ -333,8 +356,29 @@ def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
 
 
 def settings_of(checkpoint: Path) -> FitSettings:
-    """The settings a checkpoint was fitted with."""
-    return _settings(torch.load(checkpoint, map_location="cpu", weights_only=False))
+    """The settings a checkpoint was fitted with. Raises WeightsError."""
+    return _settings(_stored(checkpoint))
+
+
+def _stored(checkpoint: Path) -> dict[str, Any]:
+    """What lies in a checkpoint of `fit` or `head`.
+
+    Raises:
+        WeightsError: There is none, it is torn, or it is another program's.
+    """
+    try:
+        stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except OSError as error:
+        raise WeightsError(f"there is no checkpoint {checkpoint}: {error.strerror}") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, ImportError) as error:
+        raise WeightsError(f"{checkpoint} is no whole checkpoint: {error}") from error
+    try:
+        known = "settings" in stored["hyper_parameters"] and "state_dict" in stored
+    except (KeyError, TypeError, IndexError):
+        known = False
+    if not known:
+        raise WeightsError(f"{checkpoint} is a checkpoint of another program, not of fit or head")
+    return dict(stored)
 
 
 def _settings(stored: dict[str, Any]) -> FitSettings:
@@ -345,8 +389,8 @@ def _settings(stored: dict[str, Any]) -> FitSettings:
 
 
 def load(checkpoint: Path) -> Fit:
-    """A fitted network, ready to be asked."""
-    stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    """A fitted network, ready to be asked. Raises WeightsError."""
+    stored = _stored(checkpoint)
     module = Fit(_settings(stored))
     module.load_state_dict(stored["state_dict"])
     return module.eval()
@@ -368,9 +412,7 @@ def start_from(module: Fit, weights: Path) -> list[str]:
     """
     if weights.suffix != ".ckpt":
         return start_from_imagenet(module, weights)
-    if not weights.is_file():
-        raise WeightsError(f"there is no checkpoint {weights}")
-    stored = torch.load(weights, map_location="cpu", weights_only=False)
+    stored = _stored(weights)
     theirs, ours = _settings(stored), module.settings
     if theirs.architecture != ours.architecture:
         raise WeightsError(

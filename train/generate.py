@@ -71,7 +71,7 @@ def generate(
     references = list_references(references_folder, settings.split)
     _refuse_equal_names(references)
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, settings)
+    _claim(out, settings, references)
     by_name = {reference.name: reference for reference in references}
     plans = plan_frames(
         list(by_name),
@@ -120,12 +120,24 @@ def _refuse_equal_names(references: Iterable[Reference]) -> None:
             )
 
 
-def _claim(out: Path, settings: SetSettings) -> None:
+def _claim(out: Path, settings: SetSettings, references: Iterable[Reference]) -> None:
     plan = out / _PLAN
     if not plan.exists() and any(path != part_of(plan) for path in out.iterdir()):
         raise DataError(f"{out} is not empty and holds no made set; choose another folder")
-    whole = {**asdict(settings), "made_by": frames_made_by()}
+    whole = {
+        **asdict(settings),
+        "made_by": frames_made_by(),
+        "references": {each.name: _digest(each.path) for each in references},
+    }
     claim(plan, json.dumps(whole, indent=1, sort_keys=True))
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of what is in a file; empty where it cannot be read, which is told later."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _make_all(job: tuple[Path, list[FramePlan], Path, int]) -> list[dict[str, Any]] | str:

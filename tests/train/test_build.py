@@ -1,5 +1,8 @@
 """From a network to an engine folder: the whole way that `export` takes, on a few frames."""
 
+import json
+import shutil
+
 import numpy as np
 import onnx
 import pytest
@@ -8,12 +11,14 @@ from inspector.engine.golden import read_golden
 from inspector.engine.manifest import read_manifest, shipped_engines_folder
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
-from train.export.build import BuildSettings, MadeSets, build_engine
+from train.errors import DataError
+from train.export.build import BuildSettings, MadeSets, build_engine, golden_candidates
 from train.generate import SetSettings, generate
 from train.labels import LABEL_SETS
 from train.measure.answers import load
 from train.measure.joins import compare
 from train.models.from_onnx import network_from
+from train.models.simplenet import SimpleNet
 from train.predict import Sampling
 
 LABELS = LABEL_SETS["all"]
@@ -80,3 +85,34 @@ def test_the_answers_are_kept_for_joins(built):
     right = (test.even().joined("mean").argmax(axis=1) == test.even().truth).mean()
     assert right == pytest.approx(measured["accuracy"], abs=1e-4)
     assert np.isfinite([way.accuracy for way in compare(val, test, 0.01)]).all()
+
+
+def test_golden_tiles_that_cannot_be_had_are_told_before_anything_is_judged(sets):
+    rows = golden_candidates((sets.val,), ("wn",), 256, 5)
+    assert {row.label for row in rows} == {"wn"}
+    unknown = replace_licences(sets.val, sets.val.parent / "unknown")
+    assert golden_candidates((unknown,), ("wn",), 256, 5) == []
+    own = golden_candidates((unknown,), ("wn",), 256, 5, ("ACME", "proprietary"))
+    assert {(row.author, row.licence) for row in own} == {("ACME", "proprietary")}
+    settings = BuildSettings(
+        "e", "SimpleNet", "1", LABELS, Sampling(256, 1, "centre"), "mean", 0.01
+    )
+    with pytest.raises(DataError, match=r"fewer than 4 frames of bad_lighting(?s:.*)--licence"):
+        build_engine(
+            SimpleNet(len(LABELS)),
+            np.zeros((1, 256, 256, 3), np.uint8),
+            MadeSets(unknown, unknown),
+            settings,
+            {},
+            sets.val.parent / "never",
+        )
+
+
+def replace_licences(made, out):
+    """The same set, of references of which no table tells."""
+    shutil.copytree(made, out)
+    document = json.loads((out / "manifest.json").read_text())
+    for known in document["references"].values():
+        known |= {"author": "unknown", "licence": "unknown"}
+    (out / "manifest.json").write_text(json.dumps(document))
+    return out

@@ -194,11 +194,30 @@ def test_a_made_set_for_larger_tiles_has_no_frame_below_them(of_two_sizes, tmp_p
     assert len(frames) == 2 * 5 * 2
     sides = [min(read_picture(frame.path).shape[:2]) for frame in frames]
     assert min(sides) >= 299
-    assert {frame.source for frame in frames} == {"val/val-320.png"}
+    assert {frame.source for frame in frames} == {"val-320"}
     assert "1 of 2 pictures" in caplog.text
     none = SetSettings("val", ("refimgs",), smallest_side=400)
     with pytest.raises(DataError, match="none of 2 pictures has 400 pixels each way"):
         generate(of_two_sizes, none, tmp_path / "none", processes=1)
+
+
+def test_frames_of_one_photograph_are_of_one_source(tmp_path):
+    folder = tmp_path / "references"
+    rng = np.random.default_rng(1)
+    for name in ("a-left", "a-right"):
+        write_png(folder / "test" / f"{name}.png", rng.integers(0, 255, (256, 256, 3), np.uint8))
+    rows = "".join(f"test/{name}.png,site,a.raw\n" for name in ("a-left", "a-right"))
+    (folder / "SOURCES.csv").write_text(f"file,package,path\n{rows}")
+    generate(folder, SetSettings("test", ("refimgs",)), tmp_path / "made", processes=1)
+    assert {frame.source for frame in read_made_set(tmp_path / "made")} == {"site:a.raw"}
+
+
+def test_a_table_from_windows_is_understood_and_strange_rows_are_said(tmp_path, caplog):
+    write_png(tmp_path / "train" / "a.png", np.zeros((256, 256, 3), np.uint8))
+    (tmp_path / "SOURCES.csv").write_text("file,licence\ntrain\\a.png,CC0-1.0\ntrain/b.png,MIT\n")
+    assert [r.licence for r in list_references(tmp_path, "train")] == ["CC0-1.0"]
+    assert "1 of 2 rows" in caplog.text
+    assert "train/b.png" in caplog.text
 
 
 def test_label_sets_have_their_sizes():
@@ -295,6 +314,16 @@ def test_a_set_begun_by_other_code_is_refused(made, references_folder, monkeypat
         generate(references_folder, settings, out, processes=1)
 
 
+def test_a_set_begun_with_other_references_is_refused(tmp_path):
+    settings, sets = SetSettings("val", ("refimgs",)), tmp_path / "made"
+    for name, grey in (("one", 100), ("two", 101)):
+        write_png(tmp_path / name / "val" / "a.png", np.full((256, 256, 3), grey, np.uint8))
+    generate(tmp_path / "one", settings, sets, processes=1)
+    generate(tmp_path / "one", settings, sets, processes=1)
+    with pytest.raises(DataError, match="begun with other settings or references"):
+        generate(tmp_path / "two", settings, sets, processes=1)
+
+
 def test_a_folder_with_other_files_is_refused(references_folder, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
@@ -304,6 +333,39 @@ def test_a_folder_with_other_files_is_refused(references_folder, tmp_path):
 def write(path, size=16):
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((size, size, 3), 90, np.uint8))
+
+
+def test_what_other_programs_lay_beside_pictures_is_passed_over(tmp_path):
+    for name in ("wn/a.png", "wn/.thumbnails/t.png", "wn/@eaDir/a.png/S.jpg", ".git/x.png"):
+        write(tmp_path / name)
+    (tmp_path / "__MACOSX").mkdir()
+    assert [f.path.name for f in read_labelled_folder(tmp_path, ("wn", "gblur"))] == ["a.png"]
+
+
+def test_frames_of_several_folders_below_a_label_are_told_apart(tmp_path):
+    for name in ("gblur/one/1.png", "gblur/two/1.png", "wn/one/1.png"):
+        write(tmp_path / name)
+    frames = read_labelled_folder(tmp_path, ("wn", "gblur"))
+    assert [frame.source for frame in frames] == ["one/1", "two/1", "one/1"]
+
+
+def test_a_picture_torn_within_is_refused(tmp_path, references_folder):
+    picture = read_picture(next(references_folder.glob("train/*.png")))
+    data = cv2.imencode(".jpg", picture)[1].tobytes()
+    (tmp_path / "torn.jpg").write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    with pytest.raises(DataError, match=r"torn\.jpg: not a readable picture"):
+        read_picture(tmp_path / "torn.jpg")
+
+
+def test_twelve_bits_in_a_file_of_sixteen_are_not_taken_for_the_dark(tmp_path):
+    rng = np.random.default_rng(1)
+    cv2.imwrite(str(tmp_path / "12.png"), rng.integers(0, 4096, (32, 32, 3), np.uint16))
+    with pytest.raises(DataError, match=r"12\.png: of 16 bits, but no value is above 409"):
+        read_picture(tmp_path / "12.png")
+    cv2.imwrite(str(tmp_path / "16.png"), rng.integers(0, 65536, (32, 32, 3), np.uint16))
+    assert read_picture(tmp_path / "16.png").mean() == pytest.approx(127.5, abs=3)
+    cv2.imwrite(str(tmp_path / "8.png"), np.full((32, 32, 3), 3, np.uint8))
+    assert read_picture(tmp_path / "8.png").max() == 3
 
 
 def test_hidden_files_are_no_pictures(tmp_path):

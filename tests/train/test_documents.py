@@ -1,4 +1,4 @@
-"""docs/training.md names commands, options and ranges that are there."""
+"""The pages about training name commands, options and ranges that are there."""
 
 import re
 import shlex
@@ -10,7 +10,10 @@ import typer
 from train.cli import app
 from train.distortions import DISTORTIONS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = "\n".join(
+    (DOCS / name).read_text(encoding="utf-8") for name in ("training.md", "training-results.md")
+)
 COMMANDS = typer.main.get_command(app).commands
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
 LINES = [line for line in BLOCKS.splitlines() if line.startswith("python ")]

@@ -1,5 +1,6 @@
 """Fitting: it learns, it goes on after a kill with the same data, and refuses foreign weights."""
 
+import re
 from dataclasses import replace
 
 import onnx
@@ -47,7 +48,7 @@ def fitted(train_pictures, validation, tmp_path_factory):
 
 
 def test_a_fit_leaves_a_checkpoint_with_its_settings_and_a_log(fitted):
-    assert settings_of(fitted) == SETTINGS
+    assert replace(settings_of(fitted), pictures="") == SETTINGS
     rows = (fitted.parent / "logs" / "csv-1" / "metrics.csv").read_text().splitlines()
     assert "val_accuracy" in rows[0]
     assert len(rows) >= 3
@@ -112,6 +113,48 @@ def test_a_fit_goes_on_with_its_own_settings_only(fitted, train_pictures, valida
     other = replace(SETTINGS, labels=LABEL_SETS["table1"], peak_rate=1e-3, steps=9)
     with pytest.raises(WeightsError, match=r"labels .* not .*; peak_rate 0.002, not 0.001; give"):
         fit(other, train_pictures, validation, fitted.parent, progress=False)
+
+
+def test_a_fit_goes_on_with_the_same_pictures_only(fitted, train_pictures, validation):
+    for pictures, tiles in ((train_pictures[:2], validation), (train_pictures, validation[:1] * 2)):
+        with pytest.raises(WeightsError, match="was fitted on other references, or validated on"):
+            fit(SETTINGS, pictures, tiles, fitted.parent, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--crop", "32"], "takes crops of 64 pixels at least, not 32"),
+        (["--minutes", "0"], "minutes"),
+        (["--precision", "bf17"], "precision"),
+    ],
+)
+def test_what_no_fit_can_be_made_with_is_refused(references_folder, tmp_path, options, told):
+    command = ["fit", "--references", str(references_folder), "--out", str(tmp_path)]
+    found = CliRunner().invoke(app, [*command, "--head", "pooled", "--steps", "1", *options])
+    assert found.exit_code == 2
+    assert told in " ".join(re.sub(r"[│\n]", " ", found.output).split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fit_of_nothing_is_refused():
+    with pytest.raises(TrainingError, match="features, head frozen nothing is left"):
+        Fit(replace(SETTINGS, frozen=("features", "head")))
+
+
+def test_what_is_no_checkpoint_of_ours_is_named(tmp_path):
+    missing, torn, foreign = (tmp_path / f"{name}.ckpt" for name in ("missing", "torn", "foreign"))
+    torn.write_bytes(b"PK\x03\x04 no more")
+    torch.save({"state_dict": {}}, foreign)
+    for file, told in (
+        (missing, "there is no checkpoint"),
+        (torn, "is no whole checkpoint"),
+        (foreign, "of another program"),
+    ):
+        with pytest.raises(WeightsError, match=told):
+            load(file)
+        with pytest.raises(WeightsError, match=told):
+            start_from(Fit(SETTINGS), file)
 
 
 def test_time_that_a_killed_run_spent_counts():

@@ -22,6 +22,7 @@ from train.measure.calibration import (
 )
 from train.measure.figures import accept_curve, confusion, measure, rates
 from train.measure.joins import JOINS, compare
+from train.measure.loss import loss_of
 
 LABELS = ("gblur", "refimgs", "wn")
 
@@ -168,6 +169,41 @@ def test_the_budget_holds_where_good_frames_are_taken_for_bad_ones_with_certaint
     found = set_thresholds(good, good, "mean", budget=0.01, set_on="x", independent=100)
     wrong = false_rejects(good.joined("mean"), LABELS, 1, found.reject)
     assert wrong.sum() <= 1
+
+
+def test_good_frames_that_are_certainly_bad_are_named_and_not_rejected_in_silence():
+    probabilities = np.tile([0.02, 0.96, 0.02], (1000, 1))
+    probabilities[:5] = [1 - 1e-8, 1e-8, 0]
+    good = answers_from(probabilities, [1] * 1000)
+    with pytest.raises(DataError, match=r"5 of 1000 good frames are taken for bad(?s:.*)f0, f1"):
+        set_thresholds(good, good, "mean", budget=0.001, set_on="x", independent=0)
+    assert set_thresholds(good, good, "mean", budget=0.005, set_on="x", independent=0)
+
+
+def test_what_a_precision_costs_counts_every_label_alike():
+    """Ten good frames for one of each other label, which are the ones that it gets wrong."""
+    truth = np.array([1] * 10 + [0, 2])
+    right = np.eye(3)[truth]
+    came = right.copy()
+    came[-2:] = np.eye(3)[[1, 1]]
+    lost = loss_of(answers_from(came, truth), answers_from(right, truth), "mean")
+    assert (
+        lost["tile_accuracy_lost"] == lost["frame_accuracy_lost"] == pytest.approx(2 / 3, abs=1e-4)
+    )
+    assert lost["tiles"] == 12
+
+
+def test_frames_of_one_source_have_no_bounds():
+    figures = measure(answers_from(np.eye(3)[[0, 1, 2]], [0, 1, 2], source=["a"] * 3), "mean")
+    assert figures["accuracy"] == 1
+    assert figures["accuracy_95"] is None
+    assert figures["per_label"]["wn"]["sensitivity_95"] is None
+
+
+def test_a_stride_leaves_the_same_first_variants_whoever_looks():
+    frames = [Frame(Path(f"{i}.png"), "wn", 1, "a", i % 3) for i in range(90)]
+    first = [frame for frame in frames if frame.variant == 0]
+    assert thinned(first, 4) == [frame for frame in thinned(frames, 4) if frame.variant == 0]
 
 
 def test_thresholds_are_not_checked_with_what_they_were_set_on():

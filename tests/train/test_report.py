@@ -70,6 +70,17 @@ def test_measured_networks_come_into_one_table(answers, tmp_path):
     page = (tmp_path / "all.html").read_text()
     assert "<td>net</td>" in page
     assert "<td>baseline</td>" in page
+    (tmp_path / "other").mkdir()
+    save(answers.where(answers.severity == 1), tmp_path / "other" / "answers.npz")
+    (tmp_path / "other" / "figures.json").write_text(figures)
+    asked = [folders[0], str(tmp_path / "other"), "--out", str(tmp_path / "x.html")]
+    other = CliRunner().invoke(app, ["report", *asked])
+    assert isinstance(other.exception, DataError)
+    assert "15 frames" in str(other.exception)
+    (tmp_path / "other" / "figures.json").write_text("{torn")
+    torn = CliRunner().invoke(app, ["report", *asked])
+    assert isinstance(torn.exception, DataError)
+    assert "figures.json is torn" in str(torn.exception)
     missing = CliRunner().invoke(
         app, ["report", str(tmp_path / "none"), "--out", str(tmp_path / "x.html")]
     )

@@ -1,6 +1,5 @@
 """`baselines`: fit the classical classifiers and measure them like a network."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +13,9 @@ from train.data.labelled import read_set
 from train.data.references import list_references, load_references
 from train.data.tiles import sample_tiles
 from train.labels import label_set
-from train.measure.answers import ask, save
-from train.measure.figures import measure
+from train.measure.answers import ask
 from train.predict import Sampling
-from train.report.page import write_page
+from train.report.page import write_measured
 
 
 def baselines(
@@ -38,10 +36,5 @@ def baselines(
         predictor = fit_baseline(name, made.numpy(), truth.numpy(), len(names))
         with bar(name) as on_progress:
             answers = ask(predictor, frames, names, Sampling(), data, on_progress)
-        figures = measure(answers, "mean")
-        folder = out / name
-        folder.mkdir(parents=True, exist_ok=True)
-        save(answers, folder / "answers.npz")
-        (folder / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
-        write_page(folder / "report.html", name, answers, "mean", figures)
+        figures = write_measured(out / name, name, answers, "mean")
         typer.echo(f"{name}: accuracy {figures['accuracy']} {figures['accuracy_95']}")

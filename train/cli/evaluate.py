@@ -1,6 +1,5 @@
 """`evaluate`: measure an engine on a made set or a labelled folder."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +12,9 @@ from train.cli.progress import bar
 from train.data.frame import thinned
 from train.data.labelled import read_set
 from train.labels import label_set
-from train.measure.answers import ask, save
-from train.measure.figures import measure
+from train.measure.answers import ask
 from train.predict import Sampling, by_onnxruntime, by_openvino
-from train.report.page import write_page
+from train.report.page import write_measured
 
 
 def evaluate(
@@ -42,10 +40,6 @@ def evaluate(
     even = answers.even()
     if labels is not None:
         even = even.only(label_set(labels))
-    figures = measure(even, manifest.sampling.join)
-    out.mkdir(parents=True, exist_ok=True)
-    save(answers, out / "answers.npz")
-    (out / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     title = f"{manifest.name} {manifest.version} ({precision}) on {data.name}"
-    write_page(out / "report.html", title, even, manifest.sampling.join, figures)
+    figures = write_measured(out, title, answers, manifest.sampling.join, counted=even)
     typer.echo(f"accuracy {figures['accuracy']} {figures['accuracy_95']}; {out / 'report.html'}")

@@ -46,6 +46,11 @@ def export(
     answers: Annotated[
         Path | None, typer.Option(help="Keep the answers to both sets here, for joins.")
     ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Of references without one in SOURCES.csv, which are your own."),
+    ] = None,
+    author: Annotated[str, typer.Option(help="Whom to name for these.")] = "the references' owner",
     seed: Seed = 1,
 ) -> None:
     """Fold, calibrate, measure, quantise, choose golden tiles, and write the engine folder."""
@@ -72,6 +77,7 @@ def export(
         least_golden=least_golden,
         golden_candidates=golden_candidates,
         answers=answers,
+        own=None if licence is None else (author, licence),
         int8_alone=architecture in _INT8_ALONE if int8_alone is None else int8_alone,
     )
     training: dict[str, Any] = {

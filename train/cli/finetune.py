@@ -23,6 +23,8 @@ def finetune(
         start, data, out, version=version, licence=licence, author=author, seed=seed, say=typer.echo
     )
     typer.echo(f"accuracy on frames kept apart: {tuned.before} before, {tuned.after} after")
+    lost, count = (tuned.figures["int8"][key] for key in ("tile_accuracy_lost", "tiles"))
+    typer.echo(f"int8 costs {100 * lost:.2f} points of accuracy on their {count} tiles")
     typer.echo(f"thresholds: set on {tuned.thresholds.set_on}")
     typer.echo(f"golden tiles of {start.name} whose label changed: {len(tuned.changed)}")
     for sentence in tuned.changed:

@@ -13,7 +13,7 @@ from train.distortions import Picture
 from train.fit import FitSettings
 from train.fit import fit as run
 from train.labels import label_set
-from train.models import ARCHITECTURES, INPUT_SIDES
+from train.models import ARCHITECTURES, INPUT_SIDES, LEAST_SIDES
 from train.models.inceptionresnetv2 import HEAD_DROPOUT
 from train.models.simplenet import INPUT_SIDE, PAPER_DROPOUT, PAPER_HEAD_DROPOUT
 from train.precision import fastest_precision
@@ -75,8 +75,8 @@ def fit(
     batch: Annotated[int, typer.Option(min=1)] = 64,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.03,
-    minutes: Annotated[float | None, typer.Option(help="Wall time to spend.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps to take.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Wall time to spend.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps to take.")] = None,
     steps_an_epoch: Annotated[int, typer.Option(min=1, help="A checkpoint after each.")] = 200,
     patience: Annotated[int | None, typer.Option(help="Epochs without gain; stops early.")] = None,
     val_tiles: Annotated[int, typer.Option(min=1)] = 240,
@@ -102,6 +102,11 @@ def fit(
         raise typer.BadParameter(
             f"the dense head is made for {INPUT_SIDE} pixels: give --crop {INPUT_SIDE} and no other"
             " --val-tile, or --head pooled"
+        )
+    least = LEAST_SIDES[architecture]
+    if crop < least:
+        raise typer.BadParameter(
+            f"{architecture} takes crops of {least} pixels at least, not {crop}"
         )
     if crop > region:
         raise typer.BadParameter(f"a crop of {crop} pixels does not fit into a region of {region}")

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,7 +11,8 @@ References = Annotated[
 Labels = Annotated[str, typer.Option(help="Label set: all (8), table1 (7) or abstract (6).")]
 Seed = Annotated[int, typer.Option(help="All chance comes from it.")]
 FitPrecision = Annotated[
-    str, typer.Option(help="Lightning's word for it; the default is the fastest of this machine.")
+    Literal["32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true", "64-true"],
+    typer.Option(help="Lightning's word for it; the default is the fastest of this machine."),
 ]
 ValSet = Annotated[Path, typer.Option(help="Folder that generate made of the val split.")]
 TestSet = Annotated[Path, typer.Option(help="Folder that generate made of the test split.")]

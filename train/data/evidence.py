@@ -92,6 +92,8 @@ def _events(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}); is it what inspector printed?") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -9,7 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A file, its label, and what is known of it; severity 0 where it is not known."""
+    """A file, its label, and what is known of it; severity 0 where it is not known.
+
+    Attributes:
+        source: The photograph that it shows, as far as is known: frames of one are not independent.
+    """
 
     path: Path
     label: str
@@ -25,6 +29,10 @@ def thinned(frames: Sequence[Frame], stride: int) -> list[Frame]:
     """
     if stride == 1:
         return list(frames)
-    count = -(-len(frames) // stride)
-    chosen = np.random.default_rng(1).permutation(len(frames))[:count]
+    chosen: list[int] = []
+    # Apart, so that whoever looks at the first variants alone has the same ones.
+    for first in (True, False):
+        mine = [i for i, frame in enumerate(frames) if (frame.variant == 0) is first]
+        count = -(-len(mine) // stride)
+        chosen += [mine[i] for i in np.random.default_rng(1).permutation(len(mine))[:count]]
     return [frames[i] for i in sorted(chosen)]

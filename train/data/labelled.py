@@ -7,7 +7,7 @@ from pathlib import Path
 
 from train.data import live
 from train.data.frame import Frame
-from train.data.pictures import Lost, picture_files, read_all
+from train.data.pictures import Lost, is_aside, picture_files, read_all
 from train.distortions import Picture
 from train.errors import DataError
 
@@ -25,8 +25,17 @@ def read_made_set(folder: Path) -> list[Frame]:
         raise DataError(
             f"{manifest}: {error.strerror}; the set is not finished, run generate again"
         ) from error
+    except ValueError as error:
+        raise DataError(f"{manifest} is no JSON ({error}); make the set anew") from error
+    known = document["references"]
     return [
-        Frame(folder / row["file"], row["label"], row["severity"], row["reference"], row["variant"])
+        Frame(
+            folder / row["file"],
+            row["label"],
+            row["severity"],
+            known[row["reference"]]["source"],
+            row["variant"],
+        )
         for row in document["frames"]
     ]
 
@@ -39,14 +48,16 @@ def read_labelled_folder(folder: Path, labels: Sequence[str]) -> list[Frame]:
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.iterdir() if path.is_dir())
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not is_aside(path.name))
     strangers = [path.name for path in found if path.name not in labels]
     if strangers:
         raise DataError(
             f"{folder}: {', '.join(strangers)} is no label; there are: {', '.join(labels)}"
         )
     frames = [
-        Frame(path, place.name, 0, path.stem) for place in found for path in picture_files(place)
+        Frame(path, place.name, 0, path.relative_to(place).with_suffix("").as_posix())
+        for place in found
+        for path in picture_files(place)
     ]
     refuse_empty(frames, [path.name for path in found] or list(labels), folder)
     return frames

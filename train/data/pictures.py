@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from inspector.capture.sources.headers import PNG, TIFF
+from inspector.capture.sources.pictures import PictureError, decode_picture, file_bytes
 from train.distortions.base import Picture
 from train.errors import DataError
 from train.whole import written_whole
@@ -16,6 +18,9 @@ SUFFIXES = frozenset({".png", ".bmp", ".webp", ".jpg", ".jpeg", ".tif", ".tiff",
 LARGEST_SHARE_LOST = 0.01
 """More unreadable or tiny pictures than this share are an error."""
 _NAMED = 10
+_WHITE_OF_12_BITS = 16
+"""In a file of 16 bits, as it comes out with 8."""
+_MAY_HAVE_16_BITS = (PNG, *TIFF, b"P5", b"P6")
 _LOG = logging.getLogger(__name__)
 
 
@@ -42,8 +47,18 @@ class Lost:
         _LOG.warning("%s and are left out:\n  %s", text, first)
 
 
+def is_aside(name: str) -> bool:
+    """Whether a file or folder is some program's own: hidden, of a disk station, of an archive.
+
+    Example:
+        >>> [is_aside(name) for name in (".thumbnails", "@eaDir", "__MACOSX", "part-7.png")]
+        [True, True, True, False]
+    """
+    return name.startswith((".", "@")) or name == "__MACOSX"
+
+
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files below a folder, in the order of their paths; hidden ones are no pictures.
+    """The picture files below a folder, in the order of their paths, without what lies aside.
 
     Raises:
         DataError: There is no such folder.
@@ -53,32 +68,37 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES
+        and not any(map(is_aside, path.relative_to(folder).parts))
+        and path.is_file()
     )
 
 
 def read_picture(path: Path, smallest_side: int = 1) -> Picture:
-    """Read one picture as BGR; grey and transparent ones become BGR too.
+    """Read one picture as BGR, as the station reads its files.
 
     Raises:
-        DataError: Unreadable, or a side below `smallest_side` pixels.
+        DataError: Unreadable, torn, or a side below `smallest_side` pixels; or of 16 bits of which
+            the upper ones are never used: nobody knows what is white in it.
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error as error:  # such as a side or an area that its header cannot mean
-        raise DataError(f"{path}: not a readable picture ({error.err})") from error
-    if picture is None:
-        raise DataError(f"{path}: not a readable picture")
+        data = file_bytes(path)
+        picture = decode_picture(path, data)
+        dark = data.startswith(_MAY_HAVE_16_BITS) and int(picture.max()) <= _WHITE_OF_12_BITS
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if dark else None
+    except PictureError as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+    if raw is not None and raw.dtype == np.uint16:
+        raise DataError(
+            f"{path}: of 16 bits, but no value is above {raw.max()}; write it out so that white is"
+            " 65535, or with 8 bits"
+        )
     height, width = picture.shape[:2]
     if min(height, width) < smallest_side:
         raise DataError(
             f"{path}: {width}x{height} pixels, but at least {smallest_side} are needed each way"
         )
-    return np.asarray(picture, dtype=np.uint8)
+    return picture
 
 
 def read_all(

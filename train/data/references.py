@@ -10,7 +10,7 @@ import csv
 import hashlib
 import logging
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from train.data.pictures import Lost, picture_files, read_all
 from train.distortions.base import Picture
@@ -18,6 +18,8 @@ from train.errors import DataError
 
 SPLITS = ("train", "val", "test")
 SMALLEST_SIDE = 256
+UNKNOWN = "unknown"
+"""Author and licence of a reference that no table tells of."""
 _HELD_BACK = 0.1
 """Share of an unsplit folder that goes to `val`, and as much again to `test`."""
 _LOG = logging.getLogger(__name__)
@@ -146,7 +148,17 @@ def _sources(folder: Path) -> dict[str, dict[str, str]]:
         raise DataError(f"{table} is not UTF-8: {error}; write it out as such") from error
     if rows and "file" not in rows[0]:
         raise DataError(f"{table} has no column 'file'")
-    return {row["file"]: row for row in rows}
+    known = {PurePosixPath(row["file"].replace("\\", "/")).as_posix(): row for row in rows}
+    strangers = [file for file in known if not (folder / file).is_file()]
+    if strangers:
+        _LOG.warning(
+            "%d of %d rows of %s are of files that are not there, %s for one",
+            len(strangers),
+            len(known),
+            table,
+            strangers[0],
+        )
+    return known
 
 
 def _of_split(folder: Path, split: str, known: dict[str, dict[str, str]]) -> list[Reference]:
@@ -163,7 +175,7 @@ def _reference(path: Path, folder: Path, known: dict[str, dict[str, str]]) -> Re
     row = known.get(name, {})
     source = f"{row.get('package') or ''}:{row['path']}" if row.get("path") else path.stem
     return Reference(
-        name, path, source, row.get("author") or "unknown", row.get("licence") or "unknown"
+        name, path, source, row.get("author") or UNKNOWN, row.get("licence") or UNKNOWN
     )
 
 

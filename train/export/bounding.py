@@ -4,7 +4,7 @@ A batch normalisation divides by what its training batches spread on average. Th
 spreads far more than that, and what one layer lets through too large, the next lets through larger:
 after some two hundred layers the values are thousands of times the usual and mean nothing. Bounded,
 they keep their place among the others: InceptionResNetV2 named 63 % of noisy frames before, 97 %
-after, and the others as before (docs/training.md). It also keeps fp16 from overflowing.
+after, and the others as before (docs/training-results.md). It also keeps fp16 from overflowing.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ Temperature and thresholds are set on the val split; the figures in the manifest
 false rejects, come from the test split, whose references no other step has seen.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from inspector.engine.tiling import Join, cut, tiles_of
 from train.data.frame import Frame, thinned
 from train.data.labelled import read_made_set
 from train.data.pictures import read_picture
-from train.errors import TrainingError
+from train.data.references import UNKNOWN
+from train.errors import DataError, TrainingError
 from train.export.bounding import bounded
 from train.export.equalise import equalised
 from train.export.folder import EngineFacts, write_engine
@@ -31,6 +33,7 @@ from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask, save
 from train.measure.calibration import fit_temperature, refuse_shared, set_thresholds
 from train.measure.figures import measure
+from train.measure.loss import loss_of
 from train.models.inceptionresnetv2 import InceptionResNetV2
 from train.models.simplenet import SimpleNet
 from train.predict import Sampling, by_openvino
@@ -70,6 +73,9 @@ class BuildSettings:
     """Tiles a label among which the golden ones are chosen."""
     answers: Path | None = None
     """Where the answers to both sets are kept, as `joins` reads them."""
+    own: tuple[str, str] | None = None
+    """Author and licence of the references of which nothing else is known: they are the user's, and
+    may be golden tiles of an engine that the user hands on."""
     int8_alone: bool = False
     """Only the int8 file is written; fp32 and fp16 are derived from it, with its weights."""
 
@@ -104,6 +110,10 @@ def build_engine(
         DataError: Sets or golden tiles that cannot be used.
     """
     side = settings.sampling.tile
+    candidates = golden_candidates(
+        (sets.val, sets.test), settings.labels, side, settings.golden_candidates, settings.own
+    )
+    _refuse_few(candidates, settings)
     say("export fp32")
     if isinstance(network, SimpleNet):
         network = equalised(network, calibration_tiles[:_RANGE_TILES])
@@ -156,11 +166,11 @@ def build_engine(
     int8 = ask(
         by_openvino(models["int8"]), test_frames, settings.labels, settings.sampling, sets.test
     )
-    measured["int8"] = _loss(int8, reference, settings.join)
-    _refuse_loss("int8", measured["int8"])
+    measured["int8"] = loss_of(int8, reference, settings.join)
+    _refuse_loss("int8", measured["int8"], say)
     if settings.int8_alone:
-        measured["weights_of_int8"] = _loss(test, reference, settings.join)
-        _refuse_loss("the weights of int8", measured["weights_of_int8"])
+        measured["weights_of_int8"] = loss_of(test, reference, settings.join)
+        _refuse_loss("the weights of int8", measured["weights_of_int8"], say)
     say("choose golden tiles, write the folder")
     facts = EngineFacts(
         settings.name,
@@ -172,9 +182,6 @@ def build_engine(
         thresholds,
         training,
         measured,
-    )
-    candidates = golden_candidates(
-        (sets.val, sets.test), settings.labels, side, settings.golden_candidates
     )
     write_engine(folder, models, facts, candidates, least_golden=settings.least_golden)
     return measured
@@ -206,51 +213,69 @@ def _set_on(val: Answers, test: Answers, settings: BuildSettings) -> str:
     )
 
 
-def _loss(came: Answers, reference: Answers, join: Join) -> dict[str, Any]:
-    """Accuracy that a precision costs, tile by tile and frame by frame on the same data."""
-    truth = reference.truth
-    tiles = [(a.tiles.argmax(axis=2) == truth[:, None]).mean() for a in (reference, came)]
-    framed = [(a.joined(join).argmax(axis=1) == truth).mean() for a in (reference, came)]
-    return {
-        "tiles": int(np.prod(reference.tiles.shape[:2])),
-        "tile_accuracy_fp32": round(float(tiles[0]), 4),
-        "tile_accuracy": round(float(tiles[1]), 4),
-        "tile_accuracy_lost": round(float(tiles[0] - tiles[1]), 4),
-        "frame_accuracy_lost": round(float(framed[0] - framed[1]), 4),
-        "largest_gap": round(float(np.abs(reference.tiles - came.tiles).max()), 4),
-    }
-
-
-def _refuse_loss(what: str, found: Mapping[str, Any]) -> None:
+def _refuse_loss(what: str, found: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Raise where a precision costs more than 0.5 points on at least 5,000 tiles.
+
+    On fewer a loss is chance as likely as not: it is said, and stands in the manifest.
 
     Raises:
         TrainingError: Names the loss.
     """
     lost, compared = found["tile_accuracy_lost"], found["tiles"]
-    if compared >= INT8_TILES and lost > LARGEST_INT8_LOSS:
+    if compared < INT8_TILES:
+        say(f"{what}: {100 * lost:.2f} points lost on {compared} tiles, too few to prove anything")
+    elif lost > LARGEST_INT8_LOSS:
         raise TrainingError(
             f"{what} costs {100 * lost:.2f} points of accuracy on {compared} tiles;"
             f" {100 * LARGEST_INT8_LOSS} are allowed"
         )
 
 
+def _refuse_few(candidates: Sequence[Candidate], settings: BuildSettings) -> None:
+    """Make sure that every label can have its golden tiles, before anything is judged.
+
+    Raises:
+        DataError: One cannot.
+    """
+    counts = Counter(candidate.label for candidate in candidates)
+    few = [label for label in settings.labels if counts[label] < settings.least_golden]
+    if few:
+        raise DataError(
+            f"fewer than {settings.least_golden} frames of {', '.join(few)} may become golden"
+            " tiles: their references need a free licence in SOURCES.csv (public-domain, CC0, BSD,"
+            " MIT or CC-BY); or give --author and --licence for references of your own"
+        )
+
+
 def golden_candidates(
-    folders: Sequence[Path], labels: Sequence[str], side: int, each: int
+    folders: Sequence[Path],
+    labels: Sequence[str],
+    side: int,
+    each: int,
+    own: tuple[str, str] | None = None,
 ) -> list[Candidate]:
-    """The middle tile of frames whose references may ship, `each` a label, drawn evenly."""
-    rows = [
-        (folder, row, known)
-        for folder in folders
-        for row, known in read_provenance(folder)
-        if may_ship(known["licence"]) and row["label"] in labels
-    ]
+    """The middle tile of frames whose references may ship, `each` a label, drawn evenly.
+
+    Args:
+        folders: Made sets.
+        labels: Of the network.
+        side: Of a tile, in pixels.
+        each: Most of a label.
+        own: Author and licence of references of which nothing is known, where they may ship.
+    """
+    rows = []
+    for folder in folders:
+        for row, known in read_provenance(folder):
+            author, licence = known["author"], known["licence"]
+            mine = own if own and licence == UNKNOWN else None
+            if row["label"] in labels and (mine or may_ship(licence)):
+                rows.append((folder, row, *(mine or (author, licence))))
     rng = np.random.default_rng(1)
     candidates = []
     for label in labels:
         mine = [entry for entry in rows if entry[1]["label"] == label]
         for index in rng.permutation(len(mine))[:each]:
-            folder, row, known = mine[index]
+            folder, row, author, licence = mine[index]
             picture = read_picture(folder / row["file"], side)
             tiles = tiles_of(*picture.shape[:2], size=side, count=1, where="centre")
             candidates.append(
@@ -259,8 +284,8 @@ def golden_candidates(
                     label,
                     row["severity"],
                     row["reference"],
-                    known["author"],
-                    known["licence"],
+                    author,
+                    licence,
                 )
             )
     return candidates

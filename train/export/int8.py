@@ -13,7 +13,7 @@ _KEPT = {"SimpleNet": slice(1, 2), "InceptionResNetV2": slice(1, 3)}
 They see the faintest traces: in int8 they lose them.
 """
 _PART = {"SimpleNet": 1.0, "InceptionResNetV2": 0.7}
-"""How much of the largest value a range holds; by experiment, see docs/training.md."""
+"""How much of the largest value a range holds; by experiment, see docs/training-results.md."""
 _LEAST_P = 1e-6
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from train.data.labelled import pictures_of
 from train.errors import DataError
 from train.labels import GOOD
 from train.predict import Predictor, Sampling, answers_to_frames
+from train.whole import written_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Answers:
         The probabilities of the labels that are left are made to sum to 1 again.
 
         Raises:
-            DataError: The network does not have one of them.
+            DataError: The network does not have one of them, or no frame has any.
         """
         missing = [label for label in labels if label not in self.labels]
         if missing:
@@ -77,6 +79,8 @@ class Answers:
             )
         columns = [self.labels.index(label) for label in labels]
         some = self.where(np.isin(self.truth, columns))
+        if not len(some.truth):
+            raise DataError(f"none of {len(self.truth)} frames has a label of {', '.join(labels)}")
         tiles = some.tiles[:, :, columns]
         total = np.clip(tiles.sum(axis=2, keepdims=True), 1e-12, None)
         truth = np.array([columns.index(column) for column in some.truth], dtype=np.int64)
@@ -139,29 +143,32 @@ def ask(
 
 
 def save(answers: Answers, path: Path) -> None:
-    """Write answers to an .npz file."""
-    np.savez_compressed(
-        path,
-        labels=np.array(answers.labels),
-        tiles=answers.tiles,
-        truth=answers.truth,
-        severity=answers.severity,
-        source=answers.source,
-        variant=answers.variant,
-        files=answers.files,
-    )
+    """Write answers to an .npz file, whole or not at all."""
+    with written_whole(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=np.array(answers.labels),
+            tiles=answers.tiles,
+            truth=answers.truth,
+            severity=answers.severity,
+            source=answers.source,
+            variant=answers.variant,
+            files=answers.files,
+        )
 
 
 def load(path: Path) -> Answers:
     """Read answers that `save` wrote.
 
     Raises:
-        DataError: There are none.
+        DataError: There are none, or they are torn.
     """
     try:
         stored = np.load(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}; run evaluate first") from error
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path} is torn ({error}); run evaluate again") from error
     with stored:
         return Answers(
             tuple(str(label) for label in stored["labels"]),

@@ -26,6 +26,7 @@ _LEAST_REJECT = 0.5
 _LEAST_ACCEPT = 0.5
 _MOST_REJECT = 0.999999
 _DIGITS = 6
+_NAMED = 5
 _CLEARANCE = 0.2
 """By this share the good label's probability has to be lower than that of the good frames which
 just must not be rejected. A share, since the thresholds lie close to 1."""
@@ -154,7 +155,8 @@ def set_thresholds(
             that many without a false reject bound its rate.
 
     Raises:
-        DataError: One of the sets has no good frames.
+        DataError: One of the sets has no good frames, or more good frames than the budget allows
+            are taken for bad beyond any doubt.
     """
     for answers in (setting, checking):
         if not (answers.truth == answers.good).any():
@@ -182,8 +184,16 @@ def set_thresholds(
 
 
 def _lowest_reject(answers: Answers, how: Join, budget: float) -> float:
-    joined = answers.where(answers.truth == answers.good).joined(how)
+    good = answers.where(answers.truth == answers.good)
+    joined = good.joined(how)
     wrong = joined[joined.argmax(axis=1) != answers.good]
+    hopeless = joined[:, answers.good] <= 1 - _MOST_REJECT
+    if hopeless.sum() > int(budget * len(joined)):
+        raise DataError(
+            f"{hopeless.sum()} of {len(joined)} good frames are taken for bad beyond any doubt,"
+            f" more than a budget of {budget:.2%} allows: are they labelled rightly?"
+            f" {', '.join(good.files[hopeless][:_NAMED].tolist())}"
+        )
     # Of the good frames taken for bad, the most certain ones are given up.
     fine = np.sort(wrong[:, answers.good])[int(budget * len(joined)) :]
     if not fine.size:

@@ -113,9 +113,12 @@ def measure(answers: Answers, how: Join, *, seed: int = 1) -> dict[str, Any]:
 
 
 def _bounds(guessed: NDArray[np.int64], answers: Answers, seed: int) -> dict[str, Any]:
-    """95 % bounds of accuracy, sensitivities and specificities."""
+    """95 % bounds of accuracy, sensitivities and specificities; none where all is of one source."""
     classes = len(answers.labels)
     sources = sorted(set(answers.source.tolist()))
+    if len(sources) == 1:
+        none: list[None] = [None] * classes
+        return {"accuracy": None, "sensitivity": none, "specificity": none}
     each = np.stack(
         [
             confusion(guessed[mask], answers.truth[mask], classes)

@@ -20,6 +20,9 @@ INPUT_SIDES = {
 }
 """Pixels a side of the tiles that an exported network takes."""
 
+LEAST_SIDES = {"SimpleNet": simplenet.LEAST_SIDE, "InceptionResNetV2": inceptionresnetv2.LEAST_SIDE}
+"""Pixels a side of the smallest picture that a network with a pooled head can be asked about."""
+
 
 def build(architecture: str, classes: int, **options: Any) -> nn.Module:
     """A network with fresh weights.

@@ -27,6 +27,7 @@ INPUT_SIDE = 299
 IMAGENET = "inception_resnet_v2.tf_in1k"
 """timm's name for the ImageNet weights; they lie on the Hugging Face hub below `timm/`."""
 
+LEAST_SIDE = 75
 HEAD_DROPOUT = 0.2
 """Dropout before the output, as published."""
 

@@ -21,6 +21,8 @@ Head = Literal["dense", "pooled"]
 WIDTHS = (32, 64, 64, 128, 128, 256, 256)
 """Output channels of the seven convolutions."""
 
+LEAST_SIDE = 64
+"""Six pools leave one of so many pixels."""
 PAPER_DROPOUT = (0.2, 0.2, 0.3, 0.3, 0.4, 0.4)
 """Dropout after each of the six pools, as the paper gives it."""
 

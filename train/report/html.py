@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from train.whole import written_whole
+
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 table { border-collapse: collapse; margin: 1em 0; }
@@ -20,11 +22,12 @@ NONE = "–"  # noqa: RUF001 - the usual mark of an empty cell
 
 def write_document(path: Path, title: str, body: Sequence[str]) -> None:
     """Write one page that needs no other file; `body` is HTML."""
-    path.write_text(
+    page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>",
-        encoding="utf-8",
+        f"<style>{_STYLE}</style><body>{''.join(body)}</body></html>"
     )
+    with written_whole(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def figure(source: str | None, caption: str) -> str:

@@ -1,6 +1,7 @@
 """The page itself: headings, tables, plots, and the frames that were got most wrong."""
 
 import base64
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -12,12 +13,38 @@ import numpy as np
 from inspector.engine.tiling import Join
 from train.data.pictures import read_picture
 from train.errors import DataError
-from train.measure.answers import Answers
+from train.measure.answers import Answers, save
+from train.measure.figures import measure
 from train.report.html import NONE, figure, share, span, table, write_document
 from train.report.plots import accept_plot, confusion_plot, reliability_plot, severity_plot
+from train.whole import written_whole
 
 _WORST_FRAMES = 12
 _THUMBNAIL_PX = 220
+
+
+def write_measured(
+    folder: Path, title: str, answers: Answers, how: Join, *, counted: Answers | None = None
+) -> dict[str, Any]:
+    """Write `answers.npz`, `figures.json` and `report.html`, each whole or not at all.
+
+    Args:
+        folder: Where they go; made where it is not there.
+        title: What was measured.
+        answers: All that were given, kept for later.
+        how: How tiles are joined.
+        counted: Those that are counted, where not all are.
+
+    Returns:
+        The figures.
+    """
+    counted = answers if counted is None else counted
+    figures = measure(counted, how)
+    save(answers, folder / "answers.npz")
+    with written_whole(folder / "figures.json") as partial:
+        partial.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    write_page(folder / "report.html", title, counted, how, figures)
+    return figures
 
 
 def write_page(
