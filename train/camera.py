@@ -1,10 +1,11 @@
 """What a camera does to every picture, good or bad: grid, colour filter, noise, link.
 
 A network that sees only untouched references as good learns that "pristine" means "never
-touched". So a slight change of scale, demosaicing and faint sensor noise come before the
+touched". So a slight change of scale, faint sensor noise and demosaicing come before the
 distortion, on all labels alike; after it comes high-quality H.264 as cameras send it, on half of
 the pictures whose own damage is not a codec's. What the lens blurs, or a motion, is blurred before
-there is a sensor: half of those pictures get demosaicing and noise after their distortion.
+there is a sensor: half of those pictures get noise and demosaicing after their distortion. Bad
+light meets the sensor under its colour filter: demosaicing comes after it, and spreads its noise.
 """
 
 import io
@@ -22,6 +23,9 @@ AFTER_H264 = frozenset({"refimgs", "gblur", "motion_blur", "wn", "bad_lighting"}
 
 BEFORE_SENSOR = frozenset({"gblur", "motion_blur"})
 """Labels whose damage may be done before the light meets the sensor."""
+
+AT_SENSOR = frozenset({"bad_lighting"})
+"""Labels whose damage happens in the sensor."""
 
 _BLURRED_FIRST = 0.5
 _DEMOSAICED = 0.25
@@ -69,15 +73,25 @@ def take(
     if label in BEFORE_SENSOR and rng.random() < _BLURRED_FIRST:
         damaged = distort(picture)
         return picture, damaged, after_distortion(sense(damaged, rng), label, rng)
+    if label in AT_SENSOR:
+        clean = _with_noise(picture, rng)
+        damaged = distort(clean)
+        return clean, damaged, after_distortion(_as_converted(damaged, rng), label, rng)
     clean = sense(picture, rng)
     damaged = distort(clean)
     return clean, damaged, after_distortion(damaged, label, rng)
 
 
 def sense(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Demosaicing on a quarter of the pictures, faint noise on two in five."""
-    if rng.random() < _DEMOSAICED:
-        picture = demosaic(picture)
+    """Faint noise on two pictures in five, demosaicing on a quarter, which spreads the noise."""
+    return _as_converted(_with_noise(picture, rng), rng)
+
+
+def _as_converted(picture: Picture, rng: np.random.Generator) -> Picture:
+    return demosaic(picture) if rng.random() < _DEMOSAICED else picture
+
+
+def _with_noise(picture: Picture, rng: np.random.Generator) -> Picture:
     if rng.random() < _NOISY:
         if rng.random() < _BY_LIGHT:
             return expose(picture, 1.0, rng, noise=float(rng.uniform(0, 1)))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from train.camera import AFTER_H264, after_distortion, demosaic, sense, take, through_h264
+from train.distortions import DISTORTIONS
 
 
 def test_h264_keeps_size_and_quality_and_does_change_pixels(picture):
@@ -82,3 +83,26 @@ def test_what_comes_before_stays_below_the_mildest_noise(picture):
 def test_the_same_seed_gives_the_same_camera(picture, seed):
     first = sense(picture, np.random.default_rng(seed))
     np.testing.assert_array_equal(first, sense(picture, np.random.default_rng(seed)))
+
+
+def test_a_colour_filter_spreads_the_noise_that_lies_under_it():
+    """As real cameras do: noise of neighbouring pixels is alike where they were interpolated."""
+    flat = np.full((96, 96, 3), 100, np.uint8)
+    alike = []
+    for seed in range(60):
+        noise = sense(flat, np.random.default_rng(seed))[:, :, 2].astype(float) - 100
+        if noise.std() > 0.5:
+            alike.append((noise[:, 1:] * noise[:, :-1]).mean() / noise.var() > 0.3)
+    assert 2 <= sum(alike) <= len(alike) / 2, "a quarter"
+
+
+def test_the_noise_of_bad_light_lies_under_the_colour_filter_too(picture):
+    small = np.ascontiguousarray(picture[:64, :64])
+
+    def under(seed):
+        chance = np.random.default_rng(seed)
+        distort = DISTORTIONS["bad_lighting"].apply
+        _, damaged, seen = take(small, "bad_lighting", lambda one: distort(one, 3, chance), chance)
+        return np.array_equal(seen, demosaic(damaged))
+
+    assert 2 <= sum(map(under, range(60))) <= 20, "half of a quarter, the others as H.264"

@@ -1,14 +1,17 @@
 """Each distortion does what its protocol says, and nothing else."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 
 from train.distortions import DISTORTIONS, MILDEST, WORST, jp2k, jpeg
-from train.distortions.bad_lighting import expose, from_linear, to_linear
-from train.distortions.base import on_log_scale
+from train.distortions.bad_lighting import expose
+from train.distortions.base import MOST_PSNR_DB, on_log_scale
 from train.distortions.fastfading import as_sent, flip_stream_bits, lose_coefficients, snr_db
 from train.distortions.gblur import blur
+from train.distortions.light import from_linear, to_linear
 from train.distortions.motion_blur import kernel_of
 from train.distortions.wavelet import forward, inverse
 from train.distortions.wn import add_noise
@@ -103,13 +106,29 @@ def test_jpeg_2000_keeps_to_its_rate_and_encodes_as_others_do(rate, picture):
     assert data[coding_style + 13] == 0  # table A.20: 0 is the 9-7 irreversible filter
 
 
-def test_jpeg_2000_leaves_something_to_be_seen_of_a_plain_picture():
-    plain = cv2.GaussianBlur(rng().integers(0, 256, (256, 256, 3), dtype=np.uint8), (0, 0), 6)
-    nearly = jp2k.decode(jp2k.encode_at(plain, jp2k.MILDEST_BITS_A_PIXEL))
-    assert cv2.PSNR(plain, nearly) > jp2k.MOST_PSNR_DB
-    assert cv2.PSNR(plain, DISTORTIONS["jp2k"].apply(plain, 1, rng())) <= jp2k.MOST_PSNR_DB
-    same = np.full((64, 64, 3), 100, np.uint8)  # which no rate damages
-    np.testing.assert_array_equal(DISTORTIONS["jp2k"].apply(same, 1, rng()), same)
+@pytest.mark.parametrize("label", ["gblur", "jpeg", "jp2k"])
+def test_of_a_plain_picture_the_mild_is_seen_too_and_more_is_worse(label):
+    plain = cv2.GaussianBlur(rng().integers(0, 256, (256, 256, 3), dtype=np.uint8), (0, 0), 4)
+    near = jp2k.decode(jp2k.encode_at(plain, jp2k.MILDEST_BITS_A_PIXEL))
+    assert cv2.PSNR(plain, near) > MOST_PSNR_DB, "of itself the mildest is not seen"
+    damaged = [DISTORTIONS[label].apply(plain, s, rng()) for s in (0.5, 1, 1.5, 2, 3, 4, 5, 5.5)]
+    psnr_db = [cv2.PSNR(plain, one) for one in damaged]
+    assert max(psnr_db) <= MOST_PSNR_DB
+    assert psnr_db[0] > MOST_PSNR_DB - 4
+    assert all(a >= b - 0.3 for a, b in pairwise(psnr_db)), psnr_db
+
+
+@pytest.mark.parametrize("label", ["gblur", "jp2k"])
+def test_what_nothing_damages_stays_as_it_is(label):
+    same = np.full((64, 64, 3), 100, np.uint8)
+    np.testing.assert_array_equal(DISTORTIONS[label].apply(same, 1, rng()), same)
+
+
+@pytest.mark.parametrize("halved_chroma", [True, False])
+def test_jpeg_reaches_its_worst_rate_on_a_tile(halved_chroma, picture):
+    tile = np.ascontiguousarray(picture[:288, :288])
+    data = jpeg.encode_at(tile, jpeg.WORST_BITS_A_PIXEL, halved_chroma=halved_chroma)
+    assert 8 * len(data) / (288 * 288) < 1.15 * jpeg.WORST_BITS_A_PIXEL
 
 
 def test_the_wavelet_is_undone_by_its_inverse_and_keeps_energy():
@@ -169,8 +188,33 @@ def test_a_motion_kernel_sums_to_one_and_has_its_length(length):
     assert spread == pytest.approx(np.sqrt(length**2 / 12 + blurred), rel=0.1)
 
 
+def test_motion_adds_up_light_and_not_codes():
+    """A white spot on black leaves a streak of a share of its light, which is a high code."""
+    dark = np.zeros((96, 96, 3), np.uint8)
+    dark[40:45, 45:50] = 255
+    streak = DISTORTIONS["motion_blur"].apply(dark, severity_of_30_px(), rng()).max(axis=(0, 1))
+    assert (streak > 80).all(), "5 of 30 pixels are a sixth of the light, of the codes 42"
+
+
+def severity_of_30_px():
+    return next(s for s in np.arange(0.5, 5.5, 0.01) if on_log_scale(s, 3.0, 60.0) >= 30)
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.2, 0.35])
+def test_a_path_is_as_long_as_it_is_said_to_be(bend):
+    """Drawn thin, its pixels by its direction there."""
+    kernel = kernel_of(60, 0.0, bend=bend)
+    centre = [
+        (np.arange(len(kernel)) * column).sum() / column.sum()
+        for column in kernel.T
+        if column.sum() > 1e-4
+    ]
+    length = np.hypot(1, np.diff(centre)).sum()
+    assert length == pytest.approx(60, rel=0.08)
+
+
 def test_a_bent_path_leaves_its_chord():
-    assert kernel_of(30, 0.0, bend=0.3).shape[0] >= kernel_of(30, 0.0).shape[0]
+    assert kernel_of(30, 0.0, bend=0.3).shape[0] < kernel_of(30, 0.0).shape[0]
     assert (kernel_of(30, 0.0, bend=0.3).sum(axis=1) > 0.01).sum() > 5
 
 

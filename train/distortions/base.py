@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, log
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,11 @@ Picture = NDArray[np.uint8]
 MILDEST = 0.5
 WORST = 5.5
 """Bounds of the continuous severity; 1 to 5 are the middles of five equal bins."""
+
+MOST_PSNR_DB = 42.0
+"""A picture that is nearer to its source than this is no example of damage; LIVE release 2 has none
+better than about 40 dB."""
+_BISECTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +63,28 @@ def place_of(severity: float) -> float:
     if not MILDEST <= severity <= WORST:
         raise ValueError(f"severity must lie between {MILDEST} and {WORST}, not {severity}")
     return (severity - MILDEST) / (WORST - MILDEST)
+
+
+def visibly(picture: Picture, severity: float, damage: Callable[[float], Picture]) -> Picture:
+    """Damage a picture so that there is something to be seen.
+
+    Plain pictures show nothing of what is mild. On these the severities are spread over what is
+    left of the range above `MOST_PSNR_DB`, so that more is still worse.
+
+    Args:
+        picture: What is damaged.
+        severity: 0.5 to 5.5.
+        damage: The picture at a severity; it must not depend on chance.
+    """
+    place = place_of(severity)
+    low, high = MILDEST, WORST
+    if _is_seen(picture, damage(low)):
+        return damage(severity)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _is_seen(picture, damage(middle)) else (middle, high)
+    return damage(high + place * (WORST - high))
+
+
+def _is_seen(before: Picture, after: Picture) -> bool:
+    return cv2.PSNR(before, after) <= MOST_PSNR_DB

@@ -7,7 +7,7 @@ Database Release 2": standard deviations from 0.42 to 15 pixels.
 import cv2
 import numpy as np
 
-from train.distortions.base import Distortion, Picture, on_log_scale
+from train.distortions.base import Distortion, Picture, on_log_scale, visibly
 
 MILDEST_SIGMA_PX = 0.42
 WORST_SIGMA_PX = 15.0
@@ -27,7 +27,11 @@ def blur(picture: Picture, sigma_px: float) -> Picture:
 
 def _apply(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
     del rng
-    return blur(picture, on_log_scale(severity, MILDEST_SIGMA_PX, WORST_SIGMA_PX))
+    return visibly(
+        picture,
+        severity,
+        lambda at: blur(picture, on_log_scale(at, MILDEST_SIGMA_PX, WORST_SIGMA_PX)),
+    )
 
 
 DISTORTION = Distortion("gblur", "sigma_px", MILDEST_SIGMA_PX, WORST_SIGMA_PX, _apply)

@@ -1,24 +1,18 @@
 """JPEG 2000 at a given bit rate, by OpenJPEG with the irreversible 9/7 wavelet.
 
-Source of protocol and range: Sheikh et al., LIVE release 2: 0.028 to 3.15 bit a pixel, and no
-picture there is better than about 40 dB. A rate that leaves nothing to be seen of a plain picture
-is lowered until it does.
+Source of protocol and range: Sheikh et al., LIVE release 2: 0.028 to 3.15 bit a pixel.
 """
 
 import io
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from train.distortions.base import Distortion, Picture, on_log_scale
+from train.distortions.base import Distortion, Picture, on_log_scale, visibly
 
 MILDEST_BITS_A_PIXEL = 3.15
 WORST_BITS_A_PIXEL = 0.028
-MOST_PSNR_DB = 42.0
-"""A picture that is nearer to its source than this is no example of damage."""
 _RAW_BITS_A_PIXEL = 24
-_LOWER = 0.7
 
 
 def encode_at(picture: Picture, bits_a_pixel: float, **options: object) -> bytes:
@@ -50,12 +44,13 @@ def decode(data: bytes) -> Picture:
 
 def _apply(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
     del rng
-    bits_a_pixel = on_log_scale(severity, MILDEST_BITS_A_PIXEL, WORST_BITS_A_PIXEL)
-    seen = decode(encode_at(picture, bits_a_pixel))
-    while cv2.PSNR(picture, seen) > MOST_PSNR_DB and bits_a_pixel > WORST_BITS_A_PIXEL:
-        bits_a_pixel *= _LOWER
-        seen = decode(encode_at(picture, bits_a_pixel))
-    return seen
+    return visibly(
+        picture,
+        severity,
+        lambda at: decode(
+            encode_at(picture, on_log_scale(at, MILDEST_BITS_A_PIXEL, WORST_BITS_A_PIXEL))
+        ),
+    )
 
 
 DISTORTION = Distortion("jp2k", "bits_a_pixel", MILDEST_BITS_A_PIXEL, WORST_BITS_A_PIXEL, _apply)
