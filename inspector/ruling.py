@@ -89,7 +89,7 @@ class Rulings:
         self._epochs: dict[str, int] = {}
         self._states: dict[str, PolicyState] = {}
         self._lost: set[str] = set()
-        self._last: dict[str, dict[str, Any]] = {}
+        self._last: dict[str, tuple[int, dict[str, Any]]] = {}
         self._unjudged: dict[str, Unjudged] = {}
         self.adopt(station)
         self._engine_fault: str | None = None
