@@ -62,7 +62,7 @@ class FitSettings:
     precision: str = field(default_factory=fastest_precision)
     seed: int = 1
     pictures: str = ""
-    """Digest of what is fitted and validated on, set by `run`."""
+    """Digest of what is fitted and validated on, set by `fit`."""
 
 
 class Fit(L.LightningModule):
@@ -316,7 +316,8 @@ def refuse_other_settings(settings: FitSettings, last: Path) -> None:
         WeightsError: The checkpoint is of other settings; the text names them, with both values.
     """
     theirs, ours = asdict(settings_of(last)), asdict(settings)
-    if ours.pop("pictures") != theirs.pop("pictures"):
+    known = theirs.pop("pictures")  # not of checkpoints from before it was kept
+    if ours.pop("pictures") != known and known:
         raise WeightsError(
             f"{last} was fitted on other references, or validated on other tiles; give those, or"
             " choose another folder"
@@ -368,9 +369,14 @@ def _stored(checkpoint: Path) -> dict[str, Any]:
     """
     try:
         stored = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no checkpoint {checkpoint}") from error
     except OSError as error:
-        raise WeightsError(f"there is no checkpoint {checkpoint}: {error.strerror}") from error
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError, ImportError) as error:
+        raise WeightsError(f"{checkpoint} cannot be read: {error.strerror}") from error
+    except (
+        RuntimeError, EOFError, ValueError, pickle.UnpicklingError, ImportError,
+        AttributeError, LookupError, TypeError,
+    ) as error:  # fmt: skip
         raise WeightsError(f"{checkpoint} is no whole checkpoint: {error}") from error
     try:
         known = "settings" in stored["hyper_parameters"] and "state_dict" in stored

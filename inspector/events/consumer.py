@@ -95,8 +95,10 @@ def consume(
 
     Raises:
         EventsError: the broker cannot be reached at the start, the state file cannot be used, or
-            another process has this one's `member`, and has taken over.
+            another process has this one's `member`, and has taken over; that is known when the
+            next position is committed.
     """
+    from kafka.errors import FencedInstanceIdError
     from kafka.structs import OffsetAndMetadata
 
     seen = Seen(state_file, remember)
@@ -106,7 +108,10 @@ def consume(
         began = last = time.monotonic()
         joined = False
         while not (stop is not None and stop()):
-            batches = consumer.poll(timeout_ms=POLL_MS)
+            try:
+                batches = consumer.poll(timeout_ms=POLL_MS)
+            except FencedInstanceIdError as error:
+                raise _taken_over(group, member) from error
             if not (batches or idle_s is None):
                 now = time.monotonic()
                 if not joined:
@@ -183,12 +188,15 @@ def _commit(
         consumer.commit(handled)
     except kafka_errors.FencedInstanceIdError as error:
         # The library would go on with what it holds, and both would handle every event.
-        msg = (
-            f"another process has joined group {group} as member {member}, and has taken over;"
-            " give each process a member of its own"
-        )
-        raise EventsError(msg) from error
+        raise _taken_over(group, member) from error
     except kafka_errors.KafkaError as error:
         # Another member has the partitions now, or the broker is away: what was handled comes
         # again, and the remembered ids tell.
         _log.warning("the position could not be committed", reason=str(error) or repr(error))
+
+
+def _taken_over(group: str, member: str | None) -> EventsError:
+    return EventsError(
+        f"another process has joined group {group} as member {member}, and has taken over; give"
+        " each process a member of its own"
+    )

@@ -70,6 +70,10 @@ def test_measured_networks_come_into_one_table(answers, tmp_path):
     page = (tmp_path / "all.html").read_text()
     assert "<td>net</td>" in page
     assert "<td>baseline</td>" in page
+    narrower = json.dumps(measure(answers.only(("gblur", "refimgs")), "mean"))
+    (tmp_path / "baseline" / "figures.json").write_text(narrower)
+    fewer = CliRunner().invoke(app, ["report", *folders, "--out", str(tmp_path / "x.html")])
+    assert "20 frames" in str(fewer.exception)
     (tmp_path / "other").mkdir()
     save(answers.where(answers.severity == 1), tmp_path / "other" / "answers.npz")
     (tmp_path / "other" / "figures.json").write_text(figures)

@@ -25,6 +25,7 @@ from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Word
 from inspector.verdict import EngineInfo
 from inspector.web.app import make_app
+from inspector.web.evidence import READERS
 from inspector.web.server import WebServer
 from tests.web.viewing import SmallViewing
 
@@ -198,12 +199,14 @@ def test_a_disk_that_hangs_keeps_no_trigger_and_no_probe_waiting(
         pictures = [viewers.submit(page.get, f"/api/evidence/{URI}") for _ in range(50)]
         try:
             deadline = time.monotonic() + 60
-            while not station.pictures_asked and time.monotonic() < deadline:
+            while len(station.pictures_asked) < READERS and time.monotonic() < deadline:
                 time.sleep(0.01)
             headers = {"Content-Type": "application/json"}
             asked = page.post("/api/cameras/infeed/inspect", headers=headers)
             assert asked.json() == {"verdict": "accepted"}
             assert page.get("/livez").status_code == 200
+            assert page.get("/readyz").status_code == 503  # answered: the station has not begun
+            assert len(station.pictures_asked) == READERS
             assert page.get("/metrics").status_code == 200
         finally:
             station.disk.set()

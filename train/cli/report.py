@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +31,7 @@ def report(
             raise DataError(
                 f"{folder}/figures.json is torn ({error}); run evaluate again"
             ) from error
-    _refuse_other_frames(measured)
+    _refuse_other_frames(measured, figures)
     answers = load(measured[0] / "answers.npz").even().only(figures[0]["labels"])
     others = [(folder.name, f) for folder, f in zip(measured[1:], figures[1:], strict=True)]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -39,15 +39,18 @@ def report(
     typer.echo(out)
 
 
-def _refuse_other_frames(measured: list[Path]) -> None:
-    """Make sure that what stands in one table was asked about the same frames.
+def _refuse_other_frames(measured: list[Path], figures: list[dict[str, Any]]) -> None:
+    """Make sure that what stands in one table was counted on the same frames.
 
     Raises:
         DataError: Two were not; names both.
     """
     asked = [
-        Counter(Path(file).parts[-2:] for file in load(folder / "answers.npz").even().files)
-        for folder in measured
+        Counter(
+            Path(file).parts[-2:]
+            for file in load(folder / "answers.npz").even().only(known["labels"]).files
+        )
+        for folder, known in zip(measured, figures, strict=True)
     ]
     for folder, files in zip(measured[1:], asked[1:], strict=True):
         if files != asked[0]:

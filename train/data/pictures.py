@@ -18,6 +18,7 @@ SUFFIXES = frozenset({".png", ".bmp", ".webp", ".jpg", ".jpeg", ".tif", ".tiff",
 LARGEST_SHARE_LOST = 0.01
 """More unreadable or tiny pictures than this share are an error."""
 _NAMED = 10
+_GREY = 2
 _WHITE_OF_12_BITS = 16
 """In a file of 16 bits, as it comes out with 8."""
 _MAY_HAVE_16_BITS = (PNG, *TIFF, b"P5", b"P6")
@@ -89,9 +90,10 @@ def read_picture(path: Path, smallest_side: int = 1) -> Picture:
     except PictureError as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error
     if raw is not None and raw.dtype == np.uint16:
+        light = raw if raw.ndim == _GREY else raw[:, :, :3]
         raise DataError(
-            f"{path}: of 16 bits, but no value is above {raw.max()}; write it out so that white is"
-            " 65535, or with 8 bits"
+            f"{path}: of 16 bits, but no value is above {light.max()}; write it out so that white"
+            " is 65535, or with 8 bits"
         )
     height, width = picture.shape[:2]
     if min(height, width) < smallest_side:

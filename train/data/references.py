@@ -148,7 +148,9 @@ def _sources(folder: Path) -> dict[str, dict[str, str]]:
         raise DataError(f"{table} is not UTF-8: {error}; write it out as such") from error
     if rows and "file" not in rows[0]:
         raise DataError(f"{table} has no column 'file'")
-    known = {PurePosixPath(row["file"].replace("\\", "/")).as_posix(): row for row in rows}
+    known = {
+        PurePosixPath(row["file"].replace("\\", "/")).as_posix(): row for row in rows if row["file"]
+    }
     strangers = [file for file in known if not (folder / file).is_file()]
     if strangers:
         _LOG.warning(

@@ -110,6 +110,8 @@ def build_engine(
         DataError: Sets or golden tiles that cannot be used.
     """
     side = settings.sampling.tile
+    val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
+    refuse_shared(_sources(val_frames), _sources(test_frames), "references")
     candidates = golden_candidates(
         (sets.val, sets.test), settings.labels, side, settings.golden_candidates, settings.own
     )
@@ -123,8 +125,6 @@ def build_engine(
     if settings.int8_alone:
         network = rounded(network)
     plain = to_onnx(network, side)
-    val_frames, test_frames = _frames(sets.val, settings), _frames(sets.test, settings)
-    refuse_shared(_sources(val_frames), _sources(test_frames), "references")
     if val is None:
         say(f"judge {len(val_frames)} val frames")
         val = ask(by_openvino(plain), val_frames, settings.labels, settings.sampling, sets.val)
