@@ -101,7 +101,7 @@ def test_golden_tiles_that_cannot_be_had_are_told_before_anything_is_judged(sets
         build_engine(
             SimpleNet(len(LABELS)),
             np.zeros((1, 256, 256, 3), np.uint8),
-            MadeSets(unknown, unknown),
+            MadeSets(unknown, replace_licences(sets.test, sets.val.parent / "unknown-too")),
             settings,
             {},
             sets.val.parent / "never",
