@@ -20,13 +20,13 @@ import cv2
 
 from train.claim import claim
 from train.data.frames import FramePlan, make_frame, plan_frames, stem_of
+from train.data.labelled import MANIFEST
 from train.data.pictures import Lost, read_picture, write_png
 from train.data.references import SMALLEST_SIDE, Reference, list_references, say_too_small
 from train.errors import DataError
 from train.provenance import frames_made_by
 from train.whole import part_of, written_whole
 
-MANIFEST = "manifest.json"
 _PLAN = "plan.json"
 
 
@@ -127,17 +127,14 @@ def _claim(out: Path, settings: SetSettings, references: Iterable[Reference]) ->
     whole = {
         **asdict(settings),
         "made_by": frames_made_by(),
-        "references": {each.name: _digest(each.path) for each in references},
+        # One that cannot be read is told of when its frames are made.
+        "references": {r.name: _digest(r.path) for r in references if os.access(r.path, os.R_OK)},
     }
     claim(plan, json.dumps(whole, indent=1, sort_keys=True))
 
 
 def _digest(file: Path) -> str:
-    """SHA-256 of what is in a file; empty where it cannot be read, which is told later."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _make_all(job: tuple[Path, list[FramePlan], Path, int]) -> list[dict[str, Any]] | str:
@@ -158,8 +155,8 @@ def _make_all(job: tuple[Path, list[FramePlan], Path, int]) -> list[dict[str, An
         file = out / plan.label / f"{plan.name}.png"
         if not file.exists():
             write_png(file, make_frame(picture, plan, smallest_side))
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        rows.append({"file": f"{plan.label}/{file.name}", "sha256": digest, **asdict(plan)})
+        name = f"{plan.label}/{file.name}"
+        rows.append({"file": name, "sha256": _digest(file), **asdict(plan)})
     return rows
 
 
@@ -190,12 +187,6 @@ def _provenance(reference: Reference) -> dict[str, str]:
         "author": reference.author,
         "licence": reference.licence,
     }
-
-
-def read_provenance(folder: Path) -> list[tuple[dict[str, Any], dict[str, str]]]:
-    """Every frame's row of a made set with the source, author and licence of its reference."""
-    document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return [(row, document["references"][row["reference"]]) for row in document["frames"]]
 
 
 def licences_of(references: Iterable[Reference]) -> list[str]:

@@ -108,10 +108,7 @@ def consume(
         began = last = time.monotonic()
         joined = False
         while not (stop is not None and stop()):
-            try:
-                batches = consumer.poll(timeout_ms=POLL_MS)
-            except FencedInstanceIdError as error:
-                raise _taken_over(group, member) from error
+            batches = consumer.poll(timeout_ms=POLL_MS)
             if not (batches or idle_s is None):
                 now = time.monotonic()
                 if not joined:
@@ -130,8 +127,14 @@ def consume(
                             seen.add(event.id)
                         handled[partition] = OffsetAndMetadata(record.offset + 1, "", -1)
             finally:
-                _commit(consumer, handled, group, member)
+                _commit(consumer, handled)
             last = time.monotonic()
+    except FencedInstanceIdError as error:
+        msg = (
+            f"another process has joined group {group} as member {member}, and has taken over;"
+            " give each process a member of its own"
+        )
+        raise EventsError(msg) from error
     finally:
         seen.close()
         if consumer is not None:
@@ -177,26 +180,16 @@ def _event_of(record: Any, on_poison: Callable[[Poison], None]) -> StationEvent 
         return None
 
 
-def _commit(
-    consumer: KafkaConsumer, handled: dict[Any, Any], group: str, member: str | None
-) -> None:
+def _commit(consumer: KafkaConsumer, handled: dict[Any, Any]) -> None:
     from kafka import errors as kafka_errors
 
     if not handled:
         return
     try:
         consumer.commit(handled)
-    except kafka_errors.FencedInstanceIdError as error:
-        # The library would go on with what it holds, and both would handle every event.
-        raise _taken_over(group, member) from error
+    except kafka_errors.FencedInstanceIdError:
+        raise  # the library would go on with what it holds, and both would handle every event
     except kafka_errors.KafkaError as error:
         # Another member has the partitions now, or the broker is away: what was handled comes
         # again, and the remembered ids tell.
         _log.warning("the position could not be committed", reason=str(error) or repr(error))
-
-
-def _taken_over(group: str, member: str | None) -> EventsError:
-    return EventsError(
-        f"another process has joined group {group} as member {member}, and has taken over; give"
-        " each process a member of its own"
-    )

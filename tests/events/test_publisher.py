@@ -523,13 +523,11 @@ def test_a_topic_that_comes_to_be_written_to_is_looked_at_then(
     publish: Callable[..., Publisher],
     outbox: Outbox,
     make: Maker,
-    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("inspector.events.publisher.TOPICS_S", 0.5)
-    kafka = {"bootstrap_servers": [broker.bootstrap]}
     outbox.append([make("frame_rejected")]).result(60)
-    publisher = publish(kafka, verdicts=False)
+    publisher = publish({"bootstrap_servers": [broker.bootstrap]}, verdicts=False)
     drained(outbox)
     verdict = make("frame_judged")
     outbox.append([verdict]).result(60)

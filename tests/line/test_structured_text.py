@@ -26,24 +26,29 @@ FILE = DOCS / "plc" / "inspection.st"
 SCAN_S = 0.005
 
 
+def program_on(registers: Any) -> Block:
+    """PRG_Line as a PLC starts it, on its holding registers."""
+    library = parse(FILE)
+    program = Block(library, library["PRG_Line"])
+    program.values |= {
+        "HoldingRegisters": registers,
+        "LightBarrier": False,
+        "PartCounter": 70_000,  # needs both words
+        "ResetButton": False,
+        "Conveyor": False,
+        "Alarm": False,
+    }
+    program.types |= {"Conveyor": "BOOL", "Alarm": "BOOL"}
+    return program
+
+
 class Controller:
     """A PLC that runs PRG_Line around a real Modbus server; parts come as soon as one may."""
 
     def __init__(self) -> None:
         line = Line.model_validate({"modbus": {"host": "127.0.0.1"}})
         self.registers = Registers(Layout.of(line, {"camera": None}))
-        library = parse(FILE)
-        self.program = Block(library, library["PRG_Line"])
-        self.outside: dict[str, Any] = {
-            "HoldingRegisters": self.registers.values,
-            "LightBarrier": False,
-            "PartCounter": 70_000,  # needs both words
-            "ResetButton": False,
-            "Conveyor": False,
-            "Alarm": False,
-        }
-        self.program.values |= self.outside
-        self.program.types |= {"Conveyor": "BOOL", "Alarm": "BOOL"}
+        self.program = program_on(self.registers.values)
         # A busy machine is not a station that has gone.
         self.program.values["Station"].values["HeartbeatWithin"] = 10.0
         self.answered: list[tuple[int, bool]] = []
@@ -140,17 +145,7 @@ def test_after_a_power_failure_nothing_moves_until_the_station_has_counted():
     """The registers are retained and show a station that serves; it has not come back yet."""
     registers = [0] * 64
     registers[0:4] = [1, 1234, 1, 0]
-    library = parse(FILE)
-    program = Block(library, library["PRG_Line"])
-    program.values |= {
-        "HoldingRegisters": registers,
-        "LightBarrier": False,
-        "PartCounter": 1,
-        "ResetButton": False,
-        "Conveyor": False,
-        "Alarm": False,
-    }
-    program.types |= {"Conveyor": "BOOL", "Alarm": "BOOL"}
+    program = program_on(registers)
     for _ in range(5):
         program.call({})
         assert not program.values["Conveyor"]

@@ -12,7 +12,12 @@ import torch
 
 from train.data.crops import CropSettings, CropStream, _region, crops_of
 from train.data.frames import plan_frames
-from train.data.labelled import read_labelled_folder, read_made_set, read_set
+from train.data.labelled import (
+    read_labelled_folder,
+    read_made_set,
+    read_provenance,
+    read_set,
+)
 from train.data.live import read_live
 from train.data.pictures import Lost, picture_files, read_picture, write_png
 from train.data.references import (
@@ -24,7 +29,7 @@ from train.data.references import (
     refuse_leakage,
 )
 from train.errors import DataError
-from train.generate import SetSettings, generate, read_provenance
+from train.generate import SetSettings, generate
 from train.labels import LABEL_SETS, label_set
 
 LABELS = LABEL_SETS["all"]

@@ -10,8 +10,7 @@ import yaml
 from inspector.engine.manifest import read_manifest
 from train.cli.options import Budget, Engine, TestSet, ValSet
 from train.cli.progress import bar
-from train.data.labelled import read_set
-from train.generate import MANIFEST
+from train.data.labelled import MANIFEST, read_set
 from train.measure.answers import ask
 from train.measure.calibration import DEFAULT_BUDGET, refuse_shared, set_thresholds
 from train.predict import Sampling, by_openvino

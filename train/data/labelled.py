@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from train.data import live
 from train.data.frame import Frame
@@ -11,14 +12,16 @@ from train.data.pictures import Lost, is_aside, picture_files, read_all
 from train.distortions import Picture
 from train.errors import DataError
 
+MANIFEST = "manifest.json"
 
-def read_made_set(folder: Path) -> list[Frame]:
-    """The frames of a set that `generate` made.
+
+def read_provenance(folder: Path) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """Every frame's row of a made set with the source, author and licence of its reference.
 
     Raises:
-        DataError: No manifest: not a made set, or not finished.
+        DataError: No manifest: not a made set, or not finished; or a torn one.
     """
-    manifest = folder / "manifest.json"
+    manifest = folder / MANIFEST
     try:
         document = json.loads(manifest.read_text(encoding="utf-8"))
     except OSError as error:
@@ -27,16 +30,14 @@ def read_made_set(folder: Path) -> list[Frame]:
         ) from error
     except ValueError as error:
         raise DataError(f"{manifest} is no JSON ({error}); make the set anew") from error
-    known = document["references"]
+    return [(row, document["references"][row["reference"]]) for row in document["frames"]]
+
+
+def read_made_set(folder: Path) -> list[Frame]:
+    """The frames of a set that `generate` made. Raises DataError, as `read_provenance`."""
     return [
-        Frame(
-            folder / row["file"],
-            row["label"],
-            row["severity"],
-            known[row["reference"]]["source"],
-            row["variant"],
-        )
-        for row in document["frames"]
+        Frame(folder / row["file"], row["label"], row["severity"], known["source"], row["variant"])
+        for row, known in read_provenance(folder)
     ]
 
 

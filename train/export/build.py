@@ -16,7 +16,7 @@ from torch import nn
 
 from inspector.engine.tiling import Join, cut, tiles_of
 from train.data.frame import Frame, thinned
-from train.data.labelled import read_made_set
+from train.data.labelled import read_made_set, read_provenance
 from train.data.pictures import read_picture
 from train.data.references import UNKNOWN
 from train.errors import DataError, TrainingError
@@ -28,7 +28,6 @@ from train.export.graph import to_onnx
 from train.export.int8 import int8_of
 from train.export.precision import to_fp16
 from train.export.rounding import rounded
-from train.generate import read_provenance
 from train.labels import LABEL_SETS
 from train.measure.answers import Answers, ask, save
 from train.measure.calibration import fit_temperature, refuse_shared, set_thresholds
@@ -267,9 +266,9 @@ def golden_candidates(
     for folder in folders:
         for row, known in read_provenance(folder):
             author, licence = known["author"], known["licence"]
-            mine = own if own and licence == UNKNOWN else None
-            if row["label"] in labels and (mine or may_ship(licence)):
-                rows.append((folder, row, *(mine or (author, licence))))
+            credit = own if own and licence == UNKNOWN else None
+            if row["label"] in labels and (credit or may_ship(licence)):
+                rows.append((folder, row, *(credit or (author, licence))))
     rng = np.random.default_rng(1)
     candidates = []
     for label in labels:
