@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspector import __version__
 from inspector.fleet.view import board, drifts
-from inspector.web.guard import Guard
+from inspector.web.guard import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,6 @@ _MEDIA_TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-_LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 BOARD_S = 1.0
 DRIFT_S = 60.0
 """How long an answer holds: viewers share it, however many they are."""
@@ -103,9 +101,7 @@ def make_app(fleet: Fleet, reader: Reads, *, host: str, token: str | None) -> Fa
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
     app = FastAPI(title="Inspector: all stations", openapi_url=None, docs_url=None, redoc_url=None)
-    if token is None:  # a page of another site must not reach us by a name that it made up
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
-    app.add_middleware(Guard, token=token)
+    guard(app, host=host, token=token)
     document = Document(fleet, reader)
 
     @app.get("/api/fleet")

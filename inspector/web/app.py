@@ -11,27 +11,25 @@ import asyncio
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from inspector.errors import TriggerError
-from inspector.observe.metrics import CONTENT_TYPE
 from inspector.web.engines import Engines, add_engines
 from inspector.web.evidence import add_evidence
 from inspector.web.foreign import refuse_foreign_pages
-from inspector.web.guard import Guard
+from inspector.web.guard import guard
 from inspector.web.marks import TakeMark, add_marks
+from inspector.web.probes import add_probes
 from inspector.web.stills import Stills, add_stills
 from inspector.web.stream import Stream, add_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
-    from inspector.observe.health import Health, Report
+    from inspector.observe.health import Health
     from inspector.observe.metrics import Metrics
     from inspector.web.evidence import File
 
@@ -47,9 +45,6 @@ _RELOAD_STATUS = {
 }  # fmt: skip
 _REFUSED = {"unknown_camera": 404, "too_many": 429, "not_serving": 503}
 """Why a trigger was not taken, as HTTP status."""
-_PROBES = 4
-"""So many probes are answered at once."""
-_LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 
 
 class ReloadOutcome(Protocol):
@@ -117,10 +112,8 @@ def make_app(station: Served, viewing: Viewed, *, host: str, token: str | None) 
         token: the secret callers must show; None serves whoever reaches the (loopback) address.
     """
     app = FastAPI(title="Inspector", openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    if token is None:  # a page of another site must not reach us by a name that it made up
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
-    app.add_middleware(Guard, token=token)
-    _add_probes(app, station)
+    guard(app, host=host, token=token)
+    add_probes(app, station.health, station.metrics.exposition)
     _add_api(app, station)
     _add_reload(app, station)
     add_engines(app, station)
@@ -130,35 +123,6 @@ def make_app(station: Served, viewing: Viewed, *, host: str, token: str | None) 
     add_stream(app, viewing.stream)
     _add_page(app)
     return app
-
-
-def _add_probes(app: FastAPI, station: Served) -> None:
-    # Whatever else keeps threads waiting, such as a disk that hangs: these have their own.
-    threads = CapacityLimiter(_PROBES)
-
-    async def answer(report: Callable[[], Report]) -> JSONResponse:
-        found = await to_thread.run_sync(report, limiter=threads)
-        return JSONResponse(found.document(), status_code=200 if found.ok else 503)
-
-    # Some load balancers and monitors ask for the head only.
-    @app.head("/livez", include_in_schema=False)
-    @app.get("/livez", summary="Do the loops turn? If not, restart the service.")
-    async def livez() -> JSONResponse:
-        return await answer(station.health.live)
-
-    @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", summary="Are frames judged and events kept?")
-    async def readyz() -> JSONResponse:
-        return await answer(station.health.ready)
-
-    @app.head("/startupz", include_in_schema=False)
-    @app.get("/startupz", summary="Has the start come to its end?")
-    async def startupz() -> JSONResponse:
-        return await answer(station.health.started)
-
-    @app.get("/metrics", summary="Prometheus metrics")
-    def metrics() -> Response:
-        return Response(station.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
 def _add_api(app: FastAPI, station: Served) -> None:

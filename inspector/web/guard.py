@@ -10,13 +10,16 @@ import hmac
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PROBES = frozenset({"/livez", "/readyz", "/startupz"})
 """Paths that are answered without a token."""
+_LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -26,6 +29,18 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+
+def guard(app: Starlette, *, host: str, token: str | None) -> None:
+    """Put the guard before an application.
+
+    Args:
+        host: the address it is served on.
+        token: the secret callers must show; None serves whoever reaches the (loopback) address.
+    """
+    if token is None:  # a page of another site must not reach us by a name that it made up
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
+    app.add_middleware(Guard, token=token)
 
 
 class Guard:
@@ -57,7 +72,7 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
             return
         refusal = PlainTextResponse(
-            "This station asks for its token: as a bearer token, or as the password of any "
+            "This service asks for its token: as a bearer token, or as the password of any "
             "user name.\n",
             status_code=401,
             headers={"WWW-Authenticate": 'Basic realm="inspector"'},

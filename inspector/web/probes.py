@@ -1,23 +1,58 @@
-"""Probes and metrics of a service that has no page."""
+"""Probes and metrics, which every service has; and the interface of one that has no page."""
 
 from __future__ import annotations
 
-import hmac
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
 
 from inspector.observe.metrics import CONTENT_TYPE
+from inspector.web.guard import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     from inspector.observe.health import Health, Report
 
-_OPEN = frozenset({"/livez", "/readyz"})
-_LOOPBACK_HOSTS = ["localhost", "127.0.0.1", "[::1]", "::1"]
+_AT_ONCE = 4
+"""So many probes are answered at once."""
+
+
+def add_probes(app: FastAPI, health: Health, exposition: Callable[[], bytes]) -> None:
+    """Add `/livez`, `/readyz`, `/startupz` and `/metrics`.
+
+    Args:
+        health: what the probes ask; any thread.
+        exposition: the metrics in Prometheus' text format; any thread.
+    """
+    # Whatever else keeps threads waiting, such as a disk that hangs: these have their own.
+    threads = CapacityLimiter(_AT_ONCE)
+
+    async def answer(report: Callable[[], Report]) -> JSONResponse:
+        found = await to_thread.run_sync(report, limiter=threads)
+        return JSONResponse(found.document(), status_code=200 if found.ok else 503)
+
+    # Some load balancers and monitors ask for the head only.
+    @app.head("/livez", include_in_schema=False)
+    @app.get("/livez", summary="Do the loops turn? If not, restart the service.")
+    async def livez() -> JSONResponse:
+        return await answer(health.live)
+
+    @app.head("/readyz", include_in_schema=False)
+    @app.get("/readyz", summary="Is the work done that the service is there for?")
+    async def readyz() -> JSONResponse:
+        return await answer(health.ready)
+
+    @app.head("/startupz", include_in_schema=False)
+    @app.get("/startupz", summary="Has the start come to its end?")
+    async def startupz() -> JSONResponse:
+        return await answer(health.started)
+
+    @app.get("/metrics", summary="Prometheus metrics")
+    def metrics() -> Response:
+        return Response(exposition(), media_type=CONTENT_TYPE)
 
 
 def make_probes_app(
@@ -28,43 +63,18 @@ def make_probes_app(
     host: str,
     token: str | None,
 ) -> FastAPI:
-    """The ASGI application: `/livez`, `/readyz`, `/metrics`, `/api/status`.
+    """The ASGI application of a service without a page: probes, metrics, `/api/status`.
 
     Args:
+        health: what the probes ask; any thread.
         status: the service's status document; any thread.
         exposition: its metrics in Prometheus' text format; any thread.
         host: the address it is served on.
-        token: the bearer token that callers of all but the probes must show; None: none.
+        token: the secret that callers of all but the probes must show; None: none.
     """
     app = FastAPI(title="Inspector", openapi_url=None, docs_url=None, redoc_url=None)
-    if token is None:  # a page of another site must not reach us by a name that it made up
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*_LOOPBACK_HOSTS, host])
-
-    @app.middleware("http")
-    async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        shown = request.headers.get("authorization", "").encode()
-        if (
-            token is None
-            or request.url.path in _OPEN
-            or hmac.compare_digest(shown, f"Bearer {token}".encode())
-        ):
-            return await go_on(request)
-        return PlainTextResponse("This service asks for its bearer token.\n", status_code=401)
-
-    def answer(report: Report) -> JSONResponse:
-        return JSONResponse(report.document(), status_code=200 if report.ok else 503)
-
-    @app.get("/livez")
-    def livez() -> JSONResponse:
-        return answer(health.live())
-
-    @app.get("/readyz")
-    def readyz() -> JSONResponse:
-        return answer(health.ready())
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(exposition(), media_type=CONTENT_TYPE)
+    guard(app, host=host, token=token)
+    add_probes(app, health, exposition)
 
     @app.get("/api/status")
     def whole() -> JSONResponse:

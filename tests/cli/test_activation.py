@@ -98,7 +98,7 @@ def test_the_station_file_tells_address_and_secret(station, serve, command, tmp_
     monkeypatch.setenv("WEB_T", "wrong")
     status, _, err = command("activate", "second", file)
     assert status == 1
-    assert "This station asks for its token" in err
+    assert "This service asks for its token" in err
     monkeypatch.setenv("WEB_T", "hunter2")
     assert command("activate", "second", file)[0] == 0
     assert command("activate", "second", "--url", url, "--token", "WEB_T")[0] == 0

@@ -24,7 +24,8 @@ def test_it_answers_probes_metrics_and_status():
     ready = served.get("/readyz")
     assert ready.status_code == 200  # a broker that is away is told, and gates nothing
     assert [fact["ok"] for fact in ready.json()["facts"]] == [True, False]
-    assert served.get("/livez").status_code == 200
+    assert served.get("/livez").status_code == served.get("/startupz").status_code == 200
+    assert served.head("/readyz").status_code == 200
     assert served.get("/metrics").text == "up 1\n"
     assert served.get("/api/status").json() == {"role": "active"}
 
@@ -36,6 +37,7 @@ def test_off_loopback_all_but_the_probes_ask_for_the_token():
         assert served.get(path).status_code == 401
         assert served.get(path, headers={"Authorization": "Bearer hunter"}).status_code == 401
         assert served.get(path, headers={"Authorization": "Bearer hunter2"}).status_code == 200
+        assert served.get(path, auth=("anybody", "hunter2")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/livez", "/metrics"])
