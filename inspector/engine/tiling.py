@@ -52,8 +52,8 @@ def tiles_of(
         width: Columns of the picture.
         size: Side of a tile in pixels.
         count: How many tiles.
-        where: `spread` covers the picture evenly, from edge to edge; `centre` lays the tiles
-            side by side around the middle; `sharpest` takes those of a regular lattice with
+        where: `spread` divides the picture into cells and takes the middle of each; `centre` lays
+            the tiles side by side around the middle; `sharpest` takes those of a regular lattice with
             the most detail, in reading order.
         picture: (height, width, 3) uint8; needed for `sharpest` only.
 
@@ -67,7 +67,7 @@ def tiles_of(
 
     Example:
         >>> [(t.x, t.y) for t in tiles_of(480, 640, size=256, count=4, where="spread")]
-        [(0, 0), (384, 0), (0, 224), (384, 224)]
+        [(32, 0), (352, 0), (32, 224), (352, 224)]
     """
     if size < 1 or count < 1:
         raise ValueError(f"tile size and count must be at least 1, not {size} and {count}")
@@ -164,17 +164,22 @@ def _rows_for(height: int, width: int, count: int) -> int:
 
 
 def _spread(height: int, width: int, size: int, count: int) -> list[Tile]:
-    """Rows of tiles at even distances from the top edge to the bottom edge and left to right.
+    """Rows of tiles, each in the middle of its cell, drawn inwards where the cells are too small.
 
-    With two tiles or more in a row (a column) the outermost touch the edges; a single one lies
-    in the middle.
+    What is inspected lies rather in the middle than in the corners, where lenses are worst besides.
     """
     rows = _rows_for(height, width, count)
     tiles = []
-    for row, y in enumerate(_even(height - size, rows)):
+    for row, y in enumerate(_cells(height, size, rows)):
         columns = count * (row + 1) // rows - count * row // rows
-        tiles += [Tile(x, y, size) for x in _even(width - size, columns)]
+        tiles += [Tile(x, y, size) for x in _cells(width, size, columns)]
     return tiles
+
+
+def _cells(length: int, size: int, count: int) -> list[int]:
+    """Where tiles begin that lie in the middle of `count` equal cells, all within the length."""
+    starts = [(length * (2 * index + 1) // count - size) // 2 for index in range(count)]
+    return [min(max(start, 0), length - size) for start in starts]
 
 
 def _even(room: int, count: int) -> list[int]:

@@ -26,10 +26,15 @@ def test_gives_the_asked_number_of_tiles_inside_the_picture(height, width, count
         assert 0 <= tile.y <= height - 16
 
 
-def test_spread_reaches_every_edge_of_the_picture():
-    tiles = tiles_of(480, 640, size=256, count=4, where="spread")
-    assert {t.x for t in tiles} == {0, 384}
-    assert {t.y for t in tiles} == {0, 224}
+def test_spread_takes_the_middle_of_each_cell():
+    tiles = tiles_of(1080, 1920, size=256, count=4, where="spread")
+    assert {t.x + 128 for t in tiles} == {480, 1440}
+    assert {t.y + 128 for t in tiles} == {270, 810}
+
+
+def test_spread_reaches_every_edge_of_a_picture_that_is_hardly_larger_than_a_tile():
+    tiles = tiles_of(300, 400, size=256, count=4, where="spread")
+    assert [(t.x, t.y) for t in tiles] == [(0, 0), (144, 0), (0, 44), (144, 44)]
 
 
 def test_spread_follows_the_shape_of_the_picture():
