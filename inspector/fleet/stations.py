@@ -147,7 +147,7 @@ class Station:
     gaps: dict[int, tuple[int, str]] = field(default_factory=dict)
     """Events that it had to give up, by step: how many, as far as it knows, and the last cause."""
     line_faults: dict[tuple[str, str | None], tuple[float, str]] = field(default_factory=dict)
-    """Faults of the signalling that last, by cause and camera: since when, and a sentence."""
+    """Faults of the signalling since the last heartbeat, by cause and camera: when, a sentence."""
     _ids: set[int] = field(default_factory=set)
     _order: deque[int] = field(default_factory=deque)
     _intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=5))
@@ -161,6 +161,21 @@ class Station:
     def given_up_cause(self) -> str:
         """Why, the last time."""
         return self.gaps[max(self.gaps)][1] if self.gaps else ""
+
+    @property
+    def reasons(self) -> list[str]:
+        """What the last heartbeat found not well, by name, but for what is known better otherwise.
+
+        Since it has come, the broker is there; and of a camera its own state tells, as long as no
+        pictures come of it.
+        """
+        known = {"broker"} | {
+            f"camera {name}"
+            for name, camera in self.cameras.items()
+            if camera.beat_state != "running"
+        }
+        reasons = self.beat.reasons if self.beat else ()
+        return [reason for reason in reasons if reason.partition(": ")[0] not in known]
 
     def is_repeat(self, event_id: str) -> bool:
         """Whether this id came before; it is remembered from now on."""
@@ -193,6 +208,9 @@ class Station:
         if before is not None and at < before.at:  # the clock was set back
             for camera in self.cameras.values():
                 camera.clock_set_back(at)
+            self.line_faults.clear()
+        # Its reasons tell of those that last. `restored` may never come: a line can be removed.
+        self.line_faults = {key: fault for key, fault in self.line_faults.items() if fault[0] >= at}
         engine = data.engine
         self.beat = Beat(
             at=at,
@@ -216,7 +234,9 @@ class Station:
         return before if same_run else None
 
     def tell_fault(self, cause: str, camera: str | None, at: float, detail: str) -> None:
-        """The signalling to the PLC fails."""
+        """The signalling to the PLC fails; a heartbeat that is later knows of it."""
+        if self.beat is not None and at < self.beat.at:
+            return
         key = (cut(cause), camera and cut(camera))
         if key in self.line_faults or len(self.line_faults) < MOST_FAULTS:
             where = "line" if camera is None else f"line, camera {camera}"

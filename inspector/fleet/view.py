@@ -140,11 +140,12 @@ def _station(fleet: Fleet, station: Station, now: float, back_at: float) -> dict
     lost = [name for name, camera in station.shown_cameras() if camera.is_gone]
     degraded = [told["camera"] for told in cameras if told["degraded"]]
     fallback = bool(beat and beat.engine and beat.engine["degraded"])
+    reasons = station.reasons
     if quiet:
         word = "quiet"
     elif beat is not None and not beat.ready:
         word = "not ready"
-    elif lost or degraded or fallback or station.ahead_s or station.line_faults:
+    elif reasons or lost or degraded or fallback or station.ahead_s or station.line_faults:
         word = "trouble"
     else:
         word = "serving"
@@ -155,7 +156,7 @@ def _station(fleet: Fleet, station: Station, now: float, back_at: float) -> dict
         "mode": station.mode,
         "version": beat.version if beat else None,
         "engine": beat.engine if beat else None,
-        "reasons": list(beat.reasons) if beat else [],
+        "reasons": reasons,
         "waiting": beat.waiting if beat else None,
         "up_since": _utc(beat.at - beat.uptime_s) if beat else None,
         "heard": _utc(station.heard_at),

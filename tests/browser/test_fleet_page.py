@@ -158,6 +158,19 @@ def test_what_needs_attention_is_told_as_text(page: Page):
     assert row(page, "mould-02").splitlines()[-1].endswith("never")
 
 
+def test_what_a_heartbeat_finds_not_well_is_told(page: Page, dashboard: Dashboard):
+    dashboard.clock.now = time.time()
+    reasons = ("line: the PLC cannot be reached", f"evidence: {NASTY}", "broker: not reachable")
+    dashboard.tell(dashboard.mould.beat(reasons=reasons))
+    page.until(lambda: "trouble\nline, evidence" in row(page, "mould-01"))
+    told = page.one("#troubles").text
+    assert "mould-01\nline: the PLC cannot be reached" in told
+    assert f"mould-01\nevidence: {NASTY}" in told
+    assert "not reachable" not in told
+    dashboard.beats()
+    page.until(lambda: "the PLC cannot be reached" not in page.one("#troubles").text)
+
+
 def test_a_reject_appears_by_itself_and_a_repeat_changes_nothing(page: Page, dashboard: Dashboard):
     dashboard.clock.now = time.time()
     event = dashboard.mould.frame(label="jpeg")

@@ -5,7 +5,8 @@ What is seen is kept below build/screenshots.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -203,3 +204,67 @@ def test_the_handshake_of_each_camera_with_the_plc(
     chip, _, hidden = page.browser.execute_async_script(_SHOW_LINE, None)
     assert (chip, hidden) == (None, True), "a station without a line has no such panel"
     assert page.accessibility_faults() == []
+
+
+_SHOW_CARD = """
+const done = arguments[arguments.length - 1], camera = arguments[0];
+import("./cameras.js").then(({ showCameras, toneOf }) => {
+  const history = { cameras: new Map(), steps: 300, step_s: 2, now: 300 };
+  showCameras({ status: { cameras: { shown: camera } }, stills: {}, history });
+  const [word, what] = document.querySelectorAll("[data-camera=shown] .verdict p");
+  done([word.textContent, what.textContent, toneOf(camera)]);
+}).catch((error) => done([String(error)]));
+"""
+
+RUNNING: dict[str, Any] = {
+    "state": "running", "stream_epoch": 1, "on_trigger": False, "on_motion": False, "fps": 5.0,
+    "quality": "good", "detail": "", "last_frame_age_s": 0.2,
+    "counters": {"frames_in": 9, "judged": 9, "dropped": {}},
+    "last_verdict": {
+        "verdict": "accepted", "label": "refimgs", "stream_epoch": 1, "ago_s": 0.3,
+        "probabilities": {"refimgs": 0.97}, "reasons": [],
+    },
+}  # fmt: skip
+LAST = RUNNING["last_verdict"]
+OLD = {"last_verdict": {**LAST, "ago_s": 28_800}, "last_frame_age_s": 28_800}
+
+
+@pytest.mark.parametrize(
+    ("camera", "told"),
+    [
+        ({}, ["Accepted", "good", "good"]),
+        (OLD, ["Waiting", "for a picture", "none"]),
+        ({**OLD, "last_verdict": None}, ["Waiting", "for a picture", "none"]),
+        ({**OLD, "last_frame_age_s": 0.2}, ["Accepted", "good", "good"]),
+        ({**OLD, "on_trigger": True}, ["Waiting", "for a trigger", "none"]),
+        ({**OLD, "state": "ended"}, ["Ended", "no more pictures come", "none"]),
+    ],
+    ids=["now", "watched folder", "never judged", "long every_s", "trigger", "ended"],
+)
+def test_a_verdict_of_hours_ago_is_not_told_in_large(
+    page: Page, shared_station: StationProcess, camera: dict[str, Any], told: list[str]
+) -> None:
+    page.open(shared_station.page)
+    assert page.browser.execute_async_script(_SHOW_CARD, RUNNING | camera) == told
+
+
+_HIDE = """
+Object.defineProperty(document, "hidden", { configurable: true, get: () => arguments[0] });
+document.dispatchEvent(new Event("visibilitychange"));
+return [document.querySelector("#main").className, document.querySelector("#phase").innerText];
+"""
+
+
+def test_a_page_that_nobody_sees_is_grey_when_it_is_seen_again(
+    page: Page, shared_station: StationProcess
+) -> None:
+    page.open(shared_station.page)
+    classes, phase = page.script(_HIDE, True)
+    assert "stale" in classes, "at once, since a tablet that sleeps lets nothing run after this"
+    assert phase == "connecting"
+    time.sleep(2)  # nothing that was on its way brings the colours back
+    classes, phase = page.script(_HIDE, False)
+    assert "stale" in classes
+    assert phase == "connecting"
+    page.until(lambda: "stale" not in (page.one("#main").get_attribute("class") or ""))
+    assert page.one("#phase").text == "serving"

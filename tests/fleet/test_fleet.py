@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +23,9 @@ from inspector.fleet.stations import REMEMBERED_IDS
 from inspector.fleet.view import board, drifts
 from inspector.verdict import EngineInfo, Outcome
 from tests.fleet.making import FakeClock, Teller, raw
+
+if TYPE_CHECKING:
+    from inspector.events.documents import Event
 
 DAY = 86_400.0
 
@@ -394,6 +398,91 @@ def test_a_fault_of_the_line_lasts_until_it_is_restored(world, camera):
     assert told["state"] == "trouble"
     assert "no acknowledge within 500 ms" in told["line_faults"][0]
     world.fleet.take([event(kinds.LINE_RESTORED, after_s=2.0)], live=True)
+    assert world.station()["state"] == "serving"
+
+
+# --- trouble by the heartbeat's reasons -----------------------------------------------------------
+
+LINE = "line: the PLC cannot be reached; the PLC is told to stop the line"
+
+
+def plc_away(teller: Teller) -> Event:
+    return teller.documents.line_fault(
+        None, cause="plc_away", fail_safe="stop", detail="no answer within 500 ms"
+    )
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        LINE,
+        "evidence: no room: 120 MB free, 500 MB are to stay",
+        "parked events: 812 refused by the broker for good: inspector events parked",
+        "station file: refused at 12:03, the one before it holds: cameras.infeed: unknown",
+        "topic inspection.verdicts: not there",
+        "camera infeed: running, but none of its frames of the last 60 s could be judged: decode",
+    ],
+)
+def test_what_a_heartbeat_finds_not_well_is_trouble(world, reason):
+    teller = world.teller()
+    world.hear(teller.beat(reasons=(reason,)))
+    told = world.station()
+    assert (told["state"], told["reasons"]) == ("trouble", [reason])
+    world.clock.now += 10
+    world.hear(teller.beat())
+    told = world.station()
+    assert (told["state"], told["reasons"]) == ("serving", [])
+
+
+def test_a_broker_that_was_away_is_there_since_the_heartbeat_has_come(world):
+    world.hear(world.teller().beat(reasons=("broker: nothing listens at broker1:9092",)))
+    assert world.station()["state"] == "serving"
+
+
+@pytest.mark.parametrize(
+    ("state", "word"), [("connecting", "serving"), ("ended", "serving"), ("lost", "trouble")]
+)
+def test_a_camera_without_pictures_is_told_by_its_state_alone(world, state, word):
+    teller = world.teller(states={"infeed": state})
+    world.hear(teller.beat(reasons=(f"camera infeed: {state}",)))
+    told = world.station()
+    assert (told["state"], told["reasons"]) == (word, [])
+
+
+def test_a_fault_of_the_line_from_before_the_look_back_is_known(world):
+    teller = world.teller()
+    fault = plc_away(teller)
+    world.clock.now += 3.1 * DAY
+    world.hear(teller.beat(reasons=(LINE,)))
+    assert world.station()["state"] == "trouble"
+    world.hear(fault, live=False)  # a partition that is read later
+    assert world.station()["line_faults"] == [], "it is told once, as it is now"
+
+
+def test_a_fault_of_a_line_that_was_taken_out_of_the_station_file_is_gone(world):
+    teller = world.teller()
+    world.hear(teller.beat(), plc_away(teller))
+    assert world.station()["state"] == "trouble"
+    world.clock.now += 10
+    world.hear(teller.beat())  # and `restored` will never come
+    told = world.station()
+    assert (told["state"], told["line_faults"]) == ("serving", [])
+
+
+def test_a_heartbeat_from_before_a_fault_of_the_line_does_not_undo_it(world):
+    teller = world.teller()
+    beat = teller.beat()
+    world.clock.now += 5
+    world.hear(plc_away(teller), beat)
+    assert world.station()["line_faults"] == ["line: no answer within 500 ms"]
+
+
+def test_a_fault_of_the_line_does_not_outlast_a_clock_that_was_set_back(world):
+    teller = world.teller()
+    world.hear(teller.beat(), plc_away(teller))
+    teller.skew_s = -3600
+    world.clock.now += 10
+    world.hear(teller.beat())
     assert world.station()["state"] == "serving"
 
 

@@ -19,6 +19,8 @@ function element(name, { text, className, ...more } = {}, ...children) {
 }
 
 const chip = (text, tone) => element("span", { text, className: `chip ${tone}` });
+// What of a station is not well, in a word or two: its reasons and line faults begin with it.
+const subjects = (one) => [...new Set([...one.reasons, ...one.line_faults].map((text) => text.split(/[:,]/)[0]))];
 const pairs = (list, rows) => list.replaceChildren(...rows.map(([name, value, className = ""]) =>
   element("div", { className }, element("dt", { text: name }), element("dd", { text: value }))));
 
@@ -65,16 +67,17 @@ function troublesOf(fleet) {
       found.push([one.station, one.heard === null
         ? `nothing heard in ${fleet.look_back_days} days`
         : `quiet for ${span(one.silent_s)}; it used to tell of itself every ${span(one.interval_s)}`]);
-    } else if (one.state === "not ready") {
-      found.push([one.station, one.reasons.join("; ") || "not ready"]);
+      continue;
     }
-    if (one.state === "quiet") continue;
+    if (one.state === "not ready") found.push([one.station, one.reasons.join("; ") || "not ready"]);
+    else for (const reason of one.reasons) found.push([one.station, reason]);
     for (const camera of one.cameras.filter((camera) => one.lost.includes(camera.camera))) {
       found.push([`${one.station} / ${camera.camera}`, `camera ${camera.state} since ${moment(camera.since, fleet.zone)}: ${camera.detail || AWAY[camera.cause] || camera.cause || "no cause told"}`]);
     }
     for (const name of one.degraded) found.push([`${one.station} / ${name}`, "its pictures are bad"]);
     for (const text of one.line_faults) found.push([one.station, text]);
-    if (one.engine?.degraded) found.push([one.station, `serves on ${one.engine.runtime}, not on what was asked for`]);
+    const said = subjects(one).includes("engine screen"); // why, too
+    if (one.engine?.degraded && !said) found.push([one.station, `serves on ${one.engine.runtime}, not on what was asked for`]);
     if (one.clock_ahead_s) found.push([one.station, `its clock is ${span(one.clock_ahead_s)} ahead`]);
     if (one.given_up) found.push([one.station, `gave up ${number(one.given_up)} events (${one.given_up_cause.replaceAll("_", " ")}): its counts are too low`]);
   }
@@ -207,9 +210,10 @@ function camerasOf(one) {
 function stationRow(one) {
   const engine = one.engine ? `${one.engine.name} ${one.engine.version}` : "–";
   const how = one.engine ? `${one.engine.runtime} ${one.engine.precision}${one.engine.degraded ? ", fallback" : ""}` : "";
+  const why = one.state === "trouble" ? subjects(one).join(", ") : "";
   return element("tr", { "data-station": one.station },
     element("td", {}, element("strong", { text: one.station })), element("td", { text: one.line === one.station ? "–" : one.line }),
-    element("td", {}, chip(one.state, TONES[one.state])), camerasOf(one),
+    element("td", {}, chip(one.state, TONES[one.state]), element("small", { text: why })), camerasOf(one),
     element("td", { text: one.mode ?? "–" }), element("td", { text: engine }, element("small", { text: how })),
     element("td", { text: one.version ?? "–" }), element("td", { className: "number", text: one.waiting === null ? "–" : number(one.waiting) }),
     element("td", { className: "number", text: one.heard === null ? "never" : `${span(one.silent_s)} ago` }));

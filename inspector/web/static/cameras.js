@@ -17,9 +17,11 @@ function make() {
   return card;
 }
 
-// For what a camera waits that does not judge by the clock.
+// For what a camera waits of which nobody knows when it comes; to a watched folder no picture may come for hours.
 function waits(camera) {
-  return camera.on_trigger ? "for a trigger" : camera.on_motion ? "for a part" : "";
+  if (camera.on_trigger) return "for a trigger";
+  if (camera.on_motion) return "for a part";
+  return camera.last_frame_age_s > STALE_S ? "for a picture" : "";
 }
 
 // What the barrier in the picture sees.
@@ -42,6 +44,7 @@ function headline(camera) {
   if (tone === "bad") return ["bad", "away", `Camera ${state}`, AWAY[camera.cause] ?? ""];
   const last = present(camera);
   if (camera.state === "connecting") return ["none", "away", "Connecting", ""];
+  if (!last && camera.state === "ended") return ["none", "none", "Ended", "no more pictures come"];
   if (!last) return ["none", "none", waits(camera) ? "Waiting" : "No verdict yet", waits(camera)];
   const [word, verdictTone] = VERDICTS[last.verdict] ?? [last.verdict, "none"];
   return [verdictTone, verdictTone, word, last.label ? inWords(last.label) : (CAUSES[last.cause] ?? last.cause ?? "")];

@@ -60,9 +60,10 @@ function show() {
   if (looking()) showLook();
 }
 
-function lost(why) {
-  say(byId("phase"), why || "station does not answer");
-  set(byId("phase"), "class", "chip filled bad");
+// What is shown is not what is there now.
+function fade(word, tone) {
+  say(byId("phase"), word);
+  set(byId("phase"), "class", `chip ${tone}`);
   byId("main").classList.add("stale");
 }
 
@@ -80,4 +81,4 @@ follow((kind, document) => {
   take(kind, document);
   byId("main").classList.remove("stale");
   show();
-}, lost);
+}, (why) => fade(why || "station does not answer", "filled bad"), () => fade("connecting", "none"));

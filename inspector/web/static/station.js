@@ -58,6 +58,7 @@ function showBroker({ broker, outbox }) {
 }
 
 function showEvidence({ evidence, free_bytes: free }) {
+  const left = evidence?.free_bytes ?? free; // null: the disk does not say
   if (!evidence) {
     put(panels.evidence, "none kept", "none", [["disk free", megabytes(free)]], "The station file has no evidence section.");
     return;
@@ -65,7 +66,7 @@ function showEvidence({ evidence, free_bytes: free }) {
   put(panels.evidence, evidence.fault ? "not now" : "kept", evidence.fault ? "bad" : "good", [
     ["pictures", number(evidence.files)],
     ["room taken", `${megabytes(evidence.bytes)} of ${megabytes(evidence.max_bytes)}`],
-    ["disk free", megabytes(evidence.free_bytes ?? free)],
+    ...(left === null ? [] : [["disk free", megabytes(left)]]),
   ], evidence.fault);
 }
 

@@ -44,6 +44,7 @@ async function listen(signal, alive, take) {
   let text = "";
   for (;;) {
     const { done, value } = await reader.read();
+    signal.throwIfAborted(); // what was on its way is not shown any more
     if (done) return;
     alive();
     const [events, rest] = eventsIn(text + value);
@@ -52,8 +53,9 @@ async function listen(signal, alive, take) {
   }
 }
 
-// take(kind, document) for each message, lost(why) at each break; a page that nobody sees asks for nothing.
-export async function follow(take, lost) {
+// take(kind, document) for each message, lost(why) at each break, unseen() when the page is hidden: one that nobody
+// sees asks for nothing, and what it shows is old when it is seen again.
+export async function follow(take, lost, unseen) {
   for (;;) {
     await shown();
     const controller = new AbortController();
@@ -62,7 +64,13 @@ export async function follow(take, lost) {
       clearTimeout(timer);
       timer = setTimeout(() => controller.abort(), SILENT_MS);
     };
-    const hide = () => { if (document.hidden) controller.abort(); };
+    let seen = true;
+    const hide = () => {
+      if (!document.hidden) return;
+      seen = false;
+      controller.abort();
+      unseen(); // at once: a tablet that sleeps may let nothing run after this
+    };
     document.addEventListener("visibilitychange", hide);
     alive();
     let why = "";
@@ -73,7 +81,7 @@ export async function follow(take, lost) {
     }
     clearTimeout(timer);
     document.removeEventListener("visibilitychange", hide);
-    if (!document.hidden) lost(why);
+    if (seen) lost(why);
     await pause(AGAIN_MS);
   }
 }
