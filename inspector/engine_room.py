@@ -22,7 +22,14 @@ from inspector.engine.manifest import find_engine
 from inspector.engine.plans.building import BuildStoppedError
 from inspector.engine.plans.store import Plans
 from inspector.engine.seat import Seat
-from inspector.errors import EngineError, InspectorError, NoRuntimeError, UserError
+from inspector.errors import (
+    EngineError,
+    EngineFolderError,
+    EngineUnreadableError,
+    InspectorError,
+    NoRuntimeError,
+    UserError,
+)
 from inspector.observe.health import Fact
 from inspector.upgrades import Upgrades
 
@@ -132,6 +139,7 @@ class EngineRoom:
 
         Raises:
             NoRuntimeError: the runtime asked for cannot be had, and no other is allowed.
+            EngineError: an engine cannot be read for now; another start may fare better.
             UserError: an engine cannot serve.
         """
         for stage, name in stages_of(self._config().engine):
@@ -143,6 +151,10 @@ class EngineRoom:
             except BuildStoppedError:
                 yield stage
                 return
+            except (EngineFolderError, EngineUnreadableError) as error:
+                # A disk may be mounted late, or be in order again: nobody need start us by hand.
+                msg = f"the station cannot serve yet: {error}"
+                raise EngineError(msg) from error
             except EngineError as error:
                 msg = f"the station cannot serve: {error}"
                 raise UserError(msg) from error

@@ -25,8 +25,16 @@ class CaptureError(InspectorError):
     """A picture source failed."""
 
 
+class EngineFolderError(UserError):
+    """A folder of engines that cannot be looked into: a wrong path, or a disk that comes later."""
+
+
 class EngineError(InspectorError):
     """An engine folder, a runtime or an inference failed."""
+
+
+class EngineUnreadableError(EngineError):
+    """A file of an engine that the disk does not give, and may give another time."""
 
 
 class ParityError(EngineError):

@@ -60,6 +60,9 @@ class Frame:
         fifo: the camera's frames wait for one another (files, folders) instead of being superseded.
         origin: file name for pictures from files.
         triggers: those that this frame answers, oldest first; such a frame is never superseded.
+        part: number of the part that this frame alone shows, counted from 1; such a frame is never
+            superseded, and a number that is missing is a part without a picture. 0: others show it
+            as well.
     """
 
     camera: str
@@ -77,6 +80,12 @@ class Frame:
     fifo: bool = False
     origin: str | None = None
     triggers: tuple[Trigger, ...] = ()
+    part: int = 0
+
+    @property
+    def needed(self) -> bool:
+        """Whether no newer frame can take its place: another one would show another part."""
+        return bool(self.triggers or self.part)
 
     def picture(self) -> NDArray[np.uint8]:
         """The pixels, (height, width, 3) uint8 BGR, as a view into the slot.

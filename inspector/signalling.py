@@ -14,7 +14,7 @@ import structlog
 
 from inspector.errors import EventsError, TriggerError
 from inspector.events.records import CameraState
-from inspector.line.parts import CAUSES_IN_WORDS, Finding
+from inspector.line.parts import CAUSES_IN_WORDS, NO_RESULT, Finding
 from inspector.line.registers import LABEL_CODES, Result, part_number, permille
 from inspector.line.signals import Signals
 from inspector.observe.health import Fact
@@ -102,6 +102,7 @@ class Signalling:
         self._running: set[str] = set()
         self._cameras = line.signalled(station.cameras)
         self._counted = dict.fromkeys(self._cameras, 0)
+        self._seen = dict.fromkeys(self._cameras, 0)  # the capture stage's number of the last part
         self._given_up: deque[str] = deque(maxlen=MOST_GIVEN_UP)
         self._told = _told_before(outbox)  # faults that were told; an earlier life's with None
         self.signals = Signals(
@@ -142,7 +143,9 @@ class Signalling:
         if kind == "frames":
             number = 0
             if self._cameras[name].count_parts:
-                number = self._counted[name] = self._counted[name] % 0xFFFF_FFFF + 1
+                *without, number = self._count(frame)
+                for missed in without:
+                    self.signals.signal(name, NO_RESULT, part=missed, from_ns=frame.arrived_ns)
             p = verdict.probabilities.get(verdict.label or "")
             finding = finding_of(verdict.outcome, verdict.label, p, reject=reject)
             self.signals.signal(name, finding, part=number, from_ns=frame.arrived_ns)
@@ -229,6 +232,15 @@ class Signalling:
             self._tell(event, self._told)
 
     # -- inside -----------------------------------------------------------------------------------
+
+    def _count(self, frame: Frame) -> list[int]:
+        """Numbers of the parts up to that of the frame: no picture came of those before it."""
+        seen, self._seen[frame.camera] = self._seen[frame.camera], frame.part
+        new = max(1, frame.part - seen)  # less where the camera's numbers begin anew
+        first = self._counted[frame.camera]
+        numbers = [(first + more) % 0xFFFF_FFFF + 1 for more in range(new)]
+        self._counted[frame.camera] = numbers[-1]
+        return numbers
 
     def _closes_ns(self, camera: str, part: Part) -> int:
         """From when on the PLC hears `no result`: the trigger's own answer says the same then."""

@@ -7,7 +7,6 @@ flight is finished, the outbox is flushed; ten seconds at most.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from dataclasses import asdict
@@ -33,6 +32,7 @@ from inspector.journal import Journal
 from inspector.line.session import Standing
 from inspector.lineup import Lineup
 from inspector.marked import MarkedPictures
+from inspector.observe.disk import free_bytes
 from inspector.observe.health import Fact, Health, Loop, Phase
 from inspector.observe.metrics import Metrics
 from inspector.reload import Outcome, Reloads
@@ -125,15 +125,14 @@ class Station:
         return self._web.address
 
     def start(self) -> bool:
-        """Bring everything up; returns when the station is ready.
+        """Bring everything up, or nothing; returns when the station is ready.
 
         Returns:
             False where the station was asked to stop before it was ready; it is stopped then.
 
         Raises:
-            UserError: the state folder, the page's address or an engine cannot be used. What was
-                started by then is stopped.
-            EventsError, WebError: another start may fare better.
+            UserError: the state folder, the page's address or an engine cannot be used.
+            EngineError, EventsError, WebError: another start may fare better.
         """
         try:
             ready = self._start()
@@ -258,6 +257,7 @@ class Station:
             on_ring=on_ring,
             on_ring_end=on_ring_end,
             on_missed=on_missed,
+            counted=self.config.counted(),
         )
         triggers = Triggers(capture, self.config.mode, self.metrics)
         line = self._line = self._signal_line(outbox, triggers)
@@ -441,7 +441,7 @@ class Station:
             "broker": asdict(self._publisher.status()) if self._publisher else {"state": "off"},
             "line": self._line.status() if self._line is not None else None,
             "evidence": asdict(self._evidence.stats()) if self._evidence is not None else None,
-            "free_bytes": shutil.disk_usage(self.folder).free if self.folder.exists() else 0,
+            "free_bytes": free_bytes(self.folder),
         }
 
     def inspect(self, camera: str, part_id: str | None) -> Future[dict[str, Any]]:

@@ -10,7 +10,15 @@ from inspector.config.station import Engine as Section
 from inspector.engine import occupying
 from inspector.engine.occupant import Occupant
 from inspector.engine_room import EngineRoom
-from inspector.errors import EngineError, EngineLostError, NoRuntimeError
+from inspector.errors import (
+    EngineError,
+    EngineFolderError,
+    EngineLostError,
+    EngineUnreadableError,
+    InspectorError,
+    NoRuntimeError,
+    UserError,
+)
 from inspector.journal import Journal
 from tests.engine import tiny_engine
 from tests.engine.fakes import engine_of
@@ -83,6 +91,27 @@ def test_an_engine_that_goes_back_by_itself_is_what_a_restart_finds(room_of):
     until(lambda: any(e["engine"] == "rolled back" for e in room._journal.newest(9)))
     again, _ = room_of()
     assert again.judging.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("fault", "passes"),
+    [
+        (EngineUnreadableError("cannot read model.onnx: Input/output error"), True),
+        (EngineFolderError("no folder of engines"), True),
+        (EngineError("another digest"), False),
+        (UserError("no engine a"), False),
+    ],
+)
+def test_a_disk_that_may_come_back_is_no_mistake_of_the_users(room_of, fault, passes):
+    """The service manager starts again what ended by no mistake."""
+
+    def on_open(_name):
+        raise fault
+
+    says = f"the station cannot serve yet: {fault}" if passes else str(fault)
+    with pytest.raises(InspectorError, match=says) as told:
+        room_of(on_open)
+    assert isinstance(told.value, UserError) is not passes
 
 
 @pytest.mark.parametrize("fallback", ["openvino", "none"])

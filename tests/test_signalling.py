@@ -210,6 +210,18 @@ def test_a_part_of_the_api_that_is_not_taken_is_no_result(plc: PlcServer, tmp_pa
     side.stop()
 
 
+def test_a_part_without_a_picture_is_no_result_under_its_number(
+    plc: PlcServer, tmp_path: Path
+) -> None:
+    side = Side(tmp_path, plc, trigger="frames", count_parts=True)
+    for seen in (1, 2, 5, 1, 2):  # two are missing; then the camera's own numbers begin anew
+        side.judged(rejected(), reject=True, part=seen)
+    told = [plc.acknowledge() for _ in range(7)]
+    assert [answer.part for answer in told] == [1, 2, 3, 4, 5, 6, 7]
+    assert [answer.part for answer in told if answer.result is Result.NO_RESULT] == [3, 4]
+    side.stop()
+
+
 def test_faults_are_told_once_and_a_later_life_knows_of_them(
     plc: PlcServer, tmp_path: Path
 ) -> None:

@@ -111,6 +111,11 @@ class Barrier:
         while self.due(at_s):
             self._due_s.popleft()
 
+    @property
+    def passed(self) -> int:
+        """Parts that are no longer to be judged: their picture was taken, or there is none."""
+        return self.parts - len(self._due_s)
+
     def _begin(self, at_s: float) -> None:
         """A stream begins, or begins anew; how the empty belt looks is still known."""
         self._due_s.clear()

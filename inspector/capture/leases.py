@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inspector.frame import Frame
+
 if TYPE_CHECKING:
+    from inspector.capture.wire import Message
     from inspector.slots import Ring
 
 
@@ -29,6 +32,37 @@ class Lease:
     def done(self) -> bool:
         """Whether the ring can be given back."""
         return self.retired and not self.out
+
+    def frame(self, camera: str, message: Message) -> Frame:
+        """The frame that a worker tells of, without what only the main process knows of it.
+
+        Raises:
+            ValueError: its number or its slot is out already, or the slot does not hold it. What
+                cannot be ends the worker here, and not the engine or the judge later.
+        """
+        slot = int(message["slot"])
+        frame = Frame(
+            camera=camera,
+            stream_epoch=self.epoch,
+            sequence=int(message["seq"]),
+            height=int(message["h"]),
+            width=int(message["w"]),
+            arrived_ns=int(message["at"]),
+            arrived_utc_ns=int(message["utc"]),
+            decoded_ns=int(message["dec"]),
+            pts_s=message["pts"],
+            ring=self.ring if slot >= 0 else None,
+            slot=slot,
+            damage=message["damage"],
+            fifo=bool(message["fifo"]),
+            origin=message["origin"],
+        )
+        if frame.sequence in self.out or (slot >= 0 and slot in self.out.values()):
+            msg = f"camera {camera}: frame {frame.sequence} or its slot {slot} is out already"
+            raise ValueError(msg)
+        if slot >= 0:
+            frame.picture()
+        return frame
 
 
 class Leases:

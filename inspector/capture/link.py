@@ -22,7 +22,6 @@ from inspector.capture.process import WorkerProcess
 from inspector.capture.rate import Rate
 from inspector.capture.status import CameraStatus, Cause, State
 from inspector.errors import InspectorError
-from inspector.frame import Frame, Trigger
 from inspector.slots import Ring
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from inspector.capture.wire import Message
     from inspector.config.cameras import Camera
     from inspector.config.secrets import Secrets
+    from inspector.frame import Frame, Trigger
 
 PART_S = 1.0
 """What a worker gets to end by itself when the next one is to take its place, or none."""
@@ -45,6 +45,7 @@ class CameraLink:
 
     Args:
         lock: guards mailbox, asks, audit, leases and what `status` reads; the supervisor's own.
+        counted: each frame that is due is a part of its own.
     """
 
     def __init__(
@@ -57,9 +58,13 @@ class CameraLink:
         pace: Pace,
         rng: random.Random,
         lock: Any,
+        *,
+        counted: bool = False,
     ) -> None:
         self.name = name
         self.camera = camera
+        self._counted = counted
+        self._parts = self._parts_before = 0  # so far; before the present worker, which counts anew
         self.mailbox = Mailbox()
         self.asks = Asks()
         self.audit = Audit()
@@ -182,7 +187,9 @@ class CameraLink:
         self.greeted = False
         self._fault = ""
         self._hang, self._undying = None, False
-        settings = self.camera.model_dump(mode="json") | {"name": self.name}
+        self._parts_before = self._parts
+        settings = self.camera.model_dump(mode="json")
+        settings |= {"name": self.name, "counted": self._counted}
         process.send({"t": "settings", "camera": settings, **login})
         self.go()
         return True
@@ -318,34 +325,13 @@ class CameraLink:
             if lease is None:
                 msg = f"camera {self.name}: a frame came outside a connection"
                 raise ValueError(msg)
-            slot = int(message["slot"])
-            frame = Frame(
-                camera=self.name,
-                stream_epoch=lease.epoch,
-                sequence=int(message["seq"]),
-                height=int(message["h"]),
-                width=int(message["w"]),
-                arrived_ns=int(message["at"]),
-                arrived_utc_ns=int(message["utc"]),
-                decoded_ns=int(message["dec"]),
-                pts_s=message["pts"],
-                ring=lease.ring if slot >= 0 else None,
-                slot=slot,
-                damage=message["damage"],
-                fifo=bool(message["fifo"]),
-                origin=message["origin"],
-            )
-            # What cannot be ends the worker here, and not the engine or the judge later.
-            if frame.sequence in lease.out or (slot >= 0 and slot in lease.out.values()):
-                msg = (
-                    f"camera {self.name}: frame {frame.sequence} or its slot {slot} is out already"
-                )
-                raise ValueError(msg)
-            if slot >= 0:
-                frame.picture()
-            frame = replace(frame, triggers=self.asks.take(frame.arrived_ns))
+            frame = lease.frame(self.name, message)
+            if part := int(message["part"]):
+                part = self._parts = self._parts_before + part
+            triggers = self.asks.take(frame.arrived_ns)
+            frame = replace(frame, triggers=triggers, part=part)
             self.audit.received()
-            lease.out[frame.sequence] = slot
+            lease.out[frame.sequence] = frame.slot
             return [frame] if stopping else self.mailbox.put(frame)
 
     def hand_back(self, frame: Frame, result: str) -> bool:

@@ -1,6 +1,7 @@
 """Frames that wait to be taken: the newest one of a live camera, all of a file's in order.
 
-A frame that a trigger asked for waits in any case: another one would show another part.
+A frame that a trigger asked for, or that alone shows a part, waits in any case: another one would
+show another part.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ class Mailbox:
 
     def put(self, frame: Frame) -> list[Frame]:
         """Add a frame; returns those that it supersedes."""
-        older = [] if frame.fifo else [other for other in self._frames if not other.triggers]
+        older = [] if frame.fifo else [other for other in self._frames if not other.needed]
         if older:
-            self._frames = deque(other for other in self._frames if other.triggers)
+            self._frames = deque(other for other in self._frames if other.needed)
         self._frames.append(frame)
         return older
 

@@ -75,6 +75,7 @@ class Capture:
         on_ring_end: the ring of that key is no longer used.
         on_missed: no frame will answer these triggers: the cause (`camera_away`, `shutdown`) and a
             sentence that says why.
+        counted: cameras each of whose frames is a part of its own, so that none is superseded.
         pace: patience with cameras that are away.
 
     All `on_` hooks are called in the capture thread, `on_missed` also in the one that calls `stop`;
@@ -93,8 +94,10 @@ class Capture:
         on_ring: Callable[[Ring], None],
         on_ring_end: Callable[[str], None],
         on_missed: Callable[[tuple[Trigger, ...], str, str], None] = lambda *_: None,
+        counted: Collection[str] = (),
         pace: Pace | None = None,
     ) -> None:
+        self._counted = frozenset(counted)
         self._pace = pace or Pace()
         self._ready = threading.Condition(threading.RLock())
         self._secrets = secrets
@@ -117,9 +120,16 @@ class Capture:
         self._thread: threading.Thread | None = None
 
     def _link(self, name: str, camera: Camera, first_epochs: Mapping[str, int]) -> CameraLink:
-        epoch = first_epochs.get(name, 0)
         return CameraLink(
-            name, camera, self._secrets, epoch, self._hooks, self._pace, self._rng, self._ready
+            name,
+            camera,
+            self._secrets,
+            first_epochs.get(name, 0),
+            self._hooks,
+            self._pace,
+            self._rng,
+            self._ready,
+            counted=name in self._counted,
         )
 
     # -- the door -------------------------------------------------------------------------------

@@ -324,8 +324,18 @@ class Worker:
                 "damage": damage[:500] if damage else None,
                 "origin": picture.origin,
                 "fifo": not source.live,
+                "part": self._part_number(),
             },
         )
+
+    def _part_number(self) -> int:
+        """Number of the part that this frame alone shows, of all that this worker saw; or 0."""
+        if self._barrier is not None:
+            return self._barrier.passed
+        if self._settings["counted"]:
+            words = self._page.words
+            return int(words[ARRIVED] - words[NOT_DUE])
+        return 0
 
     def _cutout(
         self, picture: Picture, source: Source

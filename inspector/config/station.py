@@ -160,6 +160,13 @@ class Station(Section):
         """How many slots the ring of each camera has."""
         return {name: camera.slots for name, camera in self.cameras.items()}
 
+    def counted(self) -> frozenset[str]:
+        """The cameras that send one picture a part, which is counted on the line."""
+        if self.line is None:
+            return frozenset()
+        signalled = self.line.signalled(self.cameras)
+        return frozenset(name for name, camera in signalled.items() if camera.count_parts)
+
     def policy_of(self, camera: str) -> Policy:
         """The policy of a camera; `default` exists even where the file does not write it.
 

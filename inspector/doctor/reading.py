@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from inspector.doctor.broker import CLIENT_ID
 from inspector.doctor.finding import Finding, Grade
 from inspector.errors import InspectorError
-from inspector.events.broker import CannotConnectError
+from inspector.events.broker import IN_SERVICE_FILE, CannotConnectError
 from inspector.events.link import Link
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def check_reading(
     servers = ", ".join(kafka.bootstrap_servers)
     expected = f"topic {', '.join(topics)}"
     try:
-        cluster = Link(kafka, secrets, CLIENT_ID).describe(list(topics))
+        cluster = Link(kafka, secrets, CLIENT_ID, IN_SERVICE_FILE).describe(list(topics))
     except CannotConnectError as error:
         remedy = "start the broker, or correct the section kafka"
         yield Finding("broker", servers, Grade.MEND, str(error), expected, remedy)

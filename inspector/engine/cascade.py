@@ -108,7 +108,7 @@ class Cascade:
         deadline = None if frame.fifo else self._clock_ns() + round(self._within_s * _NS)
         queue = self._waiting.setdefault(frame.camera, deque())
         if not frame.fifo:
-            for older in [asked for asked in queue if not asked.entry.frame.triggers]:
+            for older in [asked for asked in queue if not asked.entry.frame.needed]:
                 queue.remove(older)
                 self._stands(older, "a newer frame of this camera took its place")
         queue.append(_Asked(entry, screened, deadline))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from inspector.engine.golden import compare, judge_tiles, read_golden
 from inspector.engine.manifest import FILE_OF, find_engine, read_manifest
-from inspector.errors import EngineError, ParityError
+from inspector.errors import EngineError, EngineUnreadableError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,6 +105,7 @@ def load_engine(
         threads: processor threads for OpenVINO; all that this process may use if None.
 
     Raises:
+        EngineUnreadableError: the disk does not give a file now.
         EngineError: a file is missing or another one, or the golden tiles are not reproduced: by
             which tile, which label, how far.
     """
@@ -139,6 +140,7 @@ def _choose(
     began = time.monotonic()
     best: _Candidate | None = None
     reasons: list[str] = []
+    unreadable = False
     for name in names:
         if best and (name not in _WORTH_COMPARING or time.monotonic() - began > _CHOOSE_WITHIN_S):
             reasons.append(f"{name} was not tried, {best.parity.precision} serves")
@@ -146,6 +148,7 @@ def _choose(
         try:
             candidate = _tried(manifest, golden, compiled(name))
         except EngineError as error:
+            unreadable |= isinstance(error, EngineUnreadableError)
             reasons.append(str(error))
             continue
         if best is None:
@@ -158,7 +161,8 @@ def _choose(
             f"{best.parity.precision} {best.tile_s * 1e3:.1f} ms"
         )
     if best is None:
-        raise EngineError("\n".join(reasons) or f"engine {manifest.name}: no precision to run")
+        what = EngineUnreadableError if unreadable else EngineError
+        raise what("\n".join(reasons) or f"engine {manifest.name}: no precision to run")
     return best, tuple(reasons)
 
 

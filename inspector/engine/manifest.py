@@ -7,6 +7,7 @@ need not lie in the folder: it is made when it is read, and held against its dig
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path, PurePosixPath
@@ -25,7 +26,7 @@ from pydantic import (
 
 from inspector.engine.derive import Derived, derived
 from inspector.engine.tiling import Join, Where, tiles_of
-from inspector.errors import EngineError, UserError
+from inspector.errors import EngineError, EngineFolderError, EngineUnreadableError, UserError
 from inspector.verdict import Thresholds
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ MANIFEST = "manifest.yaml"
 
 _CHOKED = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
 """So YAML's constructors fail: at a 30th of February, at `!!bool foo`, at a number without end."""
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
+"""There is no such file, and there will be none until somebody puts it there. All else may pass,
+also a want of rights: a mount point may be closed until its disk is there."""
+_ANOTHER_FOLDER = (
+    "mount its disk, or give another folder: --folder, or engine.folder in the station file"
+)
 _LONGEST_SHOWN_BITS = 256
 """Python refuses to write integers out that are much longer."""
 
@@ -263,7 +270,8 @@ class Manifest(_Document):
             remedy: what the message tells the user to do.
 
         Raises:
-            EngineError: the file is missing, unreadable, outside the folder or another one.
+            EngineUnreadableError: the disk does not give it now.
+            EngineError: the file is missing, outside the folder or another one.
         """
         file = self.folder / path
         try:
@@ -272,8 +280,7 @@ class Manifest(_Document):
                 raise EngineError(msg)
             content = file.read_bytes()
         except OSError as error:
-            msg = f"engine {self.name}: cannot read {file}: {error.strerror}; {remedy}"
-            raise EngineError(msg) from error
+            raise _unread(f"engine {self.name}: cannot read {file}", error, remedy) from error
         self._check_digest(str(file), content, sha256, remedy)
         return content
 
@@ -312,14 +319,13 @@ class Manifest(_Document):
         """Whether something lies in the folder under the file's name, whatever it holds.
 
         Raises:
-            EngineError: this user may not look there.
+            EngineUnreadableError: this user may not look there, or the disk fails.
         """
         path = self.folder / file.path
         try:
             return path.exists()
         except OSError as error:
-            msg = f"engine {self.name}: cannot read {path}: {error.strerror}"
-            raise EngineError(msg) from error
+            raise _unread(f"engine {self.name}: cannot read {path}", error) from error
 
     def derive(self, precision: Derived) -> bytes:
         """Make the file of a precision from the int8 file; takes a second for 50 MB.
@@ -353,14 +359,14 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `folder`/manifest.yaml. No other file is opened.
 
     Raises:
+        EngineUnreadableError: the disk does not give it now.
         EngineError: missing, not YAML, or not a manifest: every fault with key and value.
     """
     path = folder / MANIFEST
     try:
         content = path.read_bytes()
     except OSError as error:
-        msg = f"engine folder {folder}: cannot read {MANIFEST}: {error.strerror}"
-        raise EngineError(msg) from error
+        raise _unread(f"engine folder {folder}: cannot read {MANIFEST}", error) from error
     document = plain_yaml(content, str(path))
     if not isinstance(document, dict):
         msg = f"{path}: expected a mapping, came {type(document).__name__}"
@@ -375,6 +381,15 @@ def read_manifest(folder: Path) -> Manifest:
         )
         msg = f"{path} is not a manifest that this version can use:\n{faults}"
         raise EngineError(msg) from error
+
+
+def _unread(what: str, error: OSError, remedy: str = "install the engine again") -> EngineError:
+    """The error that says what was not read: for now, or until somebody does what it says."""
+    if error.errno in _NOT_THERE:
+        return EngineError(f"{what}: {error.strerror}; {remedy}")
+    return EngineUnreadableError(
+        f"{what}: {error.strerror}; look at the disk, and at the right to read there"
+    )
 
 
 def plain_yaml(content: bytes, what: str) -> Any:
@@ -414,30 +429,57 @@ def engine_names(folder: Path) -> list[str]:
     """Names of the engine folders in `folder`, sorted.
 
     Raises:
-        UserError: there is no such folder, or this user may not list it.
+        UserError: there is no such folder, or it cannot be listed.
     """
-    instead = "give --folder, or engine.folder in the station file"
-    try:
-        entries = list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        msg = f"no folder of engines at {folder}; {instead}"
-        raise UserError(msg) from None
-    except OSError as error:
-        msg = f"the folder of engines {folder} cannot be looked at: {error.strerror}; {instead}"
-        raise UserError(msg) from error
-    # `os.path` passes over what this user may not look into, as lost+found.
-    return sorted(e.name for e in entries if os.path.exists(e / MANIFEST))  # noqa: PTH110
+    return _engines_among(_entries(folder))
 
 
 def find_engine(name: str, folder: Path | None = None) -> Path:
     """The folder of the engine `name`, in `folder` or among the shipped ones.
 
     Raises:
+        EngineFolderError: the folder is not there or empty, or the disk does not tell of it.
         UserError: there is none of that name; names those that are there.
     """
     where = folder or shipped_engines_folder()
-    known = engine_names(where)
-    if name not in known:
-        msg = f"no engine {name} in {where}; there: {', '.join(known) or 'none'}"
-        raise UserError(msg)
-    return where / name
+    entries = _entries(where)
+    known = _engines_among(entries)
+    if name in known:
+        return where / name
+    if not entries:  # as a mount point is, until its disk is there
+        msg = f"no engine {name} in {where}, which is empty; {_ANOTHER_FOLDER}"
+        raise EngineFolderError(msg)
+    if where / name in entries:
+        _look_at(where / name / MANIFEST)
+    msg = f"no engine {name} in {where}; there: {', '.join(known) or 'none'}"
+    raise UserError(msg)
+
+
+def _entries(folder: Path) -> list[Path]:
+    msg = f"no folder of engines at {folder}; {_ANOTHER_FOLDER}"
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        raise EngineFolderError(msg) from None
+    except (NotADirectoryError, ValueError):
+        raise UserError(msg) from None
+    except OSError as error:
+        raise _unseen(folder, error) from error
+
+
+def _engines_among(entries: list[Path]) -> list[str]:
+    # `os.path` passes over what this user may not look into, as lost+found.
+    return sorted(e.name for e in entries if os.path.exists(e / MANIFEST))  # noqa: PTH110
+
+
+def _look_at(path: Path) -> None:
+    """Raise EngineFolderError where the disk does not say whether something lies there."""
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno not in _NOT_THERE:
+            raise _unseen(path, error) from error
+
+
+def _unseen(path: Path, error: OSError) -> EngineFolderError:
+    return EngineFolderError(f"{path} cannot be looked at: {error.strerror}; {_ANOTHER_FOLDER}")

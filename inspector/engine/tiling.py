@@ -53,8 +53,8 @@ def tiles_of(
         size: Side of a tile in pixels.
         count: How many tiles.
         where: `spread` divides the picture into cells and takes the middle of each; `centre` lays
-            the tiles side by side around the middle; `sharpest` takes those of a regular lattice with
-            the most detail, in reading order.
+            the tiles side by side around the middle; `sharpest` takes those of a regular lattice
+            with the most detail, in reading order.
         picture: (height, width, 3) uint8; needed for `sharpest` only.
 
     Returns:

@@ -37,6 +37,11 @@ PROBE_S = 2.0
 BOOTSTRAP_S = 5.0
 """Longest wait for a client to find its cluster."""
 
+IN_STATION_FILE = "events.kafka."
+"""Where a station file has the broker's keys: messages name them as the reader finds them."""
+IN_SERVICE_FILE = "kafka."
+"""Where the file of a signaller or a fleet view has them."""
+
 
 class SecretsLike(Protocol):
     """What the clients need of `inspector.config.secrets.Secrets`."""
@@ -61,8 +66,13 @@ class CannotConnectError(EventsError):
         self.trouble = trouble
 
 
-def tls_context(kafka: Kafka, secrets: SecretsLike) -> ssl.SSLContext | None:
+def tls_context(
+    kafka: Kafka, secrets: SecretsLike, section: str = IN_STATION_FILE
+) -> ssl.SSLContext | None:
     """The TLS settings of a broker, certificate and host name verified; None without TLS.
+
+    Args:
+        section: where the file has the broker's keys.
 
     Raises:
         CannotConnectError: a file of the tls section cannot be used.
@@ -73,7 +83,7 @@ def tls_context(kafka: Kafka, secrets: SecretsLike) -> ssl.SSLContext | None:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
     except OSError as error:
-        reason = f"events.kafka.tls.ca_file {tls.ca_file} cannot be used: {error}"
+        reason = f"{section}tls.ca_file {tls.ca_file} cannot be used: {error}"
         raise CannotConnectError(Trouble("tls", reason)) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.certificate_file is not None and tls.key_file is not None:
@@ -82,7 +92,7 @@ def tls_context(kafka: Kafka, secrets: SecretsLike) -> ssl.SSLContext | None:
             context.load_cert_chain(tls.certificate_file, tls.key_file, password or "")
         except (OSError, InspectorError) as error:
             reason = (
-                f"events.kafka.tls.certificate_file {tls.certificate_file} with key_file"
+                f"{section}tls.certificate_file {tls.certificate_file} with key_file"
                 f" {tls.key_file} cannot be used: {error}"
             )
             raise CannotConnectError(Trouble("tls", reason)) from error
@@ -123,9 +133,16 @@ def client_options(
 
 
 def probe(
-    servers: Iterable[str], context: ssl.SSLContext | None, timeout_s: float = PROBE_S
+    servers: Iterable[str],
+    context: ssl.SSLContext | None,
+    timeout_s: float = PROBE_S,
+    *,
+    section: str = IN_STATION_FILE,
 ) -> Trouble | None:
     """Connect to the brokers ourselves, since kafka-python says "timeout" for every cause.
+
+    Args:
+        section: where the file has the broker's keys.
 
     Returns:
         None as soon as one server takes a connection (and its TLS handshake), else the trouble of
@@ -133,13 +150,15 @@ def probe(
     """
     trouble = None
     for server in servers:
-        trouble = _probe_one(server, context, timeout_s)
+        trouble = _probe_one(server, context, timeout_s, section)
         if trouble is None:
             return None
     return trouble
 
 
-def _probe_one(server: str, context: ssl.SSLContext | None, timeout_s: float) -> Trouble | None:
+def _probe_one(
+    server: str, context: ssl.SSLContext | None, timeout_s: float, section: str
+) -> Trouble | None:
     host, _, port = server.rpartition(":")
     host = host.strip("[]")
     try:
@@ -151,7 +170,7 @@ def _probe_one(server: str, context: ssl.SSLContext | None, timeout_s: float) ->
         return Trouble(
             "tls",
             f"the certificate of {server} is not trusted: {error.verify_message};"
-            " check events.kafka.tls.ca_file and the host name",
+            f" check {section}tls.ca_file and the host name",
         )
     except ssl.SSLError as error:
         return Trouble("tls", f"the TLS handshake with {server} failed: {error.reason or error}")
@@ -168,8 +187,12 @@ def _probe_one(server: str, context: ssl.SSLContext | None, timeout_s: float) ->
     return None
 
 
-def trouble_of(error: BaseException, server: str) -> Trouble | None:
-    """What an error of kafka-python says for certain; None if it says nothing certain."""
+def trouble_of(error: BaseException, server: str, section: str = IN_STATION_FILE) -> Trouble | None:
+    """What an error of kafka-python says for certain; None if it says nothing certain.
+
+    Args:
+        section: where the file has the broker's keys.
+    """
     if isinstance(
         error,
         kafka_errors.SaslAuthenticationFailedError
@@ -179,7 +202,7 @@ def trouble_of(error: BaseException, server: str) -> Trouble | None:
         return Trouble(
             "authentication",
             f"{server} does not accept user name and password: {_text(error)};"
-            " check events.kafka.sasl and its secrets",
+            f" check {section}sasl and its secrets",
         )
     if isinstance(error, kafka_errors.AuthorizationError):
         return Trouble("authorization", f"the broker does not permit this: {_text(error)}")
@@ -198,16 +221,21 @@ def _text(error: BaseException) -> str:
 
 
 class Latest:
-    """The last error that kafka-python met on its connections; set and read by several threads."""
+    """The last error that kafka-python met on its connections; set and read by several threads.
 
-    def __init__(self) -> None:
+    Args:
+        section: where the file has the broker's keys.
+    """
+
+    def __init__(self, section: str) -> None:
+        self._section = section
         self._lock = threading.Lock()
         self._certain: Trouble | None = None
         self._suspicious = False
 
     def note(self, error: BaseException, server: str) -> None:
         """Remember that there was an error, and what it says for certain."""
-        trouble = trouble_of(error, server)
+        trouble = trouble_of(error, server, self._section)
         with self._lock:
             self._suspicious = True
             self._certain = trouble or self._certain

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kafka import errors as kafka_errors
 
 from inspector.events.broker import (
+    IN_STATION_FILE,
     CannotConnectError,
     Latest,
     Trouble,
@@ -45,14 +46,14 @@ class Link:
     """
 
     def __init__(
-        self, kafka: Kafka, secrets: SecretsLike, client_id: str, section: str = "events.kafka."
+        self, kafka: Kafka, secrets: SecretsLike, client_id: str, section: str = IN_STATION_FILE
     ) -> None:
         self._kafka = kafka
         self._secrets = secrets
         self._client_id = client_id
         self._section = section
         self.servers = ", ".join(kafka.bootstrap_servers)
-        self._latest = Latest()
+        self._latest = Latest(section)
         self._context: ssl.SSLContext | None = None
         self._options: dict[str, Any] = {}
         self.chatter = Chatter(client_id, lambda error: self._latest.note(error, self.servers))
@@ -79,7 +80,7 @@ class Link:
         Raises:
             CannotConnectError: the broker cannot be used; says why.
         """
-        self._context = tls_context(self._kafka, self._secrets)
+        self._context = self._tls_context()
         trouble = self.probe()
         if trouble is not None:
             raise CannotConnectError(trouble)
@@ -95,7 +96,10 @@ class Link:
 
     def probe(self) -> Trouble | None:
         """Look with our own eyes whether the broker takes connections."""
-        return probe(self._kafka.bootstrap_servers, self._context)
+        return probe(self._kafka.bootstrap_servers, self._context, section=self._section)
+
+    def _tls_context(self) -> ssl.SSLContext | None:
+        return tls_context(self._kafka, self._secrets, self._section)
 
     def complaints(self) -> tuple[bool, Trouble | None]:
         """Whether the library met any error since the last call, and what one says for certain."""
@@ -104,7 +108,7 @@ class Link:
     def cannot(self, error: BaseException) -> CannotConnectError:
         """The cause behind an error of the library, which often says only that time ran out."""
         trouble = (
-            trouble_of(error, self.servers)
+            trouble_of(error, self.servers, self._section)
             or self._latest.take()
             or self.probe()
             or Trouble(
@@ -134,7 +138,7 @@ class Link:
         Raises:
             CannotConnectError: the broker cannot be used; says why.
         """
-        self._context = tls_context(self._kafka, self._secrets)
+        self._context = self._tls_context()
         self.chatter.listen()
         try:
             for _ in range(LOG_INS - 1):

@@ -323,13 +323,19 @@ class Keeper:
 
     def _remove_old(self) -> None:
         limit_ms = self._utc_ms() - self.limits.keep_ms
+        limit_day = day_of(max(0, limit_ms))
         with self._lock:
-            days = list(self._holdings.up_to(day_of(max(0, limit_ms))))
+            days = list(self._holdings.up_to(limit_day))
         for camera, day in days:
             for name in self.folder.names(camera, day):
                 if time_ms(name.event_id) >= limit_ms:
                     break
                 self._remove_or_leave(name, "age")
+            # Nothing more is written of such a day: what is counted and does not lie there any more
+            # was removed by somebody else.
+            if day < limit_day and not self.folder.names(camera, day):
+                with self._lock:
+                    self._holdings.forget(camera, day)
 
     def _make_room(self) -> None:
         """Remove the oldest pictures of the camera that takes most, until the next ones fit.

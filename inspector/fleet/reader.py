@@ -17,7 +17,7 @@ import structlog
 from kafka import KafkaConsumer, TopicPartition
 from kafka import errors as kafka_errors
 
-from inspector.events.broker import CannotConnectError, Trouble
+from inspector.events.broker import IN_SERVICE_FILE, CannotConnectError, Trouble
 from inspector.events.clients import opened
 from inspector.events.link import Link
 from inspector.fleet.stations import AHEAD_S
@@ -94,7 +94,7 @@ class Reader:
         topics = fleet.settings.topics
         self._topics = (topics.rejects, topics.status, topics.verdicts)
         self._now = now
-        self._link = Link(fleet.settings.kafka, secrets, CLIENT_ID, section="")
+        self._link = Link(fleet.settings.kafka, secrets, CLIENT_ID, section=IN_SERVICE_FILE)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet reader", daemon=True)
         self._latest_s = now()

@@ -156,7 +156,10 @@ class _StatusCollector:
             "Free space where evidence is kept; without evidence, where the station's state is",
         )
         free_bytes = evidence["free_bytes"] if evidence is not None else None
-        free.add_metric([], status["free_bytes"] if free_bytes is None else free_bytes)
+        if free_bytes is None:
+            free_bytes = status["free_bytes"]
+        if free_bytes is not None:  # a disk that does not say is not a full one
+            free.add_metric([], free_bytes)
         yield free
         if evidence is not None:
             yield from _evidence_metrics(evidence)
@@ -196,7 +199,11 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
     in_flight = GaugeMetricFamily(
         "inspector_frames_in_flight", "Frames between arrival and verdict", labels=["camera"]
     )
-    up = GaugeMetricFamily("inspector_camera_up", "1 while pictures arrive", labels=["camera"])
+    up = GaugeMetricFamily(
+        "inspector_camera_up",
+        "1 while pictures arrive; absent once a file or folder is at its end",
+        labels=["camera"],
+    )
     degraded = GaugeMetricFamily(
         "inspector_camera_degraded", "1 while the camera's pictures are bad", labels=["camera"]
     )
@@ -215,7 +222,8 @@ def _camera_metrics(cameras: Mapping[str, Any]) -> Iterator[Metric]:
         for cause, count in counters["dropped"].items():
             frames.add_metric([name, cause], count)
         in_flight.add_metric([name], counters["in_flight"])
-        up.add_metric([name], 1.0 if camera["state"] == "running" else 0.0)
+        if camera["state"] != "ended":
+            up.add_metric([name], float(camera["state"] == "running"))
         degraded.add_metric([name], float(camera["quality"] == "degraded"))
         for cause, count in camera["restarts"].items():
             reconnects.add_metric([name, cause], count)

@@ -17,7 +17,13 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from inspector.errors import UserError
-from inspector.events.broker import CannotConnectError, client_options, probe, tls_context
+from inspector.events.broker import (
+    IN_SERVICE_FILE,
+    CannotConnectError,
+    client_options,
+    probe,
+    tls_context,
+)
 from inspector.events.clients import opened
 from inspector.signaller.positions import Track, decode
 from inspector.signaller.standby import OneForAll
@@ -65,8 +71,8 @@ class Member:
         """
         kafka, consume = self._config.kafka, self._config.consume
         with self._asking():
-            context = tls_context(kafka, self._secrets)
-            trouble = probe(kafka.bootstrap_servers, context)
+            context = tls_context(kafka, self._secrets, IN_SERVICE_FILE)
+            trouble = probe(kafka.bootstrap_servers, context, section=IN_SERVICE_FILE)
             if trouble is not None:
                 raise CannotConnectError(trouble)
             name = f"inspector-line.{self._config.signaller}"
@@ -153,7 +159,8 @@ class Member:
         """Why nothing can be read, looked at anew; None: it can."""
         kafka = self._config.kafka
         with self._asking():
-            trouble = probe(kafka.bootstrap_servers, tls_context(kafka, self._secrets))
+            context = tls_context(kafka, self._secrets, IN_SERVICE_FILE)
+            trouble = probe(kafka.bootstrap_servers, context, section=IN_SERVICE_FILE)
             if trouble is not None:
                 return trouble.reason
             if not self._consumer.partitions_for_topic(self._topic):

@@ -31,7 +31,7 @@ QUICK = Pace(first_s=0.1, most_s=0.4, slow_s=1.0)
 class Rig:
     """A capture stage, and a judge that notes each frame and hands it back."""
 
-    def __init__(self, cameras, secrets=None, pace=QUICK, first_epochs=None) -> None:
+    def __init__(self, cameras, secrets=None, pace=QUICK, first_epochs=None, counted=()) -> None:
         self.changes: list[CameraStatus] = []
         self.epochs: list[tuple[str, int]] = []
         self.rings: list[str] = []
@@ -49,6 +49,7 @@ class Rig:
             on_ring=lambda ring: self.rings.append(ring.key),
             on_ring_end=self.rings_ended.append,
             on_missed=lambda triggers, *why: self.missed.extend((t, *why) for t in triggers),
+            counted=counted,
             pace=pace,
         )
         self._judging = True

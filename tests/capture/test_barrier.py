@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import cv2
 import numpy as np
@@ -251,6 +252,35 @@ def test_parts_are_counted_on_over_a_new_worker(rig):
     os.kill(stage.pid(), signal.SIGKILL)
     stage.until(lambda: stage.status().stream_epoch > 0, "a new connection")
     stage.until(lambda: stage.status().counters.parts > before + 1, "more parts")
+    stage.until(lambda: stage.good()[-1].stream_epoch > 0, "a frame of them")
+    numbers = [frame.part for frame in stage.good()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    stage.check_books()
+
+
+def test_parts_that_come_faster_than_they_are_judged_wait(rig):
+    """Another frame shows another part: none takes the place of one that was not judged yet."""
+    stage = rig({"a": {"source": PATTERN, "inspect": {"on_motion": ACROSS}}})
+    stage.look = lambda frame: time.sleep(1.5 * PART_FRAMES / 40) if len(stage.frames) < 4 else None
+    stage.start().until_frames(8)
+    assert [frame.part for frame in stage.good()][:8] == list(range(1, 9))
+    assert stage.status().counters.dropped["superseded"] == 0
+    stage.check_books()
+
+
+def test_of_a_camera_that_sends_a_picture_a_part_a_missing_number_is_a_part_without_one(rig):
+    stage = rig({"a": {"source": PATTERN, "slots": 4}}, counted=("a",)).start(judge=False)
+    stage.until(lambda: stage.status().counters.dropped["no_slot"] >= 3, "a full ring")
+    numbers = []
+    while len(numbers) < 12:
+        assert stage.capture.wait(30)
+        for frame in stage.capture.take(8):
+            numbers.append(frame.part)
+            stage.capture.release(frame, "judged")
+    assert numbers[:4] == [1, 2, 3, 4], "the first wait, whatever comes after them"
+    assert numbers[4] > 7, "those for which there was no room have their numbers"
+    assert numbers == sorted(set(numbers))
+    assert stage.status().counters.dropped["superseded"] == 0
     stage.check_books()
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pytest
 
-from inspector.capture.sources.headers import stated_size
-from inspector.capture.sources.pictures import PictureError, read_picture
+from inspector.capture.sources import pictures
+from inspector.capture.sources.headers import full_scale, stated_size
+from inspector.capture.sources.pictures import PictureError, file_bytes, is_cut, read_picture
 from inspector.errors import CaptureError
 
 
@@ -255,6 +259,163 @@ def test_animated_gif_is_refused(tmp_path):
     path = write(tmp_path / "a.gif", header + (control + image) * 2 + b";")
     with pytest.raises(PictureError):
         read_picture(path)
+
+
+def grey_anymap(kind, values, most):
+    """A portable greymap, of binary numbers (P5) or written out (P2)."""
+    head = b"%s\n%d %d\n%d\n" % (kind, values.shape[1], values.shape[0], most)
+    if kind == b"P2":
+        return head + b" ".join(b"%d" % value for value in values.ravel()) + b"\n"
+    return head + values.astype(">u2" if most > 255 else np.uint8).tobytes()
+
+
+def grey_jp2(values, depth):
+    """A lossless JPEG 2000 whose numbers have `depth` bits."""
+    context = av.CodecContext.create("jpeg2000", "w")
+    context.height, context.width = values.shape
+    context.pix_fmt, context.time_base = f"gray{depth}le", Fraction(1, 25)
+    context.options = {"pred": "dwt53"}
+    frame = av.VideoFrame.from_ndarray(values.astype(np.uint16), format=context.pix_fmt)
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+
+
+@pytest.mark.parametrize("kind", [b"P5", b"P2"])
+@pytest.mark.parametrize("most", [100, 255, 1000, 1023, 4095, 16383, 65535])
+def test_the_largest_value_of_an_anymap_is_white(tmp_path, kind, most):
+    values = np.arange(64 * 1024).reshape(64, 1024) % (most + 1)
+    values[0, :2] = 0, most
+    got = read_picture(write(tmp_path / "a.pgm", grey_anymap(kind, values, most)))
+    assert got[0, :2, 0].tolist() == [0, 255]
+    off = np.abs(got[:, :, 0].astype(int) * most - values.astype(int) * 255)
+    nearest = most if (kind, most) == (b"P2", 100) else most / 2  # OpenCV cuts its fraction off
+    assert off.max() <= nearest
+
+
+def test_colours_of_an_anymap_have_its_scale(tmp_path):
+    data = b"P6\n# of 12 bits\n2 1\n4095\n" + np.array([0, 2048, 4095] * 2, ">u2").tobytes()
+    assert read_picture(write(tmp_path / "a.ppm", data)).tolist() == [[[255, 128, 0]] * 2]
+
+
+@pytest.mark.parametrize("depth", [10, 12, 16])
+@pytest.mark.parametrize("boxed", [True, False])
+def test_the_depth_of_a_jpeg_2000_tells_what_is_white(tmp_path, bgr, depth, boxed):
+    most = (1 << depth) - 1
+    grey = bgr[:, :, 1]
+    data = grey_jp2(np.rint(grey.astype(float) * most / 255), depth)
+    data = data if boxed else data[data.find(b"\xff\x4f\xff\x51") :]
+    got = read_picture(write(tmp_path / "a.jp2", data))[:, :, 0]
+    assert np.abs(got.astype(int) - grey.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12])
+def test_the_depth_of_an_avif_tells_what_is_white(tmp_path, bgr, depth):
+    most = (1 << depth) - 1
+    deep = np.rint(bgr.astype(float) * most / 255).astype(np.uint16 if depth > 8 else np.uint8)
+    best = (cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, 100)
+    got = read_picture(write(tmp_path / "a.avif", coded(".avif", deep, *best)))
+    assert np.abs(got.astype(int) - bgr.astype(int)).mean() < 2
+
+
+def test_what_does_not_tell_its_scale_is_refused(tmp_path, bgr):
+    data = bytearray(coded(".jp2", bgr.astype(np.uint16) * 257))
+    data[data.find(b"\xff\x4f\xff\x51") + 42] = 11  # the first of three colours has 12 bits
+    with pytest.raises(
+        PictureError, match=r"a\.jp2 .* does not tell one full scale .* 8 or 16 bits"
+    ):
+        read_picture(write(tmp_path / "a.jp2", bytes(data)))
+    deep = coded(".avif", bgr.astype(np.uint16), cv2.IMWRITE_AVIF_DEPTH, 10)
+    for data in (deep.replace(b"av1C", b"av2C"), deep[:20], b"P5 2 2", b"no known format"):
+        assert full_scale(data, 65535) is None
+
+
+def test_a_header_cannot_keep_its_reader_busy():
+    """One that can be read in two ways at each of many places takes for ever to be refused."""
+    hostile = b"P5 " + b"# " * 1000 + b"no number"
+    assert stated_size(hostile) is None
+    assert full_scale(hostile, 255) is None
+
+
+def bitmap_of_os2(bgr):
+    """A BMP with a second header of 12 bytes; its width needs no padding."""
+    height, width = bgr.shape[:2]
+    pixels = bgr[::-1].tobytes()
+    head = struct.pack("<IHHI", 26 + len(pixels), 0, 0, 26)
+    return b"BM" + head + struct.pack("<IHHHH", 12, width, height, 1, 24) + pixels
+
+
+def test_a_bitmap_of_os2(tmp_path, bgr):
+    data = bitmap_of_os2(bgr)
+    assert stated_size(data) == (64, 80)
+    assert (read_picture(write(tmp_path / "a.bmp", data)) == bgr).all()
+
+
+def tiff(order, grey, compression=1, strip_bytes=None, rows=5):
+    """A grey TIFF in strips of some rows whose directory comes first, as some writers have it."""
+    height, width = grey.shape
+    strips = [grey[at : at + rows].tobytes() for at in range(0, height, rows)]
+    first = 10 + 12 * 9 + 4
+    tables = first + 8 * len(strips)
+    places = np.cumsum([tables, *map(len, strips)])[:-1].tolist()
+    lengths = strip_bytes or [len(strip) for strip in strips]
+    at = (first, first + 4 * len(strips)) if len(strips) > 1 else (places[0], lengths[0])
+    fields = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: at[0], 277: 1,
+              278: rows, 279: at[1]}  # fmt: skip
+    data = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, len(fields))
+    for tag, value in fields.items():
+        count = len(strips) if tag in {273, 279} else 1
+        data += struct.pack(order + "HHII", tag, 4, count, value)
+    data += struct.pack(order + "I", 0)
+    return data + struct.pack(f"{order}{2 * len(strips)}I", *places, *lengths) + b"".join(strips)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_that_lacks_rows_is_cut(tmp_path, bgr, order):
+    grey = np.ascontiguousarray(bgr[:, :, 0])
+    whole = tiff(order, grey)
+    assert (read_picture(write(tmp_path / "a.tif", whole))[:, :, 0] == grey).all()
+    assert not is_cut(whole)
+    assert all(is_cut(whole[:end]) for end in range(1, len(whole)))
+
+
+def test_a_tiff_whose_strip_is_said_to_be_longer_than_the_file_is_whole(tmp_path, bgr):
+    grey = np.ascontiguousarray(bgr[:, :, 0])
+    data = tiff("<", grey[:5], strip_bytes=[5000], rows=5)
+    assert (read_picture(write(tmp_path / "a.tif", data))[:, :, 0] == grey[:5]).all()
+
+
+def test_of_a_packed_tiff_only_its_decoder_tells_the_length(bgr):
+    assert not is_cut(tiff("<", np.ascontiguousarray(bgr[:, :, 0]), compression=5)[:-100])
+
+
+@pytest.mark.parametrize("kind", [b"P4", b"P5", b"P6"])
+@pytest.mark.parametrize("most", [255, 4095])
+def test_an_anymap_that_lacks_values_is_cut(kind, most):
+    if kind == b"P4":
+        head, row = b"P4\n# a bitmap\n19 7\n", 3
+    else:
+        head = b"%s\n19 7\n# with its scale\n%d\n" % (kind, most)
+        row = 19 * (3 if kind == b"P6" else 1) * (2 if most > 255 else 1)
+    whole = head + bytes(7 * row)
+    assert not is_cut(whole)
+    assert not is_cut(whole + b"another picture behind it")
+    assert all(is_cut(whole[:end]) for end in range(len(head), len(whole)))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, bgr, monkeypatch):
+    path = write(tmp_path / "a.png", coded(".png", bgr))
+    asked = []
+
+    def written_between(descriptor):
+        asked.append(descriptor)
+        if len(asked) == 2:
+            with path.open("ab") as file:
+                file.write(b"more")
+        return fstat(descriptor)
+
+    fstat = os.fstat
+    monkeypatch.setattr(pictures.os, "fstat", written_between)
+    with pytest.raises(PictureError, match=r"a\.png changed while it was read"):
+        file_bytes(path)
 
 
 def test_every_16_bit_value_is_divided_and_rounded(tmp_path):

@@ -75,16 +75,17 @@ def test_triggers_that_nobody_answers_do_not_gather():
     assert left[-1].id == str(10 * MOST_WAITING - 1)
 
 
-def test_a_frame_that_was_asked_for_is_never_superseded():
-    def frame(sequence, *triggers):
-        return Frame("a", 0, sequence, 4, 4, 0, 0, 0, triggers=triggers)
+def test_a_frame_that_was_asked_for_or_alone_shows_a_part_is_never_superseded():
+    def frame(sequence, *triggers, part=0):
+        return Frame("a", 0, sequence, 4, 4, 0, 0, 0, triggers=triggers, part=part)
 
     box = Mailbox()
     box.put(frame(0, trigger(0, 0, 9)))
     assert box.put(frame(1)) == []
     assert [f.sequence for f in box.put(frame(2))] == [1]
     assert [f.sequence for f in box.put(frame(3, trigger(1, 0, 9)))] == [2]
-    assert [box.take().sequence for _ in range(2)] == [0, 3]
+    assert box.put(frame(4, part=1)) == box.put(frame(5, part=2)) == []
+    assert [box.take().sequence for _ in range(4)] == [0, 3, 4, 5]
 
 
 # -- the worker ----------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ def test_a_worker_that_lies_about_its_frames_is_replaced(rig):
     os.close(pidfd)
     lie = {"t": "frame", "slot": frame.slot, "seq": 10**6, "h": 96, "w": 128, "at": 1, "utc": 1}
     os.write(stolen, json.dumps(lie | {"dec": 1, "pts": 0, "damage": None, "origin": None,
-                                       "fifo": False}).encode())  # fmt: skip
+                                       "fifo": False, "part": 0}).encode())  # fmt: skip
     os.close(stolen)
     rig.until(lambda: rig.status().restarts.get("crashed"), "the worker to be replaced")
     rig.capture.release(frame, "judged")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from inspector.engine.golden import read_golden
@@ -12,9 +16,27 @@ from inspector.engine.manifest import (
     read_manifest,
     shipped_engines_folder,
 )
-from inspector.errors import EngineError, UserError
+from inspector.errors import EngineError, EngineFolderError, EngineUnreadableError, UserError
 from tests.engine import tiny_engine
 from tests.rights import only_as_the_mode_says
+
+
+@pytest.fixture
+def failing_disk(monkeypatch):
+    """Makes files fail with EIO, to be looked at and to be read."""
+    bad = set()
+
+    def failing(real):
+        def call(path, *args, **options):
+            if str(path) in bad:
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return real(path, *args, **options)
+
+        return call
+
+    monkeypatch.setattr(Path, "read_bytes", failing(Path.read_bytes))
+    monkeypatch.setattr(os, "stat", failing(os.stat))
+    return lambda *paths: bad.update(map(str, paths))
 
 
 def set_key(document, path, value):
@@ -188,6 +210,53 @@ def test_an_engine_that_this_user_may_not_look_at(tiny, tmp_path):
             manifest.lies_there(manifest.file_of("fp32"))
         assert engine_names(tiny.parent) == []  # as of lost+found, where a disk holds the engines
     tiny.chmod(0o755)
+
+
+@pytest.mark.parametrize("file", ["manifest.yaml", "model.onnx", "golden/golden.yaml"])
+def test_what_the_disk_does_not_give_is_told_apart_from_what_is_missing(tiny, failing_disk, file):
+    failing_disk(tiny / file)
+    with pytest.raises(EngineUnreadableError, match="Input/output error; look at the disk") as told:
+        load_engine(tiny, threads=1)
+    assert "install" not in str(told.value)
+
+
+def test_what_is_missing_is_to_be_installed(tiny):
+    (tiny / "model.onnx").unlink()
+    with pytest.raises(EngineError, match="No such file or directory; install the") as told:
+        load_engine(tiny, threads=1)
+    assert not isinstance(told.value, EngineUnreadableError)
+
+
+def test_a_disk_that_fails_between_check_and_compilation(tiny, failing_disk, monkeypatch):
+    def check_files(self):
+        failing_disk(*tiny.glob("*.onnx"))
+
+    monkeypatch.setattr(type(read_manifest(tiny)), "check_files", check_files)
+    with pytest.raises(EngineUnreadableError, match="Input/output error"):
+        load_engine(tiny, threads=1)
+
+
+@pytest.mark.parametrize("make", [lambda _: None, Path.mkdir], ids=["not there", "empty"])
+def test_a_folder_of_engines_whose_disk_is_not_mounted(tmp_path, make):
+    folder = tmp_path / "engines"
+    make(folder)
+    with pytest.raises(EngineFolderError, match=f"{folder}.*; mount its disk, or give another"):
+        find_engine("tiny", folder)
+
+
+def test_a_file_in_place_of_the_folder_of_engines_is_a_mistake(tmp_path):
+    (tmp_path / "engines").touch()
+    with pytest.raises(UserError, match="no folder of engines") as told:
+        find_engine("tiny", tmp_path / "engines")
+    assert not isinstance(told.value, EngineFolderError)
+
+
+def test_an_engine_of_which_the_disk_does_not_tell_is_not_missing(engines, failing_disk):
+    tiny_engine.make(engines, name="other")
+    failing_disk(engines / "tiny" / "manifest.yaml")
+    assert find_engine("other", engines) == engines / "other"
+    with pytest.raises(EngineFolderError, match=r"tiny.* cannot be looked at: Input/output error"):
+        find_engine("tiny", engines)
 
 
 def test_the_shipped_engines_lie_beside_the_checkout():

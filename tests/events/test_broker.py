@@ -10,7 +10,14 @@ from kafka import errors as kafka_errors
 
 from inspector.config.events import Kafka, KafkaTls
 from inspector.config.secrets import Secrets
-from inspector.events.broker import CannotConnectError, probe, tls_context, trouble_of
+from inspector.events.broker import (
+    IN_SERVICE_FILE,
+    CannotConnectError,
+    probe,
+    tls_context,
+    trouble_of,
+)
+from inspector.events.link import Link
 from tests.servers.certificates import Authority
 from tests.servers.ports import free_port
 
@@ -129,6 +136,44 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path: Path, content: str | N
     )
     with pytest.raises(CannotConnectError, match=r"events\.kafka\.tls\.ca_file .*ca\.pem"):
         tls_context(config, Secrets())
+
+
+def test_keys_are_named_as_the_service_has_them_in_its_own_file(
+    serve: Callable[..., str], tmp_path: Path
+) -> None:
+    """Those of `inspector line` and `inspector dashboard` have the broker at their top."""
+    pem, ca_file = tmp_path / "server.pem", tmp_path / "ca.pem"
+    pem.write_bytes(Authority("ours").server_pem("127.0.0.1"))
+    ca_file.write_bytes(Authority("strange").certificate_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = serve(lambda c: context.wrap_socket(c, server_side=True).close())
+
+    def told(**tls: Path) -> str:
+        config = Kafka(
+            bootstrap_servers=(server,), security_protocol="SSL", tls=KafkaTls.model_validate(tls)
+        )
+        with pytest.raises(CannotConnectError) as caught:
+            Link(config, Secrets(), "test", IN_SERVICE_FILE).connect(lambda _: None)
+        return caught.value.trouble.reason
+
+    none = tmp_path / "none.pem"
+    assert told(ca_file=none).startswith("kafka.tls.ca_file ")
+    assert told(certificate_file=none, key_file=none).startswith("kafka.tls.certificate_file ")
+    assert "; check kafka.tls.ca_file and" in told(ca_file=ca_file)
+
+
+def test_a_refused_log_in_names_the_keys_of_the_services_own_file() -> None:
+    config = Kafka(bootstrap_servers=("b:1",))
+    error = kafka_errors.SaslAuthenticationFailedError("no")
+    link = Link(config, Secrets(), "test", IN_SERVICE_FILE)
+    assert "; check kafka.sasl and" in link.cannot(error).trouble.reason
+    link.chatter._on_error(error)  # what the library logs of its connections
+    _, noted = link.complaints()
+    assert noted is not None
+    assert "; check kafka.sasl and" in noted.reason
+    ours = Link(config, Secrets(), "test").cannot(error).trouble.reason
+    assert "; check events.kafka.sasl and" in ours
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,29 @@ def test_what_somebody_else_removes_is_missed_once_and_forgotten(path: Path) -> 
     assert len(shelf.on_disk()) >= 1_000_000 // TAKEN - 5
 
 
+@pytest.mark.parametrize("left", [0, 2])
+def test_what_somebody_else_removes_of_an_old_day_is_not_counted_any_more(
+    path: Path, left: int
+) -> None:
+    shelf = Shelf(path, keep_days=2)
+    names = [name_at(NOW_MS, i) for i in range(5)]
+    today = name_at(NOW_MS + 4 * DAY_MS)
+    for name in (*names, today):
+        assert shelf.add(name)
+    for name in names[left:]:
+        shelf.folder.place(name).unlink()
+    if not left:
+        shelf.folder.place(names[0]).parent.rmdir()
+        shelf.folder.place(names[0]).parent.parent.rmdir()
+    shelf.now_ms += 4 * DAY_MS
+    shelf.now_s += 60
+    shelf.keeper.turn()
+    held = shelf.keeper.held([])["infeed"]
+    assert (held.files, held.bytes) == (1, TAKEN)
+    assert shelf.on_disk() == [today.uri]
+    assert shelf.keeper.removed()["infeed", "age"] == left, "what we removed ourselves"
+
+
 def test_the_tally_never_goes_below_nothing() -> None:
     holdings = Holdings()
     name = name_at(NOW_MS)

@@ -26,10 +26,10 @@ def run(file: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def refused(file: Path) -> str:
+def refused(file: Path, status: int = 2) -> str:
     """The one message of a station that did not start."""
     done = run(file)
-    assert done.returncode == 2, done
+    assert done.returncode == status, done
     assert "Traceback" not in done.stdout + done.stderr
     start = done.stderr.index("inspector: ")
     return done.stderr[start:]
@@ -70,6 +70,15 @@ def test_missing_secrets_start_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["station.yaml"]
 
 
+def station_of_tiny(folder: Path) -> Path:
+    file = folder / "station.yaml"
+    file.write_text(
+        "version: 1\nstation: line-1\nstate: state\nengine: {screen: tiny, folder: engines}\n"
+        "cameras: {a: {source: {kind: pattern}}}\nweb: {listen: '127.0.0.1:0'}\n"
+    )
+    return file
+
+
 def other_bytes(home: Path) -> None:
     with (home / "model.onnx").open("ab") as file:
         file.write(b"\0")
@@ -94,6 +103,13 @@ def less_sure(tiles: list[dict[str, Any]]) -> None:
     row[high], row[low] = row[high] - 0.2, row[low] + 0.2
 
 
+def test_engines_on_a_disk_that_is_mounted_late_are_waited_for(tmp_path):
+    """Status 1: the service manager tries again."""
+    said = refused(station_of_tiny(tmp_path), status=1)
+    assert f"the station cannot serve yet: no folder of engines at {tmp_path / 'engines'}" in said
+    assert "mount its disk" in said
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -109,11 +125,6 @@ def less_sure(tiles: list[dict[str, Any]]) -> None:
 def test_an_engine_that_cannot_be_trusted_is_not_served(tmp_path, spoil, says):
     home = tiny_engine.make(tmp_path / "engines", "tiny")
     spoil(home)
-    file = tmp_path / "station.yaml"
-    file.write_text(
-        "version: 1\nstation: line-1\nstate: state\nengine: {screen: tiny, folder: engines}\n"
-        "cameras: {a: {source: {kind: pattern}}}\nweb: {listen: '127.0.0.1:0'}\n"
-    )
-    said = refused(file)
+    said = refused(station_of_tiny(tmp_path))
     for part in says:
         assert part in said

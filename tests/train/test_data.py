@@ -373,6 +373,14 @@ def test_twelve_bits_in_a_file_of_sixteen_are_not_taken_for_the_dark(tmp_path):
     assert read_picture(tmp_path / "8.png").max() == 3
 
 
+@pytest.mark.parametrize(("white", "light"), [(4095, 255), (40, 2)])
+def test_a_file_that_states_its_own_white_may_be_dark(tmp_path, white, light):
+    head = b"P6\n32 32\n4095\n"
+    path = tmp_path / "12.ppm"
+    path.write_bytes(head + np.full((32, 32, 3), white, ">u2").tobytes())
+    assert read_picture(path).max() == light
+
+
 def test_hidden_files_are_no_pictures(tmp_path):
     write(tmp_path / "gblur" / "a.png")
     (tmp_path / "gblur" / "._a.png").write_bytes(b"what an archive left behind")

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from inspector.capture.sources.headers import PNG, TIFF
+from inspector.capture.sources.headers import PNG, TIFF, full_scale
 from inspector.capture.sources.pictures import PictureError, decode_picture, file_bytes
 from train.distortions.base import Picture
 from train.errors import DataError
@@ -22,6 +22,7 @@ _GREY = 2
 _WHITE_OF_12_BITS = 16
 """In a file of 16 bits, as it comes out with 8."""
 _MAY_HAVE_16_BITS = (PNG, *TIFF, b"P5", b"P6")
+_MOST = 65535
 _LOG = logging.getLogger(__name__)
 
 
@@ -80,12 +81,13 @@ def read_picture(path: Path, smallest_side: int = 1) -> Picture:
 
     Raises:
         DataError: Unreadable, torn, or a side below `smallest_side` pixels; or of 16 bits of which
-            the upper ones are never used: nobody knows what is white in it.
+            the upper ones are never used, unless the file says that white is less.
     """
     try:
         data = file_bytes(path)
         picture = decode_picture(path, data)
-        dark = data.startswith(_MAY_HAVE_16_BITS) and int(picture.max()) <= _WHITE_OF_12_BITS
+        deep = data.startswith(_MAY_HAVE_16_BITS) and full_scale(data, _MOST) == _MOST
+        dark = deep and int(picture.max()) <= _WHITE_OF_12_BITS
         raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if dark else None
     except PictureError as error:
         raise DataError(f"{path}: not a readable picture ({error})") from error

@@ -11,11 +11,13 @@ import numpy as np
 
 from inspector.capture.sources.base import DamagedPicture, Picture, SourceError
 from inspector.capture.sources.pictures import (
+    FileChangedError,
     PictureError,
     decode_picture,
     file_bytes,
     is_cut,
     is_picture,
+    version_of,
 )
 
 if TYPE_CHECKING:
@@ -24,23 +26,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from inspector.capture.sources.base import Arrival, Intake, Settings
+    from inspector.capture.sources.pictures import Version
 
 POLL_S = 0.2
 """A folder is looked at this often; a file is complete when it did not change in between."""
 
 PATIENCE_S = 10.0
-"""In a watched folder a file that ends within its picture is still being written, unless it stays
-like that so long."""
-
-Version = tuple[int, int, int]
+"""A file that is not as it was seen, or in a watched folder ends within its picture, is still being
+written, unless it stays like that so long."""
 
 
 class ImagesSource:
     """The pictures of a folder in the order of their names. They wait for one another.
 
     A file is picked up only when it is complete: its size and time did not change between two
-    looks. In a watched folder it must not break off either; later ones go first meanwhile. Names
-    that begin with a dot, and those that are no picture's, are passed over.
+    looks, nor from then on until it was read. In a watched folder it must not break off either;
+    later ones go first meanwhile. A folder that is not watched is through only when nothing in it
+    is still being written. Names that begin with a dot, and those that are no picture's, are
+    passed over.
 
     What was given outlives the connection: a folder that cannot be read for a while goes on where
     it was.
@@ -72,16 +75,17 @@ class ImagesSource:
         """The pictures, one after the other."""
         done = self._done
         seen: dict[str, Version] = {}
-        partial: dict[str, tuple[Version, float]] = {}  # cut off; until when it is waited for
+        partial: dict[str, tuple[Version, float]] = {}  # not whole; until when it is waited for
         while True:
             there = self._look()
             steady = [name for name in sorted(there) if seen.get(name) == there[name]]
-            given = False
+            given = waiting = False
             for name in steady:
                 if done.get(name) == there[name]:
                     continue
                 content = self._content(name, there[name], partial)
                 if content is None:
+                    waiting = True
                     continue
                 yield self._picture(name, content, intake)
                 done[name] = there[name]
@@ -93,7 +97,7 @@ class ImagesSource:
                     del done[name]
                 partial = {name: held for name, held in partial.items() if name in there}
                 continue
-            settled = there == seen
+            settled = there == seen and not waiting
             if settled and not self._watch:
                 if not there and (self._loop or not done):
                     msg = (
@@ -121,7 +125,7 @@ class ImagesSource:
                     try:
                         stat = entry.stat()
                         if entry.is_file():
-                            found[entry.name] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                            found[entry.name] = version_of(stat)
                     except OSError:
                         continue  # gone, or not ours to read: looked at again next time
         except OSError as error:
@@ -132,19 +136,31 @@ class ImagesSource:
     def _content(
         self, name: str, version: Version, partial: dict[str, tuple[Version, float]]
     ) -> bytes | PictureError | None:
-        """The file's bytes, or why there are none; None while it is still being written."""
+        """The file's bytes, or why there are none; None while it is still being written.
+
+        The look goes before all that is read after it, and the judge may take its time for each:
+        meanwhile a file may have been replaced, whose new version the next look finds.
+        """
         now = time.monotonic()
         held_version, until = partial.get(name, (None, 0.0))
-        if held_version == version and now < until:
+        waited_for = held_version == version
+        if waited_for and now < until:
             return None
         try:
-            content = file_bytes(self._folder / name)
+            # Some network shares go on telling of an older version than the one that opens: after
+            # the wait it is taken as it is, else it would be waited for for ever.
+            content = file_bytes(self._folder / name, None if waited_for else version)
+            whole = waited_for or not (self._watch and is_cut(content))
+        except FileChangedError as error:
+            if waited_for:
+                return error
+            whole = False
         except PictureError as error:
             return error
-        if self._watch and held_version != version and is_cut(content):
-            partial[name] = (version, now + PATIENCE_S)
-            return None
-        return content
+        if whole:
+            return content
+        partial[name] = (version, now + PATIENCE_S)
+        return None
 
     def _picture(self, name: str, content: bytes | PictureError, intake: Intake) -> Picture:
         arrival: Arrival = intake.arrive()

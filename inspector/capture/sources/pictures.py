@@ -1,9 +1,10 @@
 """Picture files: every kind that people have, as 8-bit BGR, or a named reason why not.
 
-Conversions: 16 bits a channel are divided by 257 and rounded; grey becomes three equal channels;
-alpha is dropped, so that the pixels are judged as they were stored; CMYK and other JPEG colours are
-converted by the JPEG library. Orientation tags are ignored: the sensor's pixels are judged. Several
-pictures in one file, and numbers that are no integers, are refused.
+Conversions: 16 bits a channel are divided by 257 and rounded, and where the file states a full
+scale of its own (portable anymaps, JPEG 2000, AVIF), that becomes 255; grey becomes three equal
+channels; alpha is dropped, so that the pixels are judged as they were stored; CMYK and other JPEG
+colours are converted by the JPEG library. Orientation tags are ignored: the sensor's pixels are
+judged. Several pictures in one file, and numbers that are no integers, are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ import cv2
 import numpy as np
 
 from inspector.capture.sources.endings import missing_bytes
-from inspector.capture.sources.headers import JPEG, PNG, TIFF, jpeg_is_cut, stated_size
+from inspector.capture.sources.headers import (
+    JPEG,
+    PNG,
+    TIFF,
+    anymap_is_cut,
+    full_scale,
+    jpeg_is_cut,
+    stated_size,
+    tiff_is_cut,
+)
 from inspector.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -44,6 +54,8 @@ SHORTEST = 8
 MOST_BYTES = 2_000_000_000
 """Files beyond this are never read: the largest picture at 16 bits and four channels has less."""
 
+Version = tuple[int, int, int]
+"""What tells whether a file has changed: size, time of the last change in ns, inode."""
 
 BROKEN_SCAN = re.compile(r"^(error y=|overread|error dc|.*bad vlc)", re.ASCII)
 """What FFmpeg says of coded data that is none."""
@@ -60,6 +72,15 @@ class PictureError(CaptureError):
     def __init__(self, detail: str, cause: str = "decode") -> None:
         super().__init__(detail)
         self.cause = cause
+
+
+class FileChangedError(PictureError):
+    """A file that changes while it is read, or has changed since it was looked at."""
+
+
+def version_of(stat: os.stat_result) -> Version:
+    """The version of a file that the system tells of."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def is_picture(name: str) -> bool:
@@ -87,19 +108,31 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
     return decode_picture(path, file_bytes(path), most_pixels=most_pixels)
 
 
-def file_bytes(path: Path) -> bytes:
+def file_bytes(path: Path, version: Version | None = None) -> bytes:
     """The content of a file that may be a picture.
+
+    Args:
+        version: what the file must be, as it was looked at; None: any.
 
     Raises:
         PictureError: it cannot be read, or is larger than any picture.
+        FileChangedError: it is of another version, or changed while it was read.
     """
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MOST_BYTES:
-                msg = f"{path.name} has {size / 1e9:.1f} GB; this is no picture"
+            # Of what is open: by its name it may be another file already.
+            found = version_of(os.fstat(file.fileno()))
+            if version not in {None, found}:
+                msg = f"{path.name} has changed since it was looked at"
+                raise FileChangedError(msg)
+            if found[0] > MOST_BYTES:
+                msg = f"{path.name} has {found[0] / 1e9:.1f} GB; this is no picture"
                 raise PictureError(msg, "too_large")
-            return file.read(MOST_BYTES)
+            content = file.read(MOST_BYTES)
+            if found != version_of(os.fstat(file.fileno())):
+                msg = f"{path.name} changed while it was read"
+                raise FileChangedError(msg)
+            return content
     except (OSError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or "not enough memory"
         msg = f"{path.name} cannot be read: {reason}"
@@ -111,15 +144,17 @@ def decode_picture(path: Path, data: bytes, *, most_pixels: int = MOST_PIXELS) -
     if not data:
         msg = f"{path.name} is empty"
         raise PictureError(msg)
-    if is_cut(data):
-        msg = f"{path.name} is truncated: it ends after {len(data)} bytes, within the picture"
-        raise PictureError(msg)
     size = stated_size(data)
     if size is not None:
         _check_size(path.name, *size, most_pixels)
+    if is_cut(data):
+        msg = f"{path.name} is truncated: it ends after {len(data)} bytes, within the picture"
+        raise PictureError(msg)
     _check_single(path, data)
+    # Unchanged, OpenCV takes every bitmap of OS/2 for a grey one; with 8 bits all others are alike.
+    form = cv2.IMREAD_COLOR if data.startswith(b"BM") else cv2.IMREAD_UNCHANGED
     try:
-        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), form)
     except (cv2.error, MemoryError) as error:
         msg = f"{path.name} cannot be decoded: {type(error).__name__}"
         raise PictureError(msg) from error
@@ -130,25 +165,31 @@ def decode_picture(path: Path, data: bytes, *, most_pixels: int = MOST_PIXELS) -
     if data.startswith(JPEG):
         _check_scan(path.name, data)
     try:
-        return to_bgr8(path.name, raw)
+        return to_bgr8(path.name, raw, data)
     except (cv2.error, MemoryError) as error:
         msg = f"{path.name} is too large for the memory of this box"
         raise PictureError(msg, "too_large") from error
 
 
-def to_bgr8(name: str, raw: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """The stated conversions, from what OpenCV decoded unchanged.
+def to_bgr8(name: str, raw: NDArray[np.generic], data: bytes) -> NDArray[np.uint8]:
+    """The stated conversions, from what OpenCV decoded unchanged out of `data`.
 
     Raises:
-        PictureError: depth or number of channels is not supported.
+        PictureError: depth or number of channels is not supported, or no full scale can be told.
     """
-    if raw.dtype == np.uint16:
-        eight = np.asarray(cv2.convertScaleAbs(raw, alpha=1 / 257), np.uint8)
-    elif raw.dtype == np.uint8:
-        eight = np.asarray(raw, np.uint8)
-    else:
+    most = {"uint8": 255, "uint16": 65535}.get(raw.dtype.name)
+    if most is None:
         msg = f"{name} has pixels of type {raw.dtype}, expected 8 or 16 bits a channel"
         raise PictureError(msg)
+    scale = full_scale(data, most)
+    if not scale:
+        msg = (
+            f"{name} has pixels of type {raw.dtype} and does not tell one full scale for them: "
+            "nobody knows what is white in it; store it with 8 or 16 bits a channel"
+        )
+        raise PictureError(msg)
+    as_it_is = scale == 255  # noqa: PLR2004 - 8 bits
+    eight = np.asarray(raw if as_it_is else cv2.convertScaleAbs(raw, alpha=255 / scale), np.uint8)
     channels = 1 if eight.ndim == 2 else eight.shape[2]  # noqa: PLR2004 - rows and columns
     if channels <= 2:  # noqa: PLR2004 - grey, or grey and alpha
         grey = eight if eight.ndim == 2 else eight[:, :, 0]  # noqa: PLR2004
@@ -183,12 +224,11 @@ def is_cut(data: bytes) -> bool:
         cut = not data.rstrip(b"\0").endswith(b";")
     elif data.startswith(b"BM") and len(data) >= 6:  # noqa: PLR2004
         cut = len(data) < struct.unpack("<I", data[2:6])[0]
-    elif data.startswith(TIFF) and len(data) >= 8:  # noqa: PLR2004
-        # Where the directory lies; writers put it at the end, and this number in at last.
-        directory = struct.unpack("<I" if data[:2] == b"II" else ">I", data[4:8])[0]
-        cut = not SHORTEST <= directory < len(data)
+    elif data.startswith(TIFF):
+        cut = tiff_is_cut(data)
     else:
-        cut = len(data) < SHORTEST or missing_bytes(io.BytesIO(data), len(data)) > 0
+        missing = missing_bytes(io.BytesIO(data), len(data)) > 0
+        cut = len(data) < SHORTEST or missing or anymap_is_cut(data)
     return cut
 
 

@@ -58,15 +58,16 @@ function showBroker({ broker, outbox }) {
 }
 
 function showEvidence({ evidence, free_bytes: free }) {
-  const left = evidence?.free_bytes ?? free; // null: the disk does not say
+  const left = evidence?.free_bytes ?? free;
+  const room = ["disk free", left === null ? null : megabytes(left)]; // null: the disk does not say
   if (!evidence) {
-    put(panels.evidence, "none kept", "none", [["disk free", megabytes(free)]], "The station file has no evidence section.");
+    put(panels.evidence, "none kept", "none", [room], "The station file has no evidence section.");
     return;
   }
   put(panels.evidence, evidence.fault ? "not now" : "kept", evidence.fault ? "bad" : "good", [
     ["pictures", number(evidence.files)],
     ["room taken", `${megabytes(evidence.bytes)} of ${megabytes(evidence.max_bytes)}`],
-    ...(left === null ? [] : [["disk free", megabytes(left)]]),
+    room,
   ], evidence.fault);
 }
 
