@@ -75,7 +75,7 @@ class LineCamera(Section):
     at: Address | None = None
     """First register of the camera's block; by its place among the cameras if absent."""
     count_parts: bool = False
-    """frames: number the parts 1, 2, 3…; otherwise their number is 0."""
+    """frames: number the parts 1, 2, 3…, each picture being one; otherwise their number is 0."""
 
     @model_validator(mode="after")
     def _in_time(self) -> Self:

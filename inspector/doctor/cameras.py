@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.config.secrets import Secrets
     from inspector.config.station import Station
     from inspector.doctor.state import RunningStation
+    from inspector.engine.manifest import Sampling
     from inspector.frame import Frame
 
 _TURN_S = 0.05
@@ -28,6 +29,8 @@ _SETTLE_S = 0.5
 """What a server has in store comes at once: the rate is measured after it."""
 _LEAST_SHARE = 0.8
 """A camera that gives a smaller share of the pictures that the file asks of it is too slow."""
+_SEEN_SHARE = 0.5
+"""Of a picture of which the tiles see less it is said how much."""
 _MISTAKES = frozenset(
     {
         ("rtsp", "authentication"),
@@ -123,22 +126,22 @@ def check_cameras(
         if running is None or camera.source.kind != "device"
     }
     seen = look(free, secrets, seconds=seconds) if free else {}
-    tile = _tile(station)
+    sampling = _sampling(station)
     for name, camera in station.cameras.items():
         if name in seen:
-            yield from judge(name, camera, seen[name], tile=tile)
+            yield from judge(name, camera, seen[name], sampling)
         else:
             found = f"held by the running station ({running}); not opened a second time"
             yield Finding("camera", name, Grade.NOTE, found, remedy="see its page")
 
 
-def _tile(station: Station) -> int:
-    """Side of a tile in pixels; 0 where the engine cannot be read, which is told elsewhere."""
+def _sampling(station: Station) -> Sampling | None:
+    """What the screen looks at; None where it cannot be read, which is told elsewhere."""
     try:
         engine = station.engine
-        return read_manifest(find_engine(engine.screen, engine.folder)).sampling.tile
+        return read_manifest(find_engine(engine.screen, engine.folder)).sampling
     except (EngineError, UserError):
-        return 0
+        return None
 
 
 def look(cameras: Mapping[str, Camera], secrets: Secrets, *, seconds: float) -> dict[str, Seen]:
@@ -185,14 +188,14 @@ def _is_over(seen: Seen, status: CameraStatus, seconds: float, patience: float) 
     return now > (patience if seen.began is None else seen.began + seconds)
 
 
-def judge(name: str, camera: Camera, seen: Seen, *, tile: int) -> Iterator[Finding]:
+def judge(name: str, camera: Camera, seen: Seen, sampling: Sampling | None) -> Iterator[Finding]:
     """What is to be said of a camera that was looked at. Pure.
 
     Args:
         name: of the camera.
         camera: its section of the station file.
         seen: what came of it.
-        tile: side of the engine's tiles in pixels; smaller pictures are never judged.
+        sampling: which tiles of a picture the screen looks at; None: nobody knows.
     """
     status = seen.last
     assert status is not None, "the look has ended"  # noqa: S101
@@ -204,7 +207,9 @@ def judge(name: str, camera: Camera, seen: Seen, *, tile: int) -> Iterator[Findi
         return
     yield _well(name, camera, seen, status)
     yield from _barrier(name, camera, seen)
-    yield from _flaws(name, camera, seen, status, tile)
+    if sampling is not None:
+        yield from _tiles(name, seen.size_wh, sampling)
+    yield from _flaws(name, camera, seen, status)
 
 
 def _barrier(name: str, camera: Camera, seen: Seen) -> Iterator[Finding]:
@@ -279,15 +284,23 @@ def _is_live(camera: Camera) -> bool:
     return source.kind not in {"video", "images"} or getattr(source, "pace", "") == "own"
 
 
-def _flaws(
-    name: str, camera: Camera, seen: Seen, status: CameraStatus, tile: int
-) -> Iterator[Finding]:
-    assert seen.size_wh is not None, "a picture came"  # noqa: S101
-    width, height = seen.size_wh
+def _tiles(name: str, size_wh: tuple[int, int], sampling: Sampling) -> Iterator[Finding]:
+    """Whether the pictures hold a tile, and what of them the tiles see."""
+    (width, height), tile = size_wh, sampling.tile
+    share = sampling.count * tile**2 / (width * height)  # less where tiles overlap
     if min(width, height) < tile:
         found = f"pictures of {width}x{height} are smaller than one tile: none would be judged"
         remedy = "set a larger picture at the camera, or a larger region"
         yield Finding("camera", name, Grade.MISTAKE, found, f"at least {tile}x{tile}", remedy)
+    elif share < _SEEN_SHARE:
+        found = f"{sampling.count} tiles of {tile} px see {share:.0%} of the picture"
+        expected = "what is inspected, under the tiles"
+        remedy = "where only a part of the picture matters, set region around it"
+        facts = {"seen_share": round(share, 4)}
+        yield Finding("camera", name, Grade.NOTE, found, expected, remedy, facts)
+
+
+def _flaws(name: str, camera: Camera, seen: Seen, status: CameraStatus) -> Iterator[Finding]:
     asked = _asked_fps(camera)
     if asked and seen.fps is not None and seen.fps < _LEAST_SHARE * asked:
         found = f"{seen.fps:.1f} pictures a second"

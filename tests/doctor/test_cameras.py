@@ -108,7 +108,8 @@ def test_a_folder_to_its_end_an_empty_one_and_a_damaged_file(look, tmp_path, sce
     (tmp_path / "bad" / "1.png").write_bytes(b"no picture")
     source = {"kind": "images", "folder": ""}
     cameras = {name: {"source": source | {"folder": name}} for name in ("some", "none", "bad")}
-    some, none, bad, damage = look(cameras, seconds=30.0)
+    found = [each for each in look(cameras, seconds=30.0) if each.grade is not Grade.NOTE]
+    some, none, bad, damage = found
     assert (some.grade, some.found) == (Grade.GOOD, "320x256, 3 pictures to its end")
     assert (none.grade, none.facts["cause"]) == (Grade.MISTAKE, "not_found")
     assert bad.grade is Grade.GOOD
@@ -144,7 +145,7 @@ def test_a_camera_that_gives_fewer_pictures_than_asked_is_too_slow():
         seen.note(Frame("usb", 0, number, 480, 640, at, at, at))
     assert seen.fps == pytest.approx(10.0)
     seen.last = _status()
-    _, slow = judge("usb", camera, seen, tile=64)
+    _, slow = judge("usb", camera, seen, None)
     assert (slow.grade, slow.found) == (Grade.MEND, "10.0 pictures a second")
     assert slow.expected == "50, as the file asks"
 
@@ -175,9 +176,32 @@ def test_a_barrier_must_lie_in_the_picture(place, more, grades):
     seen = Seen()
     seen.note(Frame("usb", 0, 0, 480, 640, 1, 1, 1))
     seen.last = _status()
-    found = list(judge("usb", camera, seen, tile=64))
+    found = list(judge("usb", camera, seen, None))
     assert [each.grade for each in found] == grades
     assert all(each.expected == "within the picture of 640x480" for each in found[1:])
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "found"),
+    [
+        ((1920, 1080), "4 tiles of 256 px see 13% of the picture"),
+        ((640, 480), None),
+        ((640, 240), "pictures of 640x240 are smaller than one tile: none would be judged"),
+    ],
+)
+def test_what_the_tiles_see_of_a_large_picture_is_told(size_wh, found):
+    from inspector.config.cameras import Camera
+    from inspector.doctor.cameras import Seen, judge
+    from inspector.engine.manifest import Sampling
+    from inspector.frame import Frame
+
+    camera = Camera.model_validate({"source": {"kind": "device", "path": "/dev/video0"}})
+    seen = Seen()
+    seen.note(Frame("usb", 0, 0, size_wh[1], size_wh[0], 1, 1, 1))
+    seen.last = _status()
+    sampling = Sampling(tile=256, count=4, where="spread", join="mean")
+    _, *more = judge("usb", camera, seen, sampling)
+    assert [each.found for each in more] == ([] if found is None else [found])
 
 
 def _status():
