@@ -30,7 +30,10 @@ class TileRing:
     def __init__(self, purpose: str, *, slots: int, tiles: int, size: int) -> None:
         self.size = size
         self.ring = Ring.create(
-            f"{purpose}/{next(_numbers)}", slots=slots, max_pixels=tiles * size * size
+            # A camera's ring is NAME/EPOCH, and no name begins with a plus.
+            f"+{purpose}/{next(_numbers)}",
+            slots=slots,
+            max_pixels=tiles * size * size,
         )
 
     def column(self, slot: int, tiles: int) -> NDArray[np.uint8]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import yaml
@@ -121,3 +123,13 @@ def test_no_number_is_never_right(engines):
     came = golden.expected.copy()
     came[5, 0] = np.nan
     assert not compare(manifest, golden, came, "int8").ok
+
+
+def test_a_ring_of_loose_tiles_is_never_that_of_a_camera():
+    from inspector.config.base import NAME_PATTERN
+    from inspector.engine.tile_ring import TileRing
+
+    ring = TileRing("tiles", slots=1, tiles=1, size=8)
+    camera, _, _ = ring.ring.key.rpartition("/")
+    ring.close()
+    assert re.fullmatch(NAME_PATTERN, camera) is None
