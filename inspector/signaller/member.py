@@ -29,10 +29,12 @@ from inspector.signaller.positions import Track, decode
 from inspector.signaller.standby import OneForAll
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable, Iterator, Mapping
 
     from inspector.config.secrets import Secrets
     from inspector.config.signaller import Signaller
+    from inspector.events.broker import Trouble
 
 POLL_RECORDS = 100
 COMMIT_WITHIN_MS = ANSWER_WITHIN_MS = 2000
@@ -71,8 +73,7 @@ class Member:
         """
         kafka, consume = self._config.kafka, self._config.consume
         with self._asking():
-            context = tls_context(kafka, self._secrets, IN_SERVICE_FILE)
-            trouble = probe(kafka.bootstrap_servers, context, section=IN_SERVICE_FILE)
+            context, trouble = self._look()
             if trouble is not None:
                 raise CannotConnectError(trouble)
             name = f"inspector-line.{self._config.signaller}"
@@ -157,15 +158,19 @@ class Member:
 
     def trouble(self) -> str | None:
         """Why nothing can be read, looked at anew; None: it can."""
-        kafka = self._config.kafka
         with self._asking():
-            context = tls_context(kafka, self._secrets, IN_SERVICE_FILE)
-            trouble = probe(kafka.bootstrap_servers, context, section=IN_SERVICE_FILE)
+            _, trouble = self._look()
             if trouble is not None:
                 return trouble.reason
             if not self._consumer.partitions_for_topic(self._topic):
                 return f"topic {self._topic} is not there; a station makes it, or you do"
         return None
+
+    def _look(self) -> tuple[ssl.SSLContext | None, Trouble | None]:
+        """The broker's TLS settings as its files are now, and why it cannot be used, if so."""
+        kafka = self._config.kafka
+        context = tls_context(kafka, self._secrets, IN_SERVICE_FILE)
+        return context, probe(kafka.bootstrap_servers, context, section=IN_SERVICE_FILE)
 
     def taken_over(self) -> TakenOverError:
         """The error for a member that was fenced."""

@@ -108,8 +108,9 @@ def test_a_folder_to_its_end_an_empty_one_and_a_damaged_file(look, tmp_path, sce
     (tmp_path / "bad" / "1.png").write_bytes(b"no picture")
     source = {"kind": "images", "folder": ""}
     cameras = {name: {"source": source | {"folder": name}} for name in ("some", "none", "bad")}
-    found = [each for each in look(cameras, seconds=30.0) if each.grade is not Grade.NOTE]
-    some, none, bad, damage = found
+    some, of_some, none, bad, of_bad, damage = look(cameras, seconds=30.0)
+    for seen in (of_some, of_bad):
+        assert (seen.grade, seen.facts["seen_share"]) == (Grade.NOTE, 0.1)
     assert (some.grade, some.found) == (Grade.GOOD, "320x256, 3 pictures to its end")
     assert (none.grade, none.facts["cause"]) == (Grade.MISTAKE, "not_found")
     assert bad.grade is Grade.GOOD
