@@ -134,7 +134,8 @@ def inner(monkeypatch):
     thread = threading.Thread(target=run)
     thread.start()
     ring = Ring.create("a/0", slots=2, max_pixels=64)
-    settings = Camera.model_validate(triggered(slots=2)).model_dump(mode="json") | {"name": "a"}
+    camera = Camera.model_validate(triggered(slots=2)).model_dump(mode="json")
+    settings = camera | {"name": "a", "counted": False}
     wire.send(ours, {"t": "settings", "camera": settings, "username": None, "password": None})
     go = {"t": "go", "epoch": 0, "slot_bytes": ring.slot_bytes}
     wire.send(ours, go, (os.dup(ring.fd),))
