@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
@@ -32,3 +33,12 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with written_whole(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
+
+
+def save_weights(module: L.LightningModule, path: Path) -> None:
+    """Write a checkpoint as `fit` writes them, weights and settings alone. Raises OSError."""
+    document: dict[str, Any] = {
+        "hyper_parameters": dict(module.hparams),
+        "state_dict": module.state_dict(),
+    }
+    WholeCheckpoints().save_checkpoint(document, path)

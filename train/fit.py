@@ -267,7 +267,7 @@ def fit(
     if last.exists():
         refuse_other_settings(settings, last)
     elif weights is not None and weights.is_dir():
-        start_from_engine(module, weights, _first_crops(settings, references))
+        start_from_engine(module, weights, first_crops(settings, references))
     elif weights is not None:
         start_from(module, weights)
     elif pretrained:
@@ -475,7 +475,7 @@ def start_from_engine(module: Fit, engine: Path, pictures_bgr: Tensor) -> list[s
     return list(module.load_state_dict(own, strict=False).missing_keys)
 
 
-def _first_crops(settings: FitSettings, references: Sequence[Picture]) -> Tensor:
+def first_crops(settings: FitSettings, references: Sequence[Picture]) -> Tensor:
     """(N, crop, crop, 3) uint8 BGR: what the first steps of the fit see."""
     stream = CropStream(references, settings.labels, settings.crops, batches=_UNFOLDED_BATCHES)
     return torch.cat([pictures for pictures, _ in stream])

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from inspector.errors import EngineError, UserError
+from train.cli.average import average
 from train.cli.baselines import baselines
 from train.cli.calibrate import calibrate
 from train.cli.evaluate import evaluate
@@ -30,6 +31,7 @@ for command in (
     generate,
     fit,
     head,
+    average,
     baselines,
     evaluate,
     report,

@@ -1,15 +1,15 @@
 """`head`: put the paper's dense head on convolutions that were fitted with the pooled one."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 
 from train import fit
-from train.checkpoints import WholeCheckpoints
+from train.checkpoints import save_weights
 from train.cli.options import References, Seed
 from train.cli.progress import bar
 from train.data.crops import CropStream
@@ -61,14 +61,5 @@ def head(
     dense = fit_dense_head(features, len(settings.labels), HeadSettings(steps=steps, seed=seed))
     whole = fit.Fit(settings)
     whole.network.load_state_dict(with_dense_head(network, dense).state_dict())
-    _write(out, whole, settings)
+    save_weights(whole, out)
     typer.echo(f"{out}: the dense head, fitted on {len(features.answers)} tiles")
-
-
-def _write(path: Path, module: fit.Fit, settings: fit.FitSettings) -> None:
-    """A checkpoint as `fit` writes them, weights and settings alone."""
-    document: dict[str, Any] = {
-        "hyper_parameters": {"settings": asdict(settings)},
-        "state_dict": module.state_dict(),
-    }
-    WholeCheckpoints().save_checkpoint(document, path)
