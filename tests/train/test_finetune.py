@@ -1,6 +1,5 @@
 """Tuning on site: the shipped engine learns a site's labelled pictures and stays a whole engine."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -94,8 +93,8 @@ def test_a_few_good_frames_change_neither_thresholds_nor_temperature(tuned):
 
 def test_a_hundred_good_frames_set_the_thresholds_of_a_budget_of_one_in_a_hundred():
     shipped = read_manifest(SIMPLENET)
-    of_one_percent = replace(shipped.thresholds, false_reject_budget=0.01)
-    manifest = replace(shipped, thresholds=of_one_percent)
+    of_one_percent = shipped.thresholds.model_copy(update={"false_reject_budget": 0.01})
+    manifest = shipped.model_copy(update={"thresholds": of_one_percent})
     good = manifest.classes.index("refimgs")
     tiles = np.full((100, 4, len(manifest.classes)), 0.01, np.float32)
     tiles[:, :, good] = 0.93
