@@ -5,6 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 from train import fit
+from train.checkpoints import save_weights
 from train.cli import app
 from train.data.crops import CropSettings
 from train.errors import WeightsError
@@ -21,14 +22,7 @@ def checkpoint(tmp_path):
             labels=LABELS, model=model, crops=CropSettings(batch=8), steps=1, workers=0
         )
         path = tmp_path / "last.ckpt"
-        module = Fit(settings)
-        torch.save(
-            {
-                "hyper_parameters": dict(module.hparams),
-                "state_dict": module.state_dict(),
-            },
-            path,
-        )
+        save_weights(Fit(settings), path)
         return path
 
     return make

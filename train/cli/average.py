@@ -8,7 +8,7 @@ import typer
 from train.average import between
 from train.checkpoints import save_weights
 from train.cli.options import References
-from train.data.references import large_enough, list_references, load_references
+from train.data.references import load_split
 from train.fit import settings_of
 
 
@@ -20,7 +20,6 @@ def average(
     share: Annotated[float, typer.Option(min=0, max=1, help="Of the engine in the mean.")] = 0.5,
 ) -> None:
     """Average what a fit started from and what it came to; `export` may then ship it."""
-    used, every = load_references(list_references(references, "train"), references)
-    _, pictures = large_enough(used, every, settings_of(checkpoint).crops.crop, references)
+    _, pictures = load_split(references, "train", settings_of(checkpoint).crops.crop)
     save_weights(between(engine, checkpoint, pictures, share), out)
     typer.echo(f"{out}: {share:.0%} of {engine}, {1 - share:.0%} of {checkpoint}")

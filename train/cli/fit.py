@@ -7,9 +7,8 @@ import typer
 
 from train.cli.options import FitPrecision, Labels, References, Seed
 from train.data.crops import CropSettings
-from train.data.references import Reference, large_enough, list_references, load_references
+from train.data.references import load_split
 from train.data.tiles import sample_tiles
-from train.distortions import Picture
 from train.fit import FitSettings
 from train.fit import fit as run
 from train.labels import label_set
@@ -130,8 +129,8 @@ def fit(
         precision=precision,
         seed=seed,
     )
-    _, pictures = _of_split(references, "train", crop)
-    val, val_pictures = _of_split(references, "val", side)
+    _, pictures = load_split(references, "train", crop)
+    val, val_pictures = load_split(references, "val", side)
     validation = sample_tiles(val, val_pictures, names, count=val_tiles, tile=side, seed=seed)
     typer.echo(
         run(
@@ -145,11 +144,6 @@ def fit(
             nodes=nodes,
         )
     )
-
-
-def _of_split(references: Path, split: str, side: int) -> tuple[list[Reference], list[Picture]]:
-    kept, pictures = load_references(list_references(references, split), references)
-    return large_enough(kept, pictures, side, references)
 
 
 def _model_options(architecture: str, head: str | None, dropout: float) -> dict[str, Any]:

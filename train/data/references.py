@@ -186,3 +186,13 @@ def _split_by_name(source: str) -> str:
     if place < _HELD_BACK:
         return "test"
     return "val" if place < 2 * _HELD_BACK else "train"
+
+
+def load_split(references: Path, split: str, side: int) -> tuple[list[Reference], list[Picture]]:
+    """The references of a split that hold crops of `side` pixels, and their pictures.
+
+    Raises:
+        DataError: As `list_references`, `load_references` and `large_enough`.
+    """
+    kept, pictures = load_references(list_references(references, split), references)
+    return large_enough(kept, pictures, side, references)
