@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING
 
 import pytest
@@ -99,6 +100,23 @@ def test_the_fleet_view_may_do_what_the_signaller_may_and_writes_nothing():
     assert {name: fleet.all(name) for name in asked} == {name: line.all(name) for name in asked}
     assert not fleet.all("StateDirectory")
     assert fleet.seconds("WatchdogSec") > LOOP_LIMIT_S
+
+
+@each
+def test_no_clock_is_waited_for(file):
+    # systemd-time-wait-sync waits for ever, and holds time-sync.target back as long.
+    after = " ".join(Unit.read(file, "line-1").all("After", section="Unit"))
+    assert "network.target" in after
+    assert "time-sync.target" not in after
+
+
+def test_what_cuda_opens_on_a_jetson_can_be_opened(unit):
+    # nvmap is a miscellaneous device; the others are in /proc/devices as here, from JetPack 6 on.
+    allowed = unit.all("DeviceAllow")
+    assert "/dev/nvmap rw" in allowed
+    groups = [entry.split()[0].removeprefix("char-") for entry in allowed if "char-" in entry]
+    for name in ("17000000.gpu", "host1x-fence", "drm"):
+        assert any(fnmatch(name, group) for group in groups), name
 
 
 @each

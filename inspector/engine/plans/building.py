@@ -83,7 +83,7 @@ def build_plan(
         last = said
         on_stage(said)
 
-    process = _spawned()
+    process = _spawned(request.device)
     errors = _LastLines(process)
     try:
         end = _listen(process, request, on_line, stopped, within_s)
@@ -110,14 +110,15 @@ def build_plan(
     return found.plan, end.made
 
 
-def _spawned() -> _Process:
+def _spawned(device: int) -> _Process:
     try:
         return _Process(
             [sys.executable, "-P", "-m", BUILDER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=child_environment(),
+            # TensorRT builds on the first GPU that it sees.
+            env=child_environment(only_gpu=device),
         )
     except OSError as error:
         msg = f"no builder can be started: {error.strerror}"

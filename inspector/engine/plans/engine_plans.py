@@ -158,7 +158,7 @@ class EnginePlans:
         Raises:
             BuildStoppedError: `stopped` said so.
             NoPlanServesError: all of them are refused.
-            EngineError: none could be built: why, for each; or one cannot be loaded.
+            EngineError: none could be built and loaded: why, for each.
         """
         reasons: list[str] = []
         refused = 0
@@ -169,16 +169,11 @@ class EnginePlans:
                 reasons.append(found.detail)
                 continue
             try:
-                plan = self._build_one(key, on_stage, stopped, again=again)
+                return self.open(self._build_one(key, on_stage, stopped, again=again))
             except BuildStoppedError:
                 raise
             except EngineError as error:
-                reasons.append(str(error))
-                continue
-            try:
-                return self.open(plan)
-            except ParityError as error:
-                refused += 1
+                refused += isinstance(error, ParityError)
                 reasons.append(str(error))
         what = NoPlanServesError if refused == len(self.keys) else EngineError
         raise what("; ".join(reasons))
@@ -196,6 +191,7 @@ class EnginePlans:
             plans=self.store.folder,
             max_bytes=self.store.max_bytes,
             key=key,
+            device=self.device,
             again=again,
         )
         plan, _ = build_plan(request, on_stage=lambda said: on_stage(key, said), stopped=stopped)

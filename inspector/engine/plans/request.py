@@ -22,13 +22,15 @@ class Request(_Line):
         engine_folder: where the ONNX file comes from, by its digest.
         plans: the plan folder.
         max_bytes: most that the plan folder may hold.
-        again: build though there is a plan of this key.
+        device: number of the GPU that it is built on.
+        again: build though there is a plan of this key, and measure everything anew.
     """
 
     engine_folder: Path
     plans: Path
     max_bytes: int
     key: PlanKey
+    device: int = 0
     again: bool = False
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from inspector.engine.child_environment import child_environment
 from inspector.engine.manifest import read_manifest
 from inspector.engine.plans.building import BuildStoppedError, build_plan
+from inspector.engine.plans.engine_plans import EnginePlans
 from inspector.engine.plans.files import read_plan
 from inspector.engine.plans.key import BatchProfile, BuilderSettings, PlanKey
 from inspector.engine.plans.lock import LOCK, one_builder
@@ -120,6 +122,42 @@ def test_what_was_measured_is_used_by_the_next_build(simulate, request_, tiny):
     cache.unlink()
     with pytest.raises(EngineError, match="was killed by SIGKILL"):
         built(asked(tiny, request_.plans, settings=BuilderSettings(optimization_level=1)))
+
+
+def test_what_is_built_again_is_measured_again(simulate, request_):
+    built(request_)
+    simulate(measures=False)
+    with pytest.raises(EngineError, match="was killed by SIGKILL"):
+        built(request_.model_copy(update={"again": True}))
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "seen"),
+    [(None, 0, None), (None, 1, "1"), ("4,7", 0, "4,7"), ("4, 7", 1, "7"), ("4,7", 2, "-1")],
+)
+def test_it_is_built_on_the_gpu_that_will_run_it(
+    simulate, tiny, tmp_path, monkeypatch, visible, device, seen
+):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    store = Plans(tmp_path / "plans", max_bytes=10_000_000)
+    how = {"precision": "int8", "max_batch": 8, "device": device}
+    plans = EnginePlans.of(tiny, PLATFORM, store, **how)
+    plans.build(on_stage=lambda *_: None).close()
+    plan = store.find(plans.keys[0]).plan
+    assert open_plan(read_plan(plan.path, plan.sidecar.sha256))[0]["visible"] == seen
+
+
+def test_its_process_finds_what_the_station_finds(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/opt/tensorrt")
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    monkeypatch.setenv("BROKER_PASSWORD", "secret")
+    environment = child_environment()
+    assert environment["PYTHONPATH"].split(os.pathsep)[1:] == ["/opt/tensorrt"]
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert "BROKER_PASSWORD" not in environment
 
 
 def test_a_timing_cache_of_another_library_is_not_used(simulate, request_):

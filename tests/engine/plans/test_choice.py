@@ -92,6 +92,21 @@ def test_what_failed_before_the_one_that_serves_is_not_built_again(simulate, pla
     assert plans().rival(engine) is None
 
 
+def test_one_that_cannot_be_loaded_leaves_the_others(plans, opened, monkeypatch):
+    whole = EnginePlans.open
+
+    def open_(self, plan):
+        if plan.key.precision == "int8":
+            raise EngineError("the engine process was killed by signal 11")
+        return whole(self, plan)
+
+    monkeypatch.setattr(EnginePlans, "open", open_)
+    engine = opened(plans().build(on_stage=lambda *_: None))
+    assert engine.info.precision == "fp16"
+    with pytest.raises(EngineError, match="killed by signal 11"):
+        plans("int8").build(on_stage=lambda *_: None)
+
+
 @pytest.mark.parametrize("precision", ["int8", "fp16", "fp32"])
 def test_a_precision_that_is_named_has_no_rival(plans, opened, precision):
     engine = opened(plans(precision).build(on_stage=lambda *_: None))

@@ -323,6 +323,7 @@ def _plan(network, config):
         "most": most,
         "level": config.builder_optimization_level,
         "tf32": BuilderFlag.TF32 in config._flags,
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
     model = network._model.SerializeToString()
     body = json.dumps(header).encode() + b"\n" + model
