@@ -201,14 +201,14 @@ class Station:
         asked = self.config.evidence
         if asked is None:
             return None
-        seconds = self.metrics.evidence_seconds
         evidence = Evidence(
             self.folder / asked.folder,
             asked,
             slots=self.config.slots(),
             stored=outbox.documents,
             stored_ms=round(self.config.events.outbox.keep_hours * 3_600_000),
-            on_seconds=lambda step, took: seconds.labels(step).observe(took),
+            newest_ms=outbox.newest_ms,
+            on_seconds=lambda step, s: self.metrics.evidence_seconds.labels(step).observe(s),
         )
         evidence.start()
         return evidence

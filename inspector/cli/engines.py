@@ -21,6 +21,7 @@ from inspector.cli.engine_plans import (
     MaxBatch,
     PlansFolder,
     StationFile,
+    asked_of,
     build_plans,
     place_of,
     plan_documents,
@@ -30,10 +31,12 @@ from inspector.cli.engine_plans import (
 )
 from inspector.engine.load import PrecisionChoice, RuntimeChoice
 from inspector.errors import EngineError, UserError
+from inspector.owners import leave_to_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from inspector.cli.engine_plans import Place
     from inspector.engine.bench import Speed
     from inspector.engine.build import Built
     from inspector.engine.verify import Check
@@ -41,7 +44,10 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Folder = Annotated[
-    Path | None, typer.Option(help="Folder of engine folders; the shipped ones if not given.")
+    Path | None,
+    typer.Option(
+        help="The only folder of engines; if not given --station's own, then the shipped."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -76,17 +82,19 @@ def list_engines(
 
     With --station or --plans also the TensorRT plans that are there, and why each fits or not.
     """
-    from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
+    from inspector.engine.folders import engines_asked, shipped_engines_folder
+    from inspector.engine.manifest import read_manifest
 
     place = place_of(
         name=None, engines=folder, station=station, plans=plans,
         precision="auto", max_batch=None, device=None,
     )  # fmt: skip
-    where = folder or (place and place.asked.folder) or shipped_engines_folder()
+    own = place.asked.folder if place else None
+    where = folder or own or shipped_engines_folder()
     rows: list[dict[str, Any]] = []
-    for name in engine_names(where):
+    for name, home in engines_asked(folder, own).items():
         try:
-            manifest = read_manifest(where / name)
+            manifest = read_manifest(home)
         except EngineError as error:
             rows.append({"name": name, "error": str(error)})
             continue
@@ -94,6 +102,7 @@ def list_engines(
         rows.append(
             {
                 "name": manifest.name,
+                "folder": str(home),
                 "version": manifest.version,
                 "architecture": manifest.architecture,
                 "tile": manifest.sampling.tile,
@@ -127,7 +136,9 @@ def _accuracy(measured: dict[str, Any]) -> float | None:
 
 
 def _print_list(where: Path, rows: list[dict[str, Any]]) -> None:
-    table = Table(title=f"Engines in {where}", title_justify="left", padding=0)
+    places = dict.fromkeys(Path(row["folder"]).parent for row in rows if "folder" in row)
+    title = " and ".join(map(str, places or [where]))
+    table = Table(title=f"Engines in {title}", title_justify="left", padding=0)
     for column in ("engine", "version", "tiles", "files", "accuracy", "false rejects", "proven"):
         table.add_column(column, no_wrap=column in {"engine", "files"})  # names are typed by hand
     for row in rows:
@@ -182,11 +193,12 @@ def build(
     )  # fmt: skip
     if runtime == "tensorrt" and place is None:
         raise UserError("where is the plan to lie? Give --station FILE or --plans FOLDER")
+    if station is not None and place is not None and runtime != "openvino":
+        leave_to_owner([place.store.folder, place.store.folder.parent])
     rows: list[dict[str, Any]] = []
     with engine_faults():
         if runtime != "tensorrt":
-            home = folder or (place.asked.folder if place else None)
-            rows += _derive(name, home, quiet=as_json)
+            rows += _derive(_homes(name, folder, place), quiet=as_json)
         if place is not None and runtime != "openvino":
             try:
                 built = build_plans(place, again=again)
@@ -202,23 +214,28 @@ def build(
         print(json.dumps(rows, indent=2))
 
 
-def _derive(name: str | None, folder: Path | None, *, quiet: bool) -> list[dict[str, Any]]:
-    from inspector.engine.build import build_engine
-    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
+def _homes(name: str | None, folder: Path | None, place: Place | None) -> dict[str, Path]:
+    """The engine folders that are meant, by name: one, else all that the user or station has."""
+    from inspector.engine.folders import engine_asked, engines_asked
 
-    where = folder or shipped_engines_folder()
-    names = engine_names(where) if name is None else [name]
+    own = place.asked.folder if place else None
+    return engines_asked(folder, own) if name is None else {name: engine_asked(name, folder, own)}
+
+
+def _derive(homes: dict[str, Path], *, quiet: bool) -> list[dict[str, Any]]:
+    from inspector.engine.build import build_engine
+
     built: list[Built] = []
     with _progress() as progress:
-        task = progress.add_task("derived files", total=len(names))
-        for one in names:
-            built += build_engine(find_engine(one, where))
+        task = progress.add_task("derived files", total=len(homes))
+        for home in homes.values():
+            built += build_engine(home)
             progress.advance(task)
     for file in () if quiet else built:
         state = "made" if file.made else "there"
         print(f"{file.engine}: {file.precision} {state}, {file.path} ({file.bytes / 1e6:.1f} MB)")
     if not built and not quiet:
-        print(f"nothing to derive: {', '.join(names) or 'no engines'} in {where}")
+        print(f"nothing to derive: {', '.join(homes) or 'no engines'}")
     return [{**asdict(file), "path": str(file.path)} for file in built]
 
 
@@ -240,7 +257,6 @@ def verify(
 
     With --runtime tensorrt the plans that lie in --station's or --plans' folder.
     """
-    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
     from inspector.engine.verify import verify_engine, verify_plans
 
     checks: list[Check] = []
@@ -250,19 +266,17 @@ def verify(
     )  # fmt: skip
     if runtime == "tensorrt" and place is None:
         raise UserError("where do the plans lie? Give --station FILE or --plans FOLDER")
-    where = folder or (place and place.asked.folder) or shipped_engines_folder()
-    names = engine_names(where) if name is None else [name]
+    homes = _homes(name, folder, place)
     with engine_faults(), _progress() as progress:
-        task = progress.add_task("golden tiles", total=len(names))
+        task = progress.add_task("golden tiles", total=len(homes))
         if runtime == "tensorrt" and place is not None:
             for found in place.plans():
                 checks += verify_plans(found)
-        for one in names if runtime != "tensorrt" else ():
-            home = find_engine(one, where)
+        for home in homes.values() if runtime != "tensorrt" else ():
             checks += verify_engine(home, precision=precision)
             progress.advance(task)
     if not checks:
-        print(f"inspector: no engines in {where}", file=sys.stderr)
+        print(f"inspector: no engines in {folder or 'the shipped folder'}", file=sys.stderr)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
@@ -324,7 +338,7 @@ def bench(
     time on the GPU goes, and how much is reached of what it can.
     """
     from inspector.engine import bench as benches
-    from inspector.engine.manifest import find_engine
+    from inspector.engine.folders import engine_asked
 
     if runtime == "tensorrt":
         place = place_of(
@@ -337,7 +351,7 @@ def bench(
             what = batch or benches.BATCHES
             bench_plans(name, place, what, seconds=seconds, as_json=as_json)
         return
-    home = find_engine(name, folder)
+    home = engine_asked(name, folder, asked_of(station, plans)[0].folder)
     speeds: list[Speed] = []
     with engine_faults(), _progress() as progress:
         cases = benches.cases(

@@ -36,15 +36,17 @@ def line(
     from inspector.observe import logging
     from inspector.observe.reporting import Reporter
     from inspector.observe.service_manager import ServiceManager
+    from inspector.owners import leave_to_owner
     from inspector.signaller.service import Service
 
     faulthandler.enable()
     stop = asked_to_stop()
     secrets = Secrets()
     config = load_signaller(file, secrets)
+    folder = signaller_folder(config)
+    leave_to_owner([folder])
     logging.configure(log_format, log_level)
     log = structlog.get_logger("inspector.line")
-    folder = signaller_folder(config)
     log.info("starting", signaller=config.signaller, mode=config.mode, state=str(folder))
     service = Service(config, secrets, folder)
     with Reporter(ServiceManager(), service.health):

@@ -39,9 +39,11 @@ def run(
     from inspector.config.secrets import Secrets
     from inspector.config.settled import read_settled
     from inspector.config.shipped import demo_file
+    from inspector.config.state import written_folders
     from inspector.observe import logging
     from inspector.observe.reporting import Reporter
     from inspector.observe.service_manager import ServiceManager
+    from inspector.owners import leave_to_owner
 
     # Where a hung station is aborted by its watchdog, the journal has each thread's place.
     faulthandler.enable()
@@ -58,6 +60,7 @@ def run(
     secrets = Secrets()
     file = file or demo_file()
     config = read_settled(file, secrets).station
+    leave_to_owner(written_folders(config))
     logging.configure(log_format, log_level)
     log = structlog.get_logger("inspector.run")
 

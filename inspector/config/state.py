@@ -16,6 +16,13 @@ def state_folder(config: Station) -> Path:
     return _folder(config.state, config.station)
 
 
+def written_folders(config: Station) -> list[Path]:
+    """Every folder that a station fills: its state, and what may lie elsewhere."""
+    folder = state_folder(config)
+    evidence = [] if config.evidence is None else [folder / config.evidence.folder]
+    return [folder, *evidence, folder / config.engine.plans]
+
+
 def signaller_folder(config: Signaller) -> Path:
     """Where `inspector line` keeps the ids of handled events; by the same rule."""
     return _folder(config.state, config.signaller)

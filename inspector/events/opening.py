@@ -15,6 +15,7 @@ import structlog
 from inspector.errors import EventsError, UserError
 from inspector.events.records import Gap
 from inspector.events.store import FILE, FORMAT, Store, Work, connect, read_states
+from inspector.owners import why_denied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,15 @@ COPIES = 2
 _BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PASSING = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY}
 """Faults of the disk, not of what the user gave: another start may not meet them any more."""
-_PASSING_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+_PASSING_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
+_FOLDER_TELLS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+"""SQLite keeps to itself why it can make no file beside its own: the folder is asked."""
+_PROBE = "outbox.probe"
+_IN_ORDER = "the disk must have room, and be in order"
+_READ_ONLY = (
+    "either its disk became read-only after an error (dmesg; then mount -o remount,rw),"
+    " or the unit may not write there (ReadWritePaths=)"
+)
 
 _log = structlog.get_logger("inspector.events")
 
@@ -56,15 +65,11 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
         remedy = "give another one under state:, or the right to write there"
-        raise _unusable(f"the state folder {folder} cannot be made", error, remedy) from error
-
-
-def _unusable(what: str, error: OSError, remedy: str) -> EventsError:
-    """The error that says what cannot be done: the disk's fault for now, or a mistake."""
-    msg = f"{what}: {error.strerror};"
-    if _may_pass(error):
-        return EventsError(f"{msg} the disk must have room, and be in order")
-    return OutboxUnusableError(f"{msg} {remedy}")
+        msg = f"the state folder {folder} cannot be made: {error.strerror};"
+        # Where a disk became read-only the folder is there: this is a place that was never ours.
+        if _may_pass(error) and error.errno != errno.EROFS:
+            raise EventsError(f"{msg} {_IN_ORDER}") from error
+        raise OutboxUnusableError(f"{msg} {remedy}") from error
 
 
 class FolderLock:
@@ -92,8 +97,10 @@ class FolderLock:
         try:
             self._file = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
-            remedy = "give `state` a folder that the station may write to"
-            raise _unusable(f"the outbox folder {folder} cannot be used", error, remedy) from error
+            otherwise = "give `state` a folder that the station may write to"
+            remedy = _remedy(error, folder, folder / name) or otherwise
+            msg = f"the outbox folder {folder} cannot be used: {error.strerror}; {remedy}"
+            raise (EventsError if _may_pass(error) else OutboxUnusableError)(msg) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -132,11 +139,15 @@ def open_store(folder: Path, *, limit: int, documents: Documents) -> Store:
     try:
         store = _opened(path, limit=limit, documents=documents)
     except (sqlite3.DatabaseError, OSError) as error:
-        msg = (
-            f"the outbox {path} cannot be opened: {error}; the station must be able to write to"
-            " it and to its folder, and the disk must have room"
+        found = _fault_of(folder, error)
+        cause = found or error
+        said = f"{error} ({found.strerror})" if found else str(error)
+        otherwise = (
+            "the station must be able to write to it and to its folder, and the disk must have room"
         )
-        raise (EventsError if _may_pass(error) else OutboxUnusableError)(msg) from error
+        remedy = _remedy(cause, folder, *_parts(path)) or otherwise
+        msg = f"the outbox {path} cannot be opened: {said}; {remedy}"
+        raise (EventsError if _may_pass(cause) else OutboxUnusableError)(msg) from error
     if store.version > FORMAT:
         version = store.version
         store.close()
@@ -167,6 +178,32 @@ def _may_pass(error: sqlite3.Error | OSError) -> bool:
     if isinstance(error, OSError):
         return error.errno in _PASSING_ERRNO
     return _code(error) in _PASSING
+
+
+def _fault_of(folder: Path, error: sqlite3.Error | OSError) -> OSError | None:
+    """Why the folder takes no new file, where that may be what SQLite means; None if it does."""
+    if isinstance(error, OSError) or _code(error) not in _FOLDER_TELLS:
+        return None
+    probe = folder / _PROBE
+    try:
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        probe.unlink()
+    except OSError as found:
+        return found
+    return None
+
+
+def _remedy(error: sqlite3.Error | OSError, folder: Path, *files: Path) -> str:
+    """What to do where the disk is read-only or fails, or files are another user's; else empty."""
+    if isinstance(error, OSError):
+        if error.errno == errno.EROFS:
+            return _READ_ONLY
+        if _may_pass(error):
+            return _IN_ORDER
+        denied = error.errno in {errno.EACCES, errno.EPERM}
+    else:
+        denied = _code(error) in _FOLDER_TELLS
+    return why_denied(folder, *files) if denied else ""
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -78,6 +78,11 @@ class Reader:
         which = "seq > 0" if heartbeats else TOLD
         return self.rows(f"{which} ORDER BY seq DESC LIMIT ?", (most,))
 
+    def latest_id(self) -> str | None:
+        """The id of the latest time, whenever it came; None without any event."""
+        found = self._query("SELECT max(id) FROM events")  # of its index, so at once
+        return found[0][0] if found else None
+
     def resends(self) -> int:
         """Counts the requests to send events again."""
         found = self._query("SELECT value FROM meta WHERE name = 'resends'")

@@ -43,6 +43,7 @@ class Keeper:
         folder: not opened yet.
         stored: asks the outbox for the documents of events by their ids; of those it knows.
         stored_ms: how long it knows an event for certain.
+        newest_ms: UTC time of the newest event that it knows, if any: it is no earlier now.
         clock: monotonic seconds.
         utc_ms: the wall clock; pictures are as old as the time in their names says.
     """
@@ -54,12 +55,13 @@ class Keeper:
         *,
         stored: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
         stored_ms: int = DAY_MS,
+        newest_ms: Callable[[], int | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.folder = folder
         self.limits = limits
-        self._stored, self._stored_ms = stored, stored_ms
+        self._stored, self._stored_ms, self._newest_ms = stored, stored_ms, newest_ms
         self._clock, self._utc_ms = clock, utc_ms
         self._lock = threading.Lock()
         """Guards what is counted and told."""
@@ -267,7 +269,9 @@ class Keeper:
 
         A picture comes first, then its event goes to the outbox, then the event is written beside
         the picture. So where that is missing, the outbox knows whether the picture is evidence: as
-        long as it knows its events for certain. Older ones stay, without their event.
+        long as it knows its events for certain. Older ones stay, without their event, and so do
+        those of a time that is yet to come: a box may start with its clock behind by days, and
+        then nobody knows how old they are.
         """
         for part in batch.parts:
             part.unlink(missing_ok=True)
@@ -280,14 +284,14 @@ class Keeper:
         if not bare:
             return
         documents = self._stored([name.event_id for name in bare])
-        known_since_ms = self._utc_ms() - self._stored_ms
+        now_ms = max(self._utc_ms(), self._newest_ms() or 0)
         removed = 0
         for name in bare:
             document = documents.get(name.event_id)
             try:
                 if document is not None and self._is_whole(name, document):
                     batch.notes[name.note] = self.folder.add_note(name, document)
-                elif document is not None or time_ms(name.event_id) > known_since_ms:
+                elif document is not None or 0 <= now_ms - time_ms(name.event_id) < self._stored_ms:
                     self.folder.remove(name)
                     del batch.pictures[name]
                     removed += 1

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from inspector.errors import EventsError, UserError
 from inspector.events.kinds import EVENTS_DROPPED
-from inspector.events.opening import OutboxUnusableError
+from inspector.events.opening import LOCK, OutboxUnusableError
 from inspector.events.pending import Pending
 from inspector.events.reading import Reader
 from inspector.events.records import CameraState
@@ -24,6 +24,7 @@ from inspector.events.store import FILE
 from tests.events.making import Maker, damage_ids, open_outbox
 from tests.events.test_outbox import ids_of, wait_until
 from tests.events.test_outbox_bounds import gaps
+from tests.rights import only_as_the_mode_says
 from tests.servers.disk import occupy
 
 if TYPE_CHECKING:
@@ -133,11 +134,55 @@ def test_a_disk_that_fails_for_good_keeps_what_was_durable(
         assert not box.close(1.0)
     (lost,) = [log for log in logs if log["event"] == "events were lost at the stop"]
     assert lost["events"] == 5
-    with pytest.raises(OutboxUnusableError, match=r"cannot be (used|opened)"):
+    with pytest.raises(EventsError, match=r"Read-only file system.* remount,rw.*Paths=") as told:
         open_outbox(folder)
+    assert not isinstance(told.value, UserError), "it is tried again, and somebody may mend it"
     real_disk.repair()
     open_outbox(folder).close()
     assert ids_of(folder) == [event.id for event in before]
+
+
+def test_a_disk_that_can_hold_no_new_file_is_full_too(small_disk: Path, make: Maker) -> None:
+    """SQLite only says that it cannot open a file, as it does where one must not."""
+    folder = small_disk / "state"
+    box = open_outbox(folder)
+    event = make()
+    box.append([event]).result(60)
+    box.close()
+    for beside in folder.glob(f"{FILE}-*"):  # as after an orderly end
+        beside.unlink()
+    disk = os.statvfs(small_disk)
+    _remount(small_disk, f"nr_inodes={disk.f_files - disk.f_ffree}")
+    with pytest.raises(EventsError, match=r"\(No space left on device\).* must have room") as told:
+        open_outbox(folder)
+    assert not isinstance(told.value, UserError)
+    _remount(small_disk, "nr_inodes=1000")
+    open_outbox(folder).close()
+    assert ids_of(folder) == [event.id]
+    assert not list(folder.glob("*.probe"))
+
+
+def test_a_place_without_the_folder_that_is_read_only_is_a_mistake(small_disk: Path) -> None:
+    """As `state:` that is not the unit's own; where a disk failed the folder is there."""
+    _remount(small_disk, "ro")
+    with pytest.raises(OutboxUnusableError, match="cannot be made: Read-only file system"):
+        open_outbox(small_disk / "state")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to give a file to another user takes root")
+@pytest.mark.parametrize("file", [LOCK, FILE])
+def test_a_file_of_another_user_is_told_with_its_owner(folder: Path, file: str) -> None:
+    """One that `sudo inspector` made, to the service; here the other way round."""
+    open_outbox(folder).close()
+    (folder / file).chmod(0o400)
+    os.chown(folder / file, 12345, -1)
+    said = (
+        f"{folder / file} belongs to user 12345, and this process runs as root: give it what lies"
+        f" there (sudo chown -R root {folder}), or run this as user 12345"
+    )
+    with only_as_the_mode_says(), pytest.raises(OutboxUnusableError) as told:
+        open_outbox(folder)
+    assert said in str(told.value)
 
 
 def test_a_disk_that_hangs_delays_and_loses_nothing(real_disk: RealDisk, make: Maker) -> None:
@@ -311,3 +356,7 @@ def test_of_files_that_broke_the_newest_two_are_kept(folder: Path, make: Maker) 
         (folder / FILE).write_bytes(b"no database" * 1000)
     assert open_outbox(folder).close()
     assert len(list(folder.glob("outbox.corrupt-*"))) == 2
+
+
+def _remount(disk: Path, option: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{option}", disk], check=True, capture_output=True)

@@ -81,6 +81,7 @@ class Room:
         self.settings = Settings(**{"min_free_mb": 0, "within_ms": 60_000, **settings})
         self.loans = Loans()
         self.stored: dict[str, Mapping[str, Any]] = {}
+        self.newest_ms: int | None = None
         self.now_s, self.now_ms = 0.0, NOW_MS
         self.slots = {"infeed": 6, "outfeed": 6}
         self.number = 0
@@ -92,6 +93,7 @@ class Room:
             self.settings,
             slots=self.slots,
             stored=lambda ids: {i: self.stored[i] for i in ids if i in self.stored},
+            newest_ms=lambda: self.newest_ms,
             clock=lambda: self.now_s,
             utc_ms=lambda: self.now_ms,
         )

@@ -15,7 +15,7 @@ import pytest
 from inspector.evidence import store
 from inspector.evidence.naming import parse
 from inspector.evidence.store import Kept, Kind
-from tests.evidence.making import Room, wait_until
+from tests.evidence.making import DAY_MS, Room, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -299,6 +299,26 @@ def test_a_picture_whose_event_the_outbox_has_forgotten_stays(room: Room) -> Non
     kept = room.keep().result(60)
     assert isinstance(kept, Kept)
     room.now_ms += 25 * 3_600_000
+    room.again()
+    assert room.files() == [kept.name.uri]
+
+
+@pytest.mark.parametrize(
+    ("behind_days", "newest_days"), [(20, None), (1e4, None), (9.9, 0.5), (10.5, 0.5)]
+)
+def test_a_clock_that_is_behind_at_the_start_makes_no_old_picture_a_new_one(
+    room: Room, behind_days: float, newest_days: float | None
+) -> None:
+    """A box without a battery for its clock; the picture is ten days old, and stays."""
+    kept = room.keep().result(60)
+    assert isinstance(kept, Kept)
+    today = room.now_ms + 10 * DAY_MS
+    room.now_ms = round(today - behind_days * DAY_MS)
+    if newest_days is not None:  # the outbox knows that it cannot be so early
+        room.newest_ms = round(today - newest_days * DAY_MS)
+    room.again()
+    assert room.files() == [kept.name.uri]
+    room.now_ms = today
     room.again()
     assert room.files() == [kept.name.uri]
 
