@@ -54,9 +54,9 @@ wheel: $(STAMPS)/build ## build the wheel into dist/
 
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' inspector/__init__.py)
 BUNDLE  := build/inspector-$(VERSION)
-SHIPPED := $(shell find inspector engines systemd configs -type f ! -name '*.pyc' 2>/dev/null) \
-	tools/bundle.sh tools/install.sh requirements/run.txt requirements/install.txt \
-	pyproject.toml LICENSE docs/installation.md docs/line.md docs/fleet.md $(wildcard docs/plc/* docs/images/line-*)
+SHIPPED := $(shell find inspector engines systemd configs docs -type f ! -name '*.pyc' 2>/dev/null) \
+	tools/bundle.sh tools/bundle_docs.sh tools/install.sh requirements/run.txt requirements/install.txt \
+	pyproject.toml LICENSE
 
 .PHONY: bundle
 bundle: $(BUNDLE)/SHA256SUMS ## pack all that a box without network needs into dist/

@@ -17,8 +17,8 @@ import structlog
 
 from inspector.choices import Choice, Choices
 from inspector.engine.best import open_best
+from inspector.engine.folders import find_engine
 from inspector.engine.load import stages_of
-from inspector.engine.manifest import find_engine
 from inspector.engine.plans.building import BuildStoppedError
 from inspector.engine.plans.store import Plans
 from inspector.engine.seat import Seat

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspector.engine.load import Engine
     from inspector.engine.occupant import Occupant
     from inspector.engine.plans.engine_plans import EnginePlans
+    from inspector.engine.plans.later import LaterPlans
     from inspector.engine.seat import Seat
 
 STOP_WITHIN_S = 1.0
@@ -56,7 +57,9 @@ class Upgrades:
         if before is not None:
             before.stop()
 
-    def _upgrade(self, stage: str, seat: Seat, occupant: Occupant, plans: EnginePlans) -> Upgrade:
+    def _upgrade(
+        self, stage: str, seat: Seat, occupant: Occupant, plans: EnginePlans | LaterPlans
+    ) -> Upgrade:
         return Upgrade(
             stage,
             plans,
@@ -65,7 +68,14 @@ class Upgrades:
             note=lambda why: self._note(seat, occupant, why),
         )
 
-    def _swap(self, seat: Seat, of: Occupant, plans: EnginePlans, engine: Engine, why: str) -> None:
+    def _swap(
+        self,
+        seat: Seat,
+        of: Occupant,
+        plans: EnginePlans | LaterPlans,
+        engine: Engine,
+        why: str,
+    ) -> None:
         """Give the seat to the engine on its plan. Raises EngineError where it is another's now."""
         with self._turn:
             present = seat.occupant

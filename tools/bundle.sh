@@ -1,6 +1,6 @@
 #!/bin/sh
 # Gathers all that a box needs into one folder: bundle.sh PYTHON FOLDER
-# Wheels for that Python and this kind of machine, engines, units, and the script that installs
+# Wheels for that Python and this kind of machine, engines, units, pages, and the script that installs
 # them without a network. What was fetched once stays in build/wheels.
 set -eu
 python=$1
@@ -29,13 +29,10 @@ cp "$new"/wheels/*.whl "$cache"
 cp requirements/run.txt "$new/requirements.txt"
 cp tools/install.sh LICENSE "$new"
 cp -R systemd "$new/systemd"
-cp configs/station.yaml "$new/example.yaml"
-cp configs/line.yaml "$new/example-line.yaml"
-cp configs/fleet.yaml "$new/example-fleet.yaml"
-cp docs/installation.md docs/line.md docs/fleet.md "$new"
-mkdir -p "$new/images" "$new/plc"
-cp docs/images/line-*.svg "$new/images"
-cp docs/plc/*.st "$new/plc"
+sh tools/bundle_docs.sh "$new/docs"
+cp "$new/docs/configs/station.yaml" "$new/example.yaml"
+cp "$new/docs/configs/line.yaml" "$new/example-line.yaml"
+cp "$new/docs/configs/fleet.yaml" "$new/example-fleet.yaml"
 # But for files that are derived when they are read.
 find engines -type f | while read -r file; do
     git check-ignore -q "$file" 2>/dev/null || {

@@ -23,6 +23,8 @@ units=$manager/systemd/system
 users=$manager/sysusers.d/inspector.conf
 folders=$manager/tmpfiles.d/inspector.conf
 config=/etc/inspector
+# Engines of one's own: no upgrade touches them, and the service reads them.
+own_engines=/var/lib/inspector/engines
 services="inspector@.service inspector-line@.service inspector-fleet@.service"
 
 fail() {
@@ -75,20 +77,96 @@ make_home() {
         "$@" --no-deps "$here"/extra/*.whl || fail "a wheel in extra/ cannot be installed"
     fi
     engines=$("$new/bin/python" -P -c \
-        'from inspector.engine.manifest import shipped_engines_folder as f; print(f())')
+        'from inspector.engine.folders import shipped_engines_folder as f; print(f())')
     cp -R "$here"/engines/. "$engines"
+    carry_engines
     # Scripts name the folder in which they were made; the launcher is the way in.
     find "$new/bin" ! -type d ! -name 'python*' -exec rm -f {} +
     sed -i "/^command = /d" "$new/pyvenv.cfg"
     "$new/bin/python" -m compileall -q -s "$new" -p "$home" "$new/lib" || true
     chmod -R u+rwX,go+rX,go-w "$new"
+    check_stations
     # A file system writes names before contents: a power cut would leave the new one empty, and the
     # old one gone.
     sync
     take_place
+    keep_old
     sync
-    rm -rf "$new" "$target.old"
+}
+
+# Engines that somebody put among the shipped ones: a station that names one would be down without.
+carry_engines() {
+    for engine in "$target"/lib/python*/site-packages/inspector/_engines/*/; do
+        name=$(basename "$engine")
+        [ -e "$engine/manifest.yaml" ] && [ ! -e "$engines/$name" ] || continue
+        cp -R "$engine" "$engines/$name" || fail "the engine $engine cannot be carried over"
+        echo "The engine $name is not of this bundle and was carried over; its place is" \
+            "$own_engines, named by engine.folder in the station file."
+    done
+}
+
+# The new version reads the files of all stations that it would take over, while the old one is
+# there: a station file that it refuses (exit status 2) is not started again.
+check_stations() {
+    [ -z "$DESTDIR" ] && [ -e "$target" ] || return 0
+    refused=
+    for file in "$config"/*.yaml; do
+        name=$(basename "$file" .yaml)
+        [ -e "$file" ] && in_use "$name" || continue
+        # From /, so that nothing that lies in this folder is taken for the station's.
+        (cd / && exec "$new/bin/python" -P -m inspector.cli check --no-secrets "$file") \
+            >/dev/null || refused="$refused $file"
+    done
+    [ -z "$refused" ] ||
+        fail "the new version refuses, for the reasons above:$refused. Nothing was changed, and the" \
+            "old version runs on. Mend them (docs/configuration.md of this bundle), or disable" \
+            "their units, and install again"
+}
+
+# Whether a unit runs the file of that name; without a service manager nobody can tell.
+in_use() {
+    live || { [ "$1" != example ] && return 0 || return 1; }
+    for state in is-enabled is-active; do
+        systemctl "$state" --quiet "inspector@$1" "inspector-line@$1" "inspector-fleet@$1" \
+            2>/dev/null && return 0
+    done
+    return 1
+}
+
+# The old version stays, with its units, until the stations run on the new one.
+keep_old() {
     trap - EXIT
+    if [ -e "$new" ]; then # where they changed places
+        rm -rf "$target.old"
+        mv "$new" "$target.old"
+    fi
+    [ -e "$target.old" ] || return 0
+    trap tell_way_back EXIT
+    mkdir -p "$target.old/units"
+    for unit in $services; do
+        [ ! -e "$DESTDIR$units/$unit" ] || cp "$DESTDIR$units/$unit" "$target.old/units"
+    done
+    running=
+    ! live || running=$(systemctl list-units --plain --no-legend --full \
+        --state=active,activating,reloading 'inspector@*.service' 'inspector-line@*.service' \
+        'inspector-fleet@*.service' | cut -d ' ' -f 1 | tr '\n' ' ')
+}
+
+tell_way_back() {
+    {
+        echo "install: this upgrade did not end well. The old version is still there; back to it:"
+        echo "    rm -rf $target && mv $target.old $target"
+        echo "    cp $target/units/* $DESTDIR$units"
+        ! live || echo "    systemctl daemon-reload${running:+ && systemctl restart $running}"
+    } >&2
+}
+
+# What runs goes on with the new version: half of each would be neither.
+restart_stations() {
+    systemctl try-restart 'inspector@*.service' 'inspector-line@*.service' \
+        'inspector-fleet@*.service' ||
+        fail "not every station started with the new version: systemctl --failed says which," \
+            "journalctl -u UNIT why"
 }
 
 # The new environment and the old one change places in one step (renameat2, RENAME_EXCHANGE), so
@@ -113,7 +191,8 @@ take_place() {
 # put MODE SOURCE PATH: the paths of the default PREFIX become those of this one.
 put() {
     mkdir -p "$(dirname "$DESTDIR$3")"
-    sed "s,/usr/local/\(bin\|share\)/,$PREFIX/\1/,g" "$2" >"$DESTDIR$3.new"
+    # Byte by byte, since some are pictures.
+    LC_ALL=C sed "s,/usr/local/\(bin\|share\)/,$PREFIX/\1/,g" "$2" >"$DESTDIR$3.new"
     chmod "$1" "$DESTDIR$3.new"
     mv "$DESTDIR$3.new" "$DESTDIR$3"
 }
@@ -140,12 +219,12 @@ install() {
     put 644 "$here/example.yaml" "$share/example.yaml"
     put 644 "$here/example-line.yaml" "$share/example-line.yaml"
     put 644 "$here/example-fleet.yaml" "$share/example-fleet.yaml"
-    put 644 "$here/installation.md" "$PREFIX/share/doc/inspector/installation.md"
-    for page in line.md fleet.md images/line-states.svg images/line-timing.svg plc/inspection.st; do
-        put 644 "$here/$page" "$PREFIX/share/doc/inspector/$page"
+    rm -rf "$DESTDIR$PREFIX/share/doc/inspector" # pages of an older version
+    (cd "$here/docs" && find . -type f) | while read -r page; do
+        put 644 "$here/docs/$page" "$PREFIX/share/doc/inspector/${page#./}"
     done
     put 644 "$here/LICENSE" "$PREFIX/share/doc/inspector/LICENSE"
-    mkdir -p "$DESTDIR$config/secrets"
+    mkdir -p "$DESTDIR$config/secrets" "$DESTDIR$own_engines"
     chmod 700 "$DESTDIR$config/secrets"
     [ -e "$DESTDIR$config/example.yaml" ] || put 644 "$here/example.yaml" "$config/example.yaml"
     sync
@@ -153,10 +232,10 @@ install() {
         systemd-sysusers "$users"
         systemd-tmpfiles --create "$folders"
         systemctl daemon-reload
-        # What runs goes on with the new version: half of each would be neither.
-        systemctl try-restart 'inspector@*.service' 'inspector-line@*.service' \
-            'inspector-fleet@*.service'
+        restart_stations
     fi
+    trap - EXIT
+    rm -rf "$DESTDIR$home.old"
     [ -n "$DESTDIR" ] || "$launcher" --version
     echo "Installed. Next: a station file $config/NAME.yaml, secrets in $config/secrets, then"
     echo "    CREDENTIALS_DIRECTORY=$config/secrets inspector check $config/NAME.yaml"

@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from train.whole import written_whole
 
@@ -33,6 +34,18 @@ class WholeCheckpoints(TorchCheckpointIO):
         torch.save(checkpoint, content)
         with written_whole(Path(path)) as partial:
             partial.write_bytes(content.getbuffer())
+
+
+def kept(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
+    """Write `name.ckpt` after every epoch; where a figure is monitored, only if it is less."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename=name,
+        monitor=monitor,
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
 
 
 def save_weights(module: L.LightningModule, path: Path) -> None:

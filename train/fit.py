@@ -11,7 +11,7 @@ import lightning as L
 import numpy as np
 import onnx
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,7 +20,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inspector.engine.manifest import read_manifest
 from train.allocator import keep_large_buffers
-from train.checkpoints import WholeCheckpoints
+from train.checkpoints import WholeCheckpoints, kept
 from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import TrainingError, WeightsError
@@ -28,6 +28,7 @@ from train.models import build
 from train.models.folding import unfolded
 from train.models.from_onnx import network_from
 from train.models.inceptionresnetv2 import InceptionResNetV2
+from train.patience import Patience
 from train.pixels import to_input
 from train.precision import SCALED, fastest_precision
 from train.schedule import Budget, rate_at
@@ -134,11 +135,9 @@ class Fit(L.LightningModule):
                     module.eval()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
-        """Set the learning rate; end the run where the budget is spent."""
+        """Set the learning rate; end a run that has nothing left of its budget."""
         del batch, batch_idx
-        progress = self.budget.progress(self.global_step)
-        if self.trainer.world_size > 1:  # each has a clock of its own: the first one's counts
-            progress = self.trainer.strategy.broadcast(progress)
+        progress = self._progress()
         rate = rate_at(self.global_step, progress, self.settings.peak_rate, _WARM_UP_STEPS)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = rate
@@ -146,6 +145,18 @@ class Fit(L.LightningModule):
             self.trainer.should_stop = True
             return -1
         return None
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """End the run where the budget is spent: as a whole epoch, its end is validated."""
+        del outputs, batch, batch_idx
+        if self._progress() >= 1:
+            self.trainer.should_stop = True
+
+    def _progress(self) -> float:
+        progress = self.budget.progress(self.global_step)
+        if self.trainer.world_size > 1:  # each has a clock of its own: the first one's counts
+            progress = self.trainer.strategy.broadcast(progress)
+        return progress
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Cross entropy with smoothed labels."""
@@ -219,14 +230,6 @@ class Crops(L.LightningDataModule):
         return DataLoader(TensorDataset(*self._validation), batch_size=32)
 
 
-class Patience(EarlyStopping):
-    """Early stop that goes on with the patience it is given now, not with that of the last run."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over all else: how long there was no gain, and the best value."""
-        super().load_state_dict({**state_dict, "patience": self.patience})
-
-
 def fit(
     settings: FitSettings,
     references: Sequence[Picture],
@@ -274,12 +277,12 @@ def fit(
         start_from_imagenet(module)
     callbacks: list[Callback] = [
         # The best first: the last one carries what the best loss is, for a run that goes on.
-        _keep(folder, "best", monitor="val_loss"),
+        kept(folder, "best", monitor="val_loss"),
         # `save_last` of one callback would write only where the best improves.
-        _keep(folder, last.stem, monitor=None),
+        kept(folder, last.stem, monitor=None),
     ]
     if settings.patience is not None:
-        callbacks.append(Patience("val_loss", patience=settings.patience))
+        callbacks.append(Patience(settings.patience))
     run = 1 + len(list(folder.glob("logs/csv-*")))
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=20))
@@ -342,18 +345,6 @@ def _digest(references: Sequence[Picture], validation: Batch) -> str:
     for part in validation:
         digest.update(repr(tuple(part.shape)).encode() + part.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _keep(folder: Path, name: str, *, monitor: str | None) -> ModelCheckpoint:
-    """Write `name.ckpt` after every epoch; where a figure is monitored, only if it is less."""
-    return ModelCheckpoint(
-        dirpath=folder,
-        filename=name,
-        monitor=monitor,
-        save_top_k=1,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
 
 
 def settings_of(checkpoint: Path) -> FitSettings:

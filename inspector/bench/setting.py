@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from inspector.config.station import Station
+from inspector.engine.folders import engine_asked
 from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ class Setting:
     def load(self, *, threads: int | None = None) -> Engine:
         """The engine, warm. Raises EngineError or UserError."""
         return load_engine(
-            find_engine(self.engine, self.engines), precision=self.precision, threads=threads
+            engine_asked(self.engine, self.engines), precision=self.precision, threads=threads
         )
 
 

@@ -22,8 +22,8 @@ from inspector.bench.figure import BenchError, Figure
 from inspector.bench.processes import children, cpu_s, pss_bytes
 from inspector.bench.setting import STATION
 from inspector.engine.bench import latencies_s
+from inspector.engine.folders import engine_asked
 from inspector.engine.golden import read_golden
-from inspector.engine.manifest import find_engine
 from inspector.engine.tile_ring import TileRing
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def _one_tile_engine(setting: Setting) -> Path:
     """A copy of the engine with one tile a frame, so that many frames take less time."""
     folder = setting.folder / "engines"
     home = folder / setting.engine
-    shutil.copytree(find_engine(setting.engine, setting.engines), home)
+    shutil.copytree(engine_asked(setting.engine, setting.engines), home)
     manifest = home / "manifest.yaml"
     document = yaml.safe_load(manifest.read_text(encoding="utf-8"))
     document["sampling"]["count"] = 1

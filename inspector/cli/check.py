@@ -101,8 +101,8 @@ def _absent(file: StationFile, key: KeyPath, path: Path) -> Fault | None:
 
 
 def _absent_engines(file: StationFile) -> Iterator[Fault]:
+    from inspector.engine.folders import find_engine
     from inspector.engine.load import stages_of
-    from inspector.engine.manifest import find_engine
 
     asked = file.station.engine
     for stage, name in stages_of(asked):

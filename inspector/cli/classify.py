@@ -59,6 +59,7 @@ def classify(
     files = files_of(paths)
     from inspector.cli.file_feed import judge_files
     from inspector.engine.best import open_now
+    from inspector.engine.folders import engine_asked
 
     asked, store = asked_of(station, plans)
     changed = {
@@ -71,6 +72,7 @@ def classify(
     asked = asked.model_copy(update=changed)
     counts: Counter[str] = Counter()
     faulty = False
+    engine_asked(engine, folder, asked.folder)  # what is not in a folder that was named, is nowhere
     with engine_faults():
         loaded = open_now(engine, asked, store)
         if loaded.degraded:

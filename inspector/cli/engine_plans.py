@@ -100,8 +100,8 @@ def place_of(
     device: int | None,
 ) -> Place | None:
     """The plans that the user means; None where no place is named. Raises UserError."""
+    from inspector.engine.folders import engine_asked, engines_asked
     from inspector.engine.load import stages_of
-    from inspector.engine.manifest import engine_names, find_engine, shipped_engines_folder
 
     asked, store = asked_of(station, plans)
     if store is None:
@@ -111,7 +111,7 @@ def place_of(
     elif station is not None:
         names = [one for _, one in stages_of(asked)]
     else:
-        names = engine_names(engines or shipped_engines_folder())
+        names = list(engines_asked(engines))
     wanted = {
         "precision": None if precision == "auto" else precision,
         "max_batch": max_batch,
@@ -120,7 +120,7 @@ def place_of(
     }
     changed = {key: value for key, value in wanted.items() if value is not None}
     for one in names:
-        find_engine(one, engines or asked.folder)
+        engine_asked(one, engines, asked.folder)
     return Place(store, tuple(names), asked.model_copy(update=changed))
 
 

@@ -27,7 +27,7 @@ class Engine(Section):
     confirm: Name | None = None
     """Engine that judges again what the screen does not accept."""
     folder: FilePath | None = None
-    """Folder of engine folders; the shipped ones if absent."""
+    """Folder of the station's own engine folders, looked at before the shipped ones."""
     runtime: Literal["auto", "tensorrt", "openvino"] = "auto"
     """What runs the engines; auto: TensorRT where there is one, else OpenVINO."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"

@@ -10,7 +10,8 @@ from inspector.capture.patience import GRACE_S, LOCAL_OPEN_S, LOCAL_READ_S, STAR
 from inspector.capture.supervisor import Capture
 from inspector.config.cameras import Inspect
 from inspector.doctor.finding import Finding, Grade
-from inspector.engine.manifest import find_engine, read_manifest
+from inspector.engine.folders import find_engine
+from inspector.engine.manifest import read_manifest
 from inspector.errors import EngineError, UserError
 
 if TYPE_CHECKING:

@@ -6,16 +6,18 @@ Where no plan fits yet, the engine judges on the processor at once, and says wha
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
+from inspector.engine.folders import find_engine
 from inspector.engine.load import load_asked
-from inspector.engine.manifest import find_engine
-from inspector.engine.nvidia.report import ask_nvidia
+from inspector.engine.nvidia.report import GpuFailsError, ask_nvidia
 from inspector.engine.occupant import Occupant
 from inspector.engine.occupying import open_occupant
 from inspector.engine.plans.engine_plans import EnginePlans, NoPlanServesError, platform_of
+from inspector.engine.plans.later import LaterPlans
 from inspector.errors import EngineError, NoRuntimeError
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def open_best(
     try:
         plans = plans_here(name, asked, store)
     except EngineError as error:
-        return _without_gpu(name, asked, error)
+        return _without_gpu(name, asked, store, error)
     try:
         engine = plans.open_ready()
     except EngineError as error:
@@ -115,6 +117,7 @@ def plans_here(name: str, asked: EngineSection, store: Plans) -> EnginePlans:
 
     Raises:
         UserError: there is no engine of that name.
+        GpuFailsError: there is a driver, which failed when it was asked: another time it may not.
         EngineError: TensorRT cannot run here, or not this engine: why.
     """
     return EnginePlans.of(
@@ -128,7 +131,10 @@ def plans_here(name: str, asked: EngineSection, store: Plans) -> EnginePlans:
 
 
 def with_standby(
-    engine: Engine, plans: EnginePlans, standby: Engine | None, pending: EnginePlans | None
+    engine: Engine,
+    plans: EnginePlans | LaterPlans,
+    standby: Engine | None,
+    pending: EnginePlans | LaterPlans | None,
 ) -> Occupant:
     """An engine on TensorRT, with what stands in for it and how a fresh one is opened.
 
@@ -138,13 +144,15 @@ def with_standby(
     return Occupant(engine, standby=standby, revive=plans.open_ready, pending=pending)
 
 
-def _without_gpu(name: str, asked: EngineSection, error: EngineError) -> Occupant:
-    if asked.runtime == "auto":
+def _without_gpu(name: str, asked: EngineSection, store: Plans, error: EngineError) -> Occupant:
+    fails = isinstance(error, GpuFailsError)
+    if asked.runtime == "auto" and not fails:
         _log.info("engine: openvino is the best that is here", reason=str(error))
         return open_occupant(name, asked)
-    if asked.fallback == "none":
+    if asked.runtime != "auto" and asked.fallback == "none":
         raise NoRuntimeError(_no_other(name, error)) from error
-    return _meanwhile(name, asked, error, None)
+    later = LaterPlans(name, partial(plans_here, name, asked, store)) if fails else None
+    return _meanwhile(name, asked, error, later)
 
 
 def _no_other(name: str, error: EngineError) -> str:
@@ -152,7 +160,7 @@ def _no_other(name: str, error: EngineError) -> str:
 
 
 def _meanwhile(
-    name: str, asked: EngineSection, error: EngineError, pending: EnginePlans | None
+    name: str, asked: EngineSection, error: EngineError, pending: EnginePlans | LaterPlans | None
 ) -> Occupant:
     occupant = open_occupant(name, asked)
     return replace(occupant, engine=_degraded(occupant.engine, error), pending=pending)

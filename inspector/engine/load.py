@@ -6,8 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from inspector.engine.folders import find_engine
 from inspector.engine.golden import compare, judge_tiles, read_golden
-from inspector.engine.manifest import FILE_OF, find_engine, read_manifest
+from inspector.engine.manifest import FILE_OF, read_manifest
 from inspector.errors import EngineError, EngineUnreadableError, ParityError
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -26,7 +25,7 @@ from pydantic import (
 
 from inspector.engine.derive import Derived, derived
 from inspector.engine.tiling import Join, Where, tiles_of
-from inspector.errors import EngineError, EngineFolderError, EngineUnreadableError, UserError
+from inspector.errors import EngineError, EngineUnreadableError
 from inspector.verdict import Thresholds
 
 if TYPE_CHECKING:
@@ -39,12 +38,9 @@ MANIFEST = "manifest.yaml"
 
 _CHOKED = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError)
 """So YAML's constructors fail: at a 30th of February, at `!!bool foo`, at a number without end."""
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
+NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG})
 """There is no such file, and there will be none until somebody puts it there. All else may pass,
 also a want of rights: a mount point may be closed until its disk is there."""
-_ANOTHER_FOLDER = (
-    "mount its disk, or give another folder: --folder, or engine.folder in the station file"
-)
 _LONGEST_SHOWN_BITS = 256
 """Python refuses to write integers out that are much longer."""
 
@@ -385,7 +381,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _unread(what: str, error: OSError, remedy: str = "install the engine again") -> EngineError:
     """The error that says what was not read: for now, or until somebody does what it says."""
-    if error.errno in _NOT_THERE:
+    if error.errno in NOT_THERE:
         return EngineError(f"{what}: {error.strerror}; {remedy}")
     return EngineUnreadableError(
         f"{what}: {error.strerror}; look at the disk, and at the right to read there"
@@ -416,70 +412,3 @@ def _came(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN_BITS:
         return " (came a number too long to be shown)"
     return f" (came {value!r})" if isinstance(value, str | int | float | bool | None) else ""
-
-
-def shipped_engines_folder() -> Path:
-    """Where the engines that come with the package lie: inside a wheel, or beside a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "_engines"
-    return installed if installed.is_dir() else package.parent / "engines"
-
-
-def engine_names(folder: Path) -> list[str]:
-    """Names of the engine folders in `folder`, sorted.
-
-    Raises:
-        UserError: there is no such folder, or it cannot be listed.
-    """
-    return _engines_among(_entries(folder))
-
-
-def find_engine(name: str, folder: Path | None = None) -> Path:
-    """The folder of the engine `name`, in `folder` or among the shipped ones.
-
-    Raises:
-        EngineFolderError: the folder is not there or empty, or the disk does not tell of it.
-        UserError: there is none of that name; names those that are there.
-    """
-    where = folder or shipped_engines_folder()
-    entries = _entries(where)
-    known = _engines_among(entries)
-    if name in known:
-        return where / name
-    if not entries:  # as a mount point is, until its disk is there
-        msg = f"no engine {name} in {where}, which is empty; {_ANOTHER_FOLDER}"
-        raise EngineFolderError(msg)
-    if where / name in entries:
-        _look_at(where / name / MANIFEST)
-    msg = f"no engine {name} in {where}; there: {', '.join(known) or 'none'}"
-    raise UserError(msg)
-
-
-def _entries(folder: Path) -> list[Path]:
-    msg = f"no folder of engines at {folder}; {_ANOTHER_FOLDER}"
-    try:
-        return list(folder.iterdir())
-    except FileNotFoundError:
-        raise EngineFolderError(msg) from None
-    except (NotADirectoryError, ValueError):
-        raise UserError(msg) from None
-    except OSError as error:
-        raise _unseen(folder, error) from error
-
-
-def _engines_among(entries: list[Path]) -> list[str]:
-    # `os.path` passes over what this user may not look into, as lost+found.
-    return sorted(e.name for e in entries if os.path.exists(e / MANIFEST))  # noqa: PTH110
-
-
-def _look_at(path: Path) -> None:
-    """Raise EngineFolderError where the disk does not say whether something lies there."""
-    try:
-        path.stat()
-    except OSError as error:
-        if error.errno not in _NOT_THERE:
-            raise _unseen(path, error) from error
-
-
-def _unseen(path: Path, error: OSError) -> EngineFolderError:
-    return EngineFolderError(f"{path} cannot be looked at: {error.strerror}; {_ANOTHER_FOLDER}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from inspector.engine.load import Engine
     from inspector.engine.plans.engine_plans import EnginePlans
+    from inspector.engine.plans.later import LaterPlans
     from inspector.verdict import EngineInfo
 
 
@@ -33,7 +34,8 @@ class Occupant:
         revive: opens a fresh engine in the place of a lost one. Takes seconds, raises EngineError.
             None: there is nothing to open anew, as in the station's own process.
         pending: plans of which one is to be built and to judge in its place then: where it is not
-            on TensorRT yet, or may be faster there in another precision; None: nothing is to come.
+            on TensorRT yet, perhaps since the GPU failed, or may be faster there in another
+            precision; None: nothing is to come.
         lost: why `engine` could not be opened; it is the standby's then, which judges until
             `revive` gives another.
         folder: name of the engine folder, for who keeps it.
@@ -43,7 +45,7 @@ class Occupant:
     engine: Engine
     standby: Engine | None = None
     revive: Callable[[], Engine] | None = None
-    pending: EnginePlans | None = None
+    pending: EnginePlans | LaterPlans | None = None
     lost: str | None = None
     folder: str = ""
     instead: str | None = None

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inspector.engine.bench import batches_per_s, latencies_s
+from inspector.engine.folders import find_engine
 from inspector.engine.golden import read_golden
 from inspector.engine.jobs import Job
 from inspector.engine.load import load_engine
-from inspector.engine.manifest import find_engine
 from inspector.engine.occupant import Occupant
 from inspector.engine.ordering import Entry
 from inspector.engine.process.opening import open_engine

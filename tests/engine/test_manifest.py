@@ -10,13 +10,8 @@ import pytest
 
 from inspector.engine.golden import read_golden
 from inspector.engine.load import load_engine
-from inspector.engine.manifest import (
-    engine_names,
-    find_engine,
-    read_manifest,
-    shipped_engines_folder,
-)
-from inspector.errors import EngineError, EngineFolderError, EngineUnreadableError, UserError
+from inspector.engine.manifest import read_manifest
+from inspector.errors import EngineError, EngineUnreadableError
 from tests.engine import tiny_engine
 from tests.rights import only_as_the_mode_says
 
@@ -186,29 +181,14 @@ def test_a_link_out_of_the_folder_is_refused(tiny, tmp_path):
         read_manifest(tiny).check_files()
 
 
-def test_engines_are_found_by_name(engines, tmp_path):
-    assert engine_names(engines) == ["tiny"]
-    assert find_engine("tiny", engines) == engines / "tiny"
-    with pytest.raises(UserError, match=r"no engine giant in .*; there: tiny"):
-        find_engine("giant", engines)
-    with pytest.raises(UserError, match="no folder of engines at"):
-        engine_names(tmp_path / "nowhere")
-
-
-def test_an_engine_that_this_user_may_not_look_at(tiny, tmp_path):
+def test_an_engine_that_this_user_may_not_look_at(tiny):
     manifest = read_manifest(tiny)
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0)
     tiny.chmod(0)
     with only_as_the_mode_says():
-        for folder in (closed, closed / "engines"):
-            with pytest.raises(UserError, match=f"{folder} cannot be looked at: Permission denied"):
-                engine_names(folder)
         with pytest.raises(EngineError, match=r"cannot read .*model\S*: Permission denied"):
             manifest.check_files()
         with pytest.raises(EngineError, match=r"cannot read .*model\S*: Permission denied"):
             manifest.lies_there(manifest.file_of("fp32"))
-        assert engine_names(tiny.parent) == []  # as of lost+found, where a disk holds the engines
     tiny.chmod(0o755)
 
 
@@ -234,31 +214,3 @@ def test_a_disk_that_fails_between_check_and_compilation(tiny, failing_disk, mon
     monkeypatch.setattr(type(read_manifest(tiny)), "check_files", check_files)
     with pytest.raises(EngineUnreadableError, match="Input/output error"):
         load_engine(tiny, threads=1)
-
-
-@pytest.mark.parametrize("make", [lambda _: None, Path.mkdir], ids=["not there", "empty"])
-def test_a_folder_of_engines_whose_disk_is_not_mounted(tmp_path, make):
-    folder = tmp_path / "engines"
-    make(folder)
-    with pytest.raises(EngineFolderError, match=f"{folder}.*; mount its disk, or give another"):
-        find_engine("tiny", folder)
-
-
-def test_a_file_in_place_of_the_folder_of_engines_is_a_mistake(tmp_path):
-    (tmp_path / "engines").touch()
-    with pytest.raises(UserError, match="no folder of engines") as told:
-        find_engine("tiny", tmp_path / "engines")
-    assert not isinstance(told.value, EngineFolderError)
-
-
-def test_an_engine_of_which_the_disk_does_not_tell_is_not_missing(engines, failing_disk):
-    tiny_engine.make(engines, name="other")
-    failing_disk(engines / "tiny" / "manifest.yaml")
-    assert find_engine("other", engines) == engines / "other"
-    with pytest.raises(EngineFolderError, match=r"tiny.* cannot be looked at: Input/output error"):
-        find_engine("tiny", engines)
-
-
-def test_the_shipped_engines_lie_beside_the_checkout():
-    folder = shipped_engines_folder()
-    assert folder.name in {"engines", "_engines"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inspector.engine.manifest import engine_names, read_manifest, shipped_engines_folder
+from inspector.engine.folders import engine_names, shipped_engines_folder
+from inspector.engine.manifest import read_manifest
 from inspector.engine.verify import verify_engine
 from tests.int8 import int8_is_exact_here
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from inspector.engine import child_environment
-from inspector.engine.manifest import engine_names, shipped_engines_folder
+from inspector.engine.folders import engine_names, shipped_engines_folder
 from inspector.engine.nvidia.report import ask_nvidia
 from inspector.engine.plans.engine_plans import EnginePlans, platform_of
 from inspector.engine.plans.store import Plans

@@ -83,6 +83,7 @@ def test_a_box_without_network_gets_a_station_that_judges(archive, tmp_path):
         "/etc/inspector/example.yaml 644",
         "/etc/inspector/secrets 700",
         "/var/lib/inspector 755",
+        "/var/lib/inspector/engines 755",
     ]
     assert (tmp_path / "left").read_text() == ""
     assert (tmp_path / "asked").read_text().splitlines() == [

@@ -25,18 +25,17 @@ PLACED = {
     "/usr/local/lib/systemd/system/inspector@.service",
     "/usr/local/lib/sysusers.d/inspector.conf",
     "/usr/local/lib/tmpfiles.d/inspector.conf",
-    "/usr/local/share/doc/inspector/LICENSE",
-    "/usr/local/share/doc/inspector/fleet.md",
-    "/usr/local/share/doc/inspector/images/line-states.svg",
-    "/usr/local/share/doc/inspector/images/line-timing.svg",
-    "/usr/local/share/doc/inspector/installation.md",
-    "/usr/local/share/doc/inspector/line.md",
-    "/usr/local/share/doc/inspector/plc/inspection.st",
     "/usr/local/share/inspector/example-fleet.yaml",
     "/usr/local/share/inspector/example-line.yaml",
     "/usr/local/share/inspector/example.yaml",
     "/usr/local/share/inspector/install.sh",
 }
+DOCS = "/usr/local/share/doc/inspector/"
+PAGES = (
+    "configuration", "dashboard", "engines", "events", "fleet", "installation", "line",
+    "monitoring", "operation", "performance", "plans",
+)  # fmt: skip
+"""All but those of training and development."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def box(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Install
 
 
 def test_everything_is_in_its_place(box):
-    assert box.files() == PLACED
+    assert {path for path in box.files() if not path.startswith(DOCS)} == PLACED
     assert (box / "/etc/inspector/secrets").stat().st_mode & 0o777 == 0o700
     assert (box / "/usr/local/bin/inspector").stat().st_mode & 0o777 == 0o755
     assert not list(box.root.rglob("*.new"))
@@ -56,6 +55,22 @@ def test_everything_is_in_its_place(box):
     assert {re.sub(r"[0-9.]", "", name) for name in programs} == {"python"}
     assert str(box.root) not in (box / "/usr/local/lib/inspector/pyvenv.cfg").read_text()
     assert str(box.root) not in (box / "/usr/local/bin/inspector").read_text()
+
+
+def test_the_pages_for_the_hour_of_need_are_on_the_box(box):
+    docs = box / DOCS
+    assert {page.stem for page in docs.glob("*.md")} == set(PAGES)
+    for page in docs.glob("*.md"):
+        for link in re.findall(r"\]\(([^)\s#]+)[^)\s]*\)", page.read_text()):
+            assert link.startswith("https:") or (docs / link).exists(), f"{page.name}: {link}"
+    for file in ("images/fleet.webp", "plc/inspection.st", "images/line-states.svg"):
+        assert (docs / file).read_bytes() == (ROOT / "docs" / file).read_bytes()
+    for folder in ("prometheus", "grafana"):
+        shipped = {path.name for path in (ROOT / "configs" / folder).rglob("*")}
+        assert {path.name for path in (docs / "configs" / folder).rglob("*")} == shipped
+    for example in (box / "/usr/local/share/inspector").glob("*.yaml"):
+        for page in re.findall(r"\S+\.md", example.read_text()):
+            assert (box / page).exists(), f"{example.name} names {page}"
 
 
 def test_the_environment_is_the_lock_and_the_station(box):
@@ -81,7 +96,10 @@ def test_the_station_of_the_box_works(box):
 def test_an_upgrade_keeps_what_the_box_has(box, checkout):
     """Outbox, evidence, plans, station files and secrets; a station file nobody wrote over."""
     state = box / "/var/lib/inspector/line-1"
+    place = next((box / "/usr/local/lib/inspector/lib").glob("*/site-packages/inspector/_engines"))
     kept = {
+        box / "/var/lib/inspector/engines/mine/manifest.yaml": b"an engine of one's own\n",
+        place / "lost" / "manifest.yaml": b"an engine among the shipped ones\n",
         state / "outbox.sqlite": b"events",
         state / "evidence" / "2026-01-01" / "infeed" / "1.jpeg": b"picture",
         state / "plans" / "simplenet.plan": b"plan",
@@ -97,8 +115,9 @@ def test_an_upgrade_keeps_what_the_box_has(box, checkout):
     unit = box / "/usr/local/lib/systemd/system/inspector@.service"
     unit.write_text("an older unit\n")
 
-    checkout.make("install", f"DESTDIR={box.root}")
+    told = checkout.make("install", f"DESTDIR={box.root}")
 
+    assert "The engine lost is not of this bundle and was carried over" in told
     assert {path: path.read_bytes() for path in kept} == kept
     assert not stale.exists()
     assert unit.read_text() == (ROOT / "systemd" / "inspector@.service").read_text()
@@ -201,7 +220,7 @@ def two_homes(tmp_path):
 
 
 def there(folder):
-    return {place.name: (place / "which").read_text() for place in folder.iterdir()}
+    return {home.name: (home / "which").read_text() for home in folder.glob("inspector*")}
 
 
 def test_the_new_environment_takes_its_place_in_one_step(two_homes, tmp_path):
@@ -222,6 +241,92 @@ def test_a_move_that_fails_brings_the_old_one_back(two_homes, tmp_path):
     assert done.returncode == 1
     assert "the old one is still there" in done.stderr
     assert there(tmp_path)["inspector"] == "inspector"
+
+
+# --- an upgrade that the stations do not take ---------------------------------------------------
+
+STATION = "version: 1\nstation: a\ncameras: {a: {source: {kind: pattern}}}\n"
+
+
+@pytest.fixture
+def upgrade(two_homes, tmp_path):
+    """The script's functions on two homes, with a service manager that knows what is `enabled`."""
+    python = tmp_path / "inspector.new" / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "units").mkdir()
+
+    def call(command, *, enabled="", restarts=True):
+        systemctl = f"""systemctl() {{
+            case $1 in
+            is-enabled) for unit in {enabled}; do case " $* " in *" $unit "*) return ;; esac; done
+                return 1 ;;
+            list-units) echo "inspector@a.service loaded active running A station" ;;
+            try-restart) {"true" if restarts else "false"} ;;
+            *) return 1 ;;
+            esac
+        }}"""
+        given = f"DESTDIR=; config={tmp_path}/etc; units={tmp_path}/units; services=a.service"
+        return two_homes(f"{given}\n{systemctl}\nlive() {{ true; }}\n{command}")
+
+    return call
+
+
+def test_a_station_file_that_the_new_version_refuses_stops_the_upgrade(upgrade, tmp_path):
+    (tmp_path / "etc" / "a.yaml").write_text(STATION)
+    (tmp_path / "etc" / "b.yaml").write_text(STATION + "moode: observe\n")
+    done = upgrade("check_stations", enabled="inspector@a")
+    assert done.returncode == 0, "b is not in use"
+    done = upgrade("check_stations; take_place", enabled="inspector@a inspector-line@b")
+    assert done.returncode == 1
+    assert f"the new version refuses, for the reasons above: {tmp_path}/etc/b.yaml" in done.stderr
+    assert "line 4: moode" in done.stderr
+    assert there(tmp_path)["inspector"] == "inspector"
+    done = upgrade("live() { false; }; check_stations")
+    assert done.returncode == 1, "where nobody can tell which are in use, all are read"
+
+
+def test_the_old_version_stays_until_the_stations_run_on_the_new_one(upgrade, tmp_path):
+    (tmp_path / "units" / "a.service").write_text("old")
+    steps = "take_place; keep_old; echo new >$units/a.service; restart_stations"
+    done = upgrade(steps, restarts=False)
+    assert done.returncode == 1
+    assert "not every station started with the new version" in done.stderr
+    assert there(tmp_path)["inspector"] == "inspector.new"
+    way_back = [line.strip() for line in done.stderr.splitlines() if line.startswith("    ")]
+    assert way_back.pop() == "systemctl daemon-reload && systemctl restart inspector@a.service"
+    subprocess.run(["sh", "-euc", "\n".join(way_back)], check=True)
+    assert there(tmp_path)["inspector"] == "inspector"
+    assert (tmp_path / "units" / "a.service").read_text() == "old"
+
+
+def test_stations_that_run_on_the_new_version_need_no_way_back(upgrade):
+    done = upgrade("take_place; keep_old; restart_stations; trap - EXIT")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- what the pages say ------------------------------------------------------------------------
+
+
+def test_the_wheels_are_not_built_by_root():
+    text = (ROOT / "docs" / "installation.md").read_text()
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    steps = [block for block in blocks if "sudo make install" in block]
+    assert steps == ["make bundle\nsudo make install\n"] * 2, "to install, and to upgrade"
+
+
+def test_the_doctor_is_run_with_the_credentials_of_the_unit():
+    commands = [
+        re.search(r"^sudo systemd-run .*?[^\\]$", page.read_text(), re.DOTALL | re.MULTILINE)[0]
+        for page in (ROOT / "docs" / "installation.md", ROOT / "docs" / "operation.md")
+    ]
+    assert commands[0] == commands[1]
+    unit = (ROOT / "systemd" / "inspector@.service").read_text()
+    for key in ("User", "Group", "LoadCredential"):
+        (setting,) = re.findall(rf"^{key}=.*$", unit, re.MULTILINE)
+        assert f"-p {setting}" in commands[0]
 
 
 def install_from(bundle: Path, root: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from inspector.engine.manifest import shipped_engines_folder
+from inspector.engine.folders import shipped_engines_folder
 from train import fit
 from train.average import between
 from train.cli import app

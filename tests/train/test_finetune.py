@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
+from inspector.engine.folders import shipped_engines_folder
 from inspector.engine.golden import read_golden
-from inspector.engine.manifest import read_manifest, shipped_engines_folder
+from inspector.engine.manifest import read_manifest
 from train.data.frame import Frame
 from train.distortions import DISTORTIONS
 from train.errors import DataError, TrainingError

@@ -9,7 +9,7 @@ import torch
 from typer import BadParameter
 from typer.testing import CliRunner
 
-from inspector.engine.manifest import shipped_engines_folder
+from inspector.engine.folders import shipped_engines_folder
 from train.checkpoints import WholeCheckpoints
 from train.cli import app
 from train.cli.fit import _model_options
@@ -109,6 +109,21 @@ def test_more_patience_counts_when_a_fit_goes_on(train_pictures, validation, tmp
     assert torch.load(last, weights_only=False)["global_step"] == 5 * 3
 
 
+def test_the_end_is_validated_though_it_comes_within_an_epoch(
+    train_pictures, validation, tmp_path, monkeypatch
+):
+    _loses(monkeypatch, 2.0, 1.0)
+    fit(replace(SETTINGS, steps=5), train_pictures, validation, tmp_path, progress=False)
+    assert torch.load(tmp_path / "best.ckpt", weights_only=False)["global_step"] == 5
+
+
+def test_patience_does_without_a_validation(train_pictures, validation, tmp_path):
+    settings = replace(SETTINGS, steps=2, patience=3)
+    last = fit(settings, train_pictures, validation, tmp_path, progress=False)
+    fit(settings, train_pictures, validation, tmp_path, progress=False)  # nothing is left to do
+    assert torch.load(last, weights_only=False)["global_step"] == 2
+
+
 def test_a_fit_goes_on_with_its_own_settings_only(fitted, train_pictures, validation):
     other = replace(SETTINGS, labels=LABEL_SETS["table1"], peak_rate=1e-3, steps=9)
     with pytest.raises(WeightsError, match=r"labels .* not .*; peak_rate 0.002, not 0.001; give"):
@@ -127,6 +142,9 @@ def test_a_fit_goes_on_with_the_same_pictures_only(fitted, train_pictures, valid
         (["--crop", "32"], "takes crops of 64 pixels at least, not 32"),
         (["--minutes", "0"], "minutes"),
         (["--precision", "bf17"], "precision"),
+        (["--head", "Dense"], "head"),
+        (["--dropout", "2"], "dropout"),
+        (["--workers", "-1"], "workers"),
     ],
 )
 def test_what_no_fit_can_be_made_with_is_refused(references_folder, tmp_path, options, told):

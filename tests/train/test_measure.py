@@ -68,9 +68,9 @@ def test_figures_of_a_perfect_network():
     assert figures["per_label"]["wn"] == {
         "frames": 2,
         "sensitivity": 1,
-        "sensitivity_95": [1, 1],
+        "sensitivity_95": [0.1581, 1],  # of two references: 0.025 ** (1 / 2)
         "specificity": 1,
-        "specificity_95": [1, 1],
+        "specificity_95": [0.5407, 1],  # of six
     }
     assert figures["good_specificity_from_severity_2"] == 1
     assert figures["by_severity"]["2"]["sensitivity"] == {"gblur": 1, "refimgs": 1, "wn": 1}

@@ -5,8 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from inspector.engine.folders import shipped_engines_folder
 from inspector.engine.golden import read_golden
-from inspector.engine.manifest import read_manifest, shipped_engines_folder
+from inspector.engine.manifest import read_manifest
 from tests.int8 import int8_is_exact_here
 from train.export.folder import answers_everywhere
 from train.export.golden import LEAST_MARGIN, TOLERANCE

@@ -46,7 +46,10 @@ for command in (
 
 
 def main() -> None:
-    """Run a command; a user's mistake or a full disk is told in one message, no traceback."""
+    """Run a command; a user's mistake or a full disk is told in one message, no traceback.
+
+    So is a file or folder that cannot be used.
+    """
     try:
         app()
     except (TrainingError, EngineError, UserError) as error:
@@ -54,7 +57,10 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            raise
+            if error.filename is None:
+                raise
+            typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
+            sys.exit(2)
         typer.echo(
             f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; files that"
             " are there are whole: make room and run the same command again",

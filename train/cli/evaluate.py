@@ -35,6 +35,7 @@ def evaluate(
     load = by_onnxruntime if reference else by_openvino
     sampling = Sampling(manifest.sampling.tile, manifest.sampling.count, manifest.sampling.where)
     frames = thinned(read_set(data, manifest.classes), stride)
+    out.mkdir(parents=True, exist_ok=True)  # now, and not after all frames are judged
     with bar("frames") as on_progress:
         answers = ask(load(model), frames, manifest.classes, sampling, data, on_progress)
     even = answers.even()

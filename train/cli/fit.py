@@ -1,7 +1,7 @@
 """`fit`: fit a network on crops made on the fly."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from train.models.inceptionresnetv2 import HEAD_DROPOUT
 from train.models.simplenet import INPUT_SIDE, PAPER_DROPOUT, PAPER_HEAD_DROPOUT
 from train.precision import fastest_precision
 
+Head = Literal["dense", "pooled"]
 _USUAL_PRECISION = fastest_precision()
 _USUAL_CROP = CropSettings().crop
 
@@ -27,9 +28,12 @@ def fit(
     architecture: Annotated[str, typer.Option(help=f"{' or '.join(ARCHITECTURES)}.")] = "SimpleNet",
     labels: Labels = "all",
     head: Annotated[
-        str | None, typer.Option(help="Of SimpleNet: dense (the paper's, the default) or pooled.")
+        Head | None,
+        typer.Option(help="Of SimpleNet: dense (the paper's, the default) or pooled."),
     ] = None,
-    dropout: Annotated[float, typer.Option(help="Share of the published dropout, 0 to 1.")] = 0.0,
+    dropout: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the published dropout, 0 to 1.")
+    ] = 0.0,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -82,7 +86,7 @@ def fit(
     val_tile: Annotated[
         int | None, typer.Option(help="Side of a validation tile; as the exported network takes.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make crops.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make crops.")] = 1,
     precision: FitPrecision = _USUAL_PRECISION,
     devices: Annotated[str, typer.Option(help="Lightning's word for them.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1)] = 1,
@@ -146,7 +150,7 @@ def fit(
     )
 
 
-def _model_options(architecture: str, head: str | None, dropout: float) -> dict[str, Any]:
+def _model_options(architecture: str, head: Head | None, dropout: float) -> dict[str, Any]:
     """What the network is built with; each architecture has options of its own."""
     if architecture == "SimpleNet":
         return {

@@ -117,7 +117,7 @@ def build_engine(
     _refuse_few(candidates, settings)
     say("export fp32")
     if isinstance(network, SimpleNet):
-        network = equalised(network, calibration_tiles[:_RANGE_TILES])
+        network = equalised(network, _some_of_each(calibration_tiles))
     if isinstance(network, InceptionResNetV2):
         network = bounded(network, calibration_tiles)
     fitted = network
@@ -184,6 +184,11 @@ def build_engine(
     )
     write_engine(folder, models, facts, candidates, least_golden=settings.least_golden)
     return measured
+
+
+def _some_of_each(tiles: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`_RANGE_TILES` of tiles that come label by label."""
+    return tiles[:: max(1, len(tiles) // _RANGE_TILES)][:_RANGE_TILES]
 
 
 def _keep(answers: Answers, folder: Path) -> None:

@@ -125,6 +125,7 @@ def _bounds(guessed: NDArray[np.int64], answers: Answers, seed: int) -> dict[str
             for mask in (answers.source == source for source in sources)
         ]
     )
+    per_label = (each.sum(axis=2) > 0).sum(axis=0)
     rng = np.random.default_rng(seed)
     accuracy, sensitivity, specificity = [], [], []
     for _ in range(_DRAWS):
@@ -134,15 +135,30 @@ def _bounds(guessed: NDArray[np.int64], answers: Answers, seed: int) -> dict[str
         sensitivity.append(s)
         specificity.append(t)
     return {
-        "accuracy": _interval(np.array(accuracy)),
-        "sensitivity": [_interval(column) for column in np.array(sensitivity).T],
-        "specificity": [_interval(column) for column in np.array(specificity).T],
+        "accuracy": _interval(np.array(accuracy), len(sources)),
+        "sensitivity": [
+            _interval(column, own)
+            for column, own in zip(np.array(sensitivity).T, per_label.tolist(), strict=True)
+        ],
+        "specificity": [_interval(column, len(sources)) for column in np.array(specificity).T],
     }
 
 
-def _interval(draws: NDArray[np.float64]) -> list[float] | None:
+def _interval(draws: NDArray[np.float64], sources: int) -> list[float] | None:
+    """95 % bounds from draws; where all say 0 or 1, as many trials as sources bound the other end.
+
+    Source: Clopper, Pearson, "The use of confidence or fiducial limits", Biometrika 26(4), 1934.
+    """
     known = draws[~np.isnan(draws)]
-    return [round(float(v), 4) for v in np.percentile(known, [2.5, 97.5])] if len(known) else None
+    if not len(known):
+        return None
+    low, high = np.percentile(known, [2.5, 97.5])
+    never = 0.025 ** (1 / sources)
+    if low == 1:
+        low = never
+    if high == 0:
+        high = 1 - never
+    return [round(float(low), 4), round(float(high), 4)]
 
 
 def _rounded(value: float) -> float | None:

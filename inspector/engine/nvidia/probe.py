@@ -26,7 +26,11 @@ _LIBRARY = "libcuda.so.1"
 
 
 class ProbeError(Exception):
-    """What failed, in words for the user."""
+    """What failed, in words for the user; and whether that may pass."""
+
+    def __init__(self, words: str, *, passing: bool = False) -> None:
+        super().__init__(words)
+        self.passing = passing
 
 
 def main(device: int) -> None:
@@ -40,7 +44,7 @@ def main(device: int) -> None:
         _say(pycuda=_pycuda())
         _say(asking="")
     except ProbeError as error:
-        _say(fault=str(error))
+        _say(fault=str(error), passing=error.passing)
     sys.stdout.flush()
     os._exit(0)
 
@@ -96,7 +100,7 @@ def _call(driver: ctypes.CDLL, name: str, *arguments: Any, also: int = 0) -> int
     if code == _NO_DEVICE:
         raise ProbeError("the NVIDIA driver finds no GPU (CUDA_ERROR_NO_DEVICE)")
     if code not in {0, also}:
-        raise ProbeError(f"{name} failed: {_word(driver, code)}")
+        raise ProbeError(f"{name} failed: {_word(driver, code)}", passing=True)
     return int(code)
 
 

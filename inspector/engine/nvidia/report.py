@@ -23,6 +23,8 @@ OLDEST_CAPABILITY = (7, 5)
 """Turing: what TensorRT 10.13 and later are made for."""
 
 _PROBE = Path(__file__).with_name("probe.py")
+_DRIVER = "the NVIDIA driver"
+"""What the probe says that it asks first."""
 _REAPED_WITHIN_S = 1.0
 
 
@@ -57,28 +59,36 @@ class Library:
     cuda_major: int
 
 
+class GpuFailsError(EngineError):
+    """There is a driver, and it failed: it may be on its way, or have to be started anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class NvidiaReport:
     """What was found, as far as the question came.
 
     Attributes:
         fault: why TensorRT cannot run here, in a sentence without a full stop; None where it can.
+        passing: the driver failed or hung, which may pass; a box without driver, GPU or libraries
+            stays as it is.
     """
 
     gpu: Gpu | None = None
     tensorrt: Library | None = None
     pycuda: Library | None = None
     fault: str | None = None
+    passing: bool = False
 
     def require(self) -> tuple[Gpu, Library]:
         """The GPU and TensorRT.
 
         Raises:
+            GpuFailsError: the driver failed, which may pass.
             EngineError: TensorRT cannot run here, and why.
         """
         if self.fault is not None or self.gpu is None or self.tensorrt is None:
             msg = f"TensorRT cannot run here: {self.fault or 'nothing was found'}"
-            raise EngineError(msg)
+            raise GpuFailsError(msg) if self.passing else EngineError(msg)
         return self.gpu, self.tensorrt
 
 
@@ -134,13 +144,15 @@ def _judged(facts: dict[str, Any], *, hung_s: float | None, status: int | None) 
     tensorrt = Library(**facts["tensorrt"]) if "tensorrt" in facts else None
     pycuda = Library(**facts["pycuda"]) if "pycuda" in facts else None
     fault = facts.get("fault")
-    asking = facts.get("asking", "the NVIDIA driver")
+    asking = facts.get("asking", _DRIVER)
+    passing = bool(facts.get("passing"))
     if fault is None and asking:
+        passing = asking == _DRIVER
         ending = f"did not answer within {hung_s:g} s" if hung_s else f"crashed ({status})"
         fault = f"{asking} {ending} when it was asked for its version"
     if gpu and tensorrt:
         fault = misfit(gpu, tensorrt, pycuda) or fault
-    return NvidiaReport(gpu, tensorrt, pycuda, fault)
+    return NvidiaReport(gpu, tensorrt, pycuda, fault, passing)
 
 
 def misfit(gpu: Gpu, tensorrt: Library, pycuda: Library | None) -> str | None:

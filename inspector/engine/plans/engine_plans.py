@@ -112,6 +112,15 @@ class EnginePlans:
         )
         return cls(manifest, keys, store, device)
 
+    @property
+    def what(self) -> str:
+        """Of which plan is the first to be tried, for the user."""
+        return self.keys[0].what
+
+    def here(self) -> EnginePlans:
+        """These: the GPU is known. See `LaterPlans`."""
+        return self
+
     def open_ready(self) -> Engine:
         """Open the fastest plan that is there, fits, and reproduces the golden tiles.
 

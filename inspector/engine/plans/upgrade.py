@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inspector.engine.load import Engine
     from inspector.engine.plans.engine_plans import EnginePlans
     from inspector.engine.plans.key import PlanKey
+    from inspector.engine.plans.later import LaterPlans
     from inspector.engine.plans.request import Stage
 
 LOG_EVERY_S = 10.0
@@ -94,7 +95,7 @@ class Upgrade:
 
     Args:
         stage: of the seat, for the log.
-        plans: of the engine that has the seat.
+        plans: of the engine that has the seat; asked for anew at each try where the GPU failed.
         present: the engine of the seat where it is on TensorRT; None where it is not, or another's.
         swap: gives the seat to the engine, and why; raises EngineError where the seat has another
             occupant.
@@ -105,7 +106,7 @@ class Upgrade:
     def __init__(
         self,
         stage: str,
-        plans: EnginePlans,
+        plans: EnginePlans | LaterPlans,
         *,
         present: Callable[[], Engine | None],
         swap: Callable[[Engine, str], None],
@@ -114,7 +115,7 @@ class Upgrade:
         retry_most_s: float = RETRY_MOST_S,
     ) -> None:
         self._stage = stage
-        self._plans = plans
+        self._asked = plans
         self._present = present
         self._swap = swap
         self._note = note
@@ -122,7 +123,7 @@ class Upgrade:
         self._stopped = threading.Event()
         self._began_s = time.monotonic()
         self._logged_s = 0.0
-        self._progress = Progress("building", plans.keys[0].what)
+        self._progress = Progress("building", plans.what)
         # The kernel ends a builder with the thread that started it: this one waits for it.
         self._thread = threading.Thread(target=self._run, name=f"upgrade-{stage}", daemon=True)
 
@@ -176,7 +177,8 @@ class Upgrade:
 
     def _once(self) -> Engine:
         self._began_s = time.monotonic()
-        engine = self._plans.build(on_stage=self._heard, stopped=self._stopped.is_set)
+        plans = self._asked = self._asked.here()
+        engine = plans.build(on_stage=self._heard, stopped=self._stopped.is_set)
         self._seat(engine, "its plan reproduces the golden tiles")
         self._serves(engine, "")
         return engine
@@ -196,14 +198,15 @@ class Upgrade:
     def _seek_faster(self, engine: Engine) -> None:
         """Build the plan that may be faster, and let the faster one judge. Never costs the seat."""
         what = f"{engine.manifest.name} {engine.info.precision}"
-        rival = self._plans.rival(engine)
+        plans = self._asked.here()
+        rival = plans.rival(engine)
         if rival is None:
             self._progress = _serving(what, "")
             return
         self._began_s = time.monotonic()
         self._progress = Progress("building", rival.what, beside=what)
         try:
-            other, why = self._measured(rival)
+            other, why = self._measured(plans, rival)
         except BuildStoppedError:
             raise
         except EngineError as error:
@@ -220,15 +223,15 @@ class Upgrade:
             self._seat(other, why)
             self._serves(other, why)
 
-    def _measured(self, rival: PlanKey) -> tuple[Engine | None, str]:
+    def _measured(self, plans: EnginePlans, rival: PlanKey) -> tuple[Engine | None, str]:
         """The engine on the rival's plan where it is faster, else None; and by how much."""
-        other = self._plans.build_rival(rival, on_stage=self._heard, stopped=self._stopped.is_set)
+        other = plans.build_rival(rival, on_stage=self._heard, stopped=self._stopped.is_set)
         faster = False
         try:
             present = self._present()
             if present is None:
                 raise BuildStoppedError
-            faster, why = self._plans.faster(present, other)
+            faster, why = plans.faster(present, other)
         finally:
             if not faster:
                 other.close()

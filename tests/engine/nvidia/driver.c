@@ -1,6 +1,7 @@
 /* A CUDA driver of the tests' own. STUB_CUDA says what it is like:
  *   none    finds no GPU (as without the variable)    one     has one GPU
  *   hang    never answers                             crash   dies
+ *   early   is not ready yet, as before NVIDIA's fabric manager runs
  * STUB_CUDA_FULL, whatever it is: no memory is left, not even for a context.
  * STUB_CUDA_VERSION is the CUDA version that it takes, such as 13000. Every function that
  * is not here, but that PyCUDA wants, is added to it when it is compiled: it finds no GPU.
@@ -11,6 +12,7 @@
 
 #define OUT_OF_MEMORY 2
 #define NO_DEVICE 100
+#define SYSTEM_NOT_READY 802
 
 static int one(void) { const char *is = getenv("STUB_CUDA"); return is && !strcmp(is, "one"); }
 
@@ -18,6 +20,7 @@ int cuInit(unsigned flags) {
   const char *is = getenv("STUB_CUDA");
   if (is && !strcmp(is, "hang")) for (;;) pause();
   if (is && !strcmp(is, "crash")) abort();
+  if (is && !strcmp(is, "early")) return SYSTEM_NOT_READY;
   return one() ? 0 : NO_DEVICE;
 }
 int cuDriverGetVersion(int *version) {

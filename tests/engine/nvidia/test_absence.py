@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from inspector.engine.nvidia.report import Gpu, Library, ask_nvidia, misfit
+from inspector.engine.nvidia.report import Gpu, GpuFailsError, Library, ask_nvidia, misfit
 from inspector.errors import EngineError
 from tests.engine.nvidia import libraries
 
@@ -62,6 +62,18 @@ def test_a_driver_that_crashes_takes_nothing_along(box):
     box("10", driver="crash")
     fault = ask_nvidia().fault
     assert fault == "the NVIDIA driver crashed (-6) when it was asked for its version"
+
+
+@pytest.mark.parametrize(
+    ("driver", "passing"), [("early", True), ("hang", True), ("none", False), (None, False)]
+)
+def test_what_may_pass_is_told_from_what_stays(box, driver, passing):
+    box("10", driver=driver)
+    report = ask_nvidia(within_s=1)
+    assert report.fault
+    with pytest.raises(EngineError) as told:
+        report.require()
+    assert isinstance(told.value, GpuFailsError) == passing, report.fault
 
 
 def test_a_gpu_that_is_full_to_the_brim_is_still_one(box):

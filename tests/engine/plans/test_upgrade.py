@@ -14,6 +14,7 @@ from inspector.engine.manifest import read_manifest
 from inspector.engine.plans import upgrade as upgrades
 from inspector.engine.plans.building import BuildStoppedError
 from inspector.engine.plans.engine_plans import NoPlanServesError
+from inspector.engine.plans.later import LaterPlans
 from inspector.engine.plans.request import Stage
 from inspector.engine.plans.upgrade import Upgrade
 from inspector.errors import EngineError
@@ -34,8 +35,12 @@ class FakePlans:
     second: object = None
     wins: bool = False
     keys: tuple = (key(), key(precision="fp16"))
+    what: str = key().what
     built: int = 0
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def here(self):
+        return self
 
     def build(self, *, on_stage, stopped):
         on_stage(self.keys[0], Stage(stage="Timing graph nodes", percent=40.0))
@@ -136,6 +141,26 @@ def test_what_fails_is_tried_again_until_a_plan_serves(engine):
     assert seat.whys == ["its plan reproduces the golden tiles"]
     assert (upgrade.progress.state, upgrade.progress.percent) == ("serving", 100.0)
     assert upgrade.progress.sentence == "the plan of tiny fp32 serves"
+    assert upgrade.progress.serves
+
+
+def test_a_gpu_that_fails_is_asked_again_until_it_is_there(engine):
+    answers = [EngineError("not ready"), EngineError("not ready"), FakePlans([engine])]
+
+    def ask():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    seat = Seat()
+    upgrade = seat.upgrade(LaterPlans("tiny", ask), retry_first_s=0.01, retry_most_s=0.02)
+    assert upgrade.progress.what == "tiny"
+    upgrade.start()
+    upgrade.join(WAIT_S)
+    assert seat.engines == [engine]
+    assert seat.notes == ["no plan serves yet: not ready"] * 2
+    assert answers == []
     assert upgrade.progress.serves
 
 
