@@ -207,7 +207,7 @@ class Station:
             slots=self.config.slots(),
             stored=outbox.documents,
             stored_ms=round(self.config.events.outbox.keep_hours * 3_600_000),
-            newest_ms=outbox.newest_ms,
+            newest_id=outbox.newest_id,
             on_seconds=lambda step, s: self.metrics.evidence_seconds.labels(step).observe(s),
         )
         evidence.start()

@@ -47,14 +47,5 @@ class Uuid7:
         return UUID(int=ms << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | low)
 
 
-def time_ms(event_id: str) -> int:
-    """The UTC milliseconds in an event's id.
-
-    >>> time_ms("018bcfe5-687b-7000-8000-000000000000")
-    1700000000123
-    """
-    return UUID(event_id).int >> 80
-
-
 new_id = Uuid7()
 """The process's own source of event ids."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from inspector.errors import EventsError
 from inspector.events.documents import Documents
-from inspector.events.ids import time_ms
 from inspector.events.opening import FolderLock, begin_anew, open_store
 from inspector.events.pending import Item, Pending
 from inspector.events.reading import Reader
@@ -228,13 +227,15 @@ class Outbox:
             found.update((row.id, json.loads(row.body)) for row in rows)
         return found
 
-    def newest_ms(self) -> int | None:
-        """The latest UTC time of an event on disk, sent or not; None without any. Any thread."""
+    def newest_id(self) -> str | None:
+        """The id of the event on disk of the latest time, sent or not; None without any.
+
+        Any thread.
+        """
         try:
-            latest = self._reader.latest_id()
+            return self._reader.latest_id()
         except sqlite3.DatabaseError:
             return None  # a broken file: the writer sees to it
-        return None if latest is None else time_ms(latest)
 
     def progress_ns(self) -> int:
         """Monotonic time of the writer's last turn, for the watchdog; it turns once a second."""

@@ -43,7 +43,7 @@ class Keeper:
         folder: not opened yet.
         stored: asks the outbox for the documents of events by their ids; of those it knows.
         stored_ms: how long it knows an event for certain.
-        newest_ms: UTC time of the newest event that it knows, if any: it is no earlier now.
+        newest_id: id of the newest event that it knows, if any: it is no earlier now.
         clock: monotonic seconds.
         utc_ms: the wall clock; pictures are as old as the time in their names says.
     """
@@ -55,13 +55,13 @@ class Keeper:
         *,
         stored: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
         stored_ms: int = DAY_MS,
-        newest_ms: Callable[[], int | None] = lambda: None,
+        newest_id: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.folder = folder
         self.limits = limits
-        self._stored, self._stored_ms, self._newest_ms = stored, stored_ms, newest_ms
+        self._stored, self._stored_ms, self._newest_id = stored, stored_ms, newest_id
         self._clock, self._utc_ms = clock, utc_ms
         self._lock = threading.Lock()
         """Guards what is counted and told."""
@@ -284,7 +284,8 @@ class Keeper:
         if not bare:
             return
         documents = self._stored([name.event_id for name in bare])
-        now_ms = max(self._utc_ms(), self._newest_ms() or 0)
+        newest = self._newest_id()
+        now_ms = max(self._utc_ms(), time_ms(newest) if newest else 0)
         removed = 0
         for name in bare:
             document = documents.get(name.event_id)

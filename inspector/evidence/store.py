@@ -126,7 +126,7 @@ class Evidence:
         stored: the documents of events in the outbox by their ids, for pictures that a kill left
             without their event.
         stored_ms: how long the outbox knows an event for certain.
-        newest_ms: UTC time of the newest event in the outbox, if any.
+        newest_id: id of the newest event in the outbox, if any.
         on_seconds: told how long a step (`encode`, `write`) took; any thread.
         clock: monotonic seconds, for `per_minute`.
         utc_ms: the wall clock, for `keep_days`.
@@ -143,7 +143,7 @@ class Evidence:
         slots: Mapping[str, int],
         stored: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]],
         stored_ms: int = DAY_MS,
-        newest_ms: Callable[[], int | None] = lambda: None,
+        newest_id: Callable[[], str | None] = lambda: None,
         on_seconds: Callable[[str, float], None] = lambda _step, _seconds: None,
         clock: Callable[[], float] = time.monotonic,
         utc_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
@@ -160,7 +160,7 @@ class Evidence:
             _limits(settings),
             stored=stored,
             stored_ms=stored_ms,
-            newest_ms=newest_ms,
+            newest_id=newest_id,
             clock=clock,
             utc_ms=utc_ms,
         )

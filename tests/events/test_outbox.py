@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -124,20 +125,21 @@ def test_newest_gives_documents_newest_first(outbox: Outbox, make: Maker) -> Non
     assert outbox.newest(2) == [events[2].document, events[1].document]
 
 
-def test_the_time_of_the_newest_event_is_told(
+def test_the_id_of_the_newest_event_is_told(
     folder: Path, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever came last: a box may have started since with its clock behind."""
     box = open_outbox(folder)
-    assert box.newest_ms() is None
+    assert box.newest_id() is None
     now, newest = make(), 9_000_000_000_123
     with monkeypatch.context() as ahead:
         ahead.setattr("inspector.events.ids.time.time_ns", lambda: newest * 1_000_000)
         event = make()
     box.append([event, now, make()]).result(60)
-    assert box.newest_ms() == newest
+    assert box.newest_id() == event.document["id"]
+    assert UUID(event.document["id"]).int >> 80 == newest
     assert box.close()
-    assert box.newest_ms() is None
+    assert box.newest_id() is None
 
 
 def test_the_publisher_gets_each_row_once_until_it_gives_it_back(

@@ -93,7 +93,7 @@ class Room:
             self.settings,
             slots=self.slots,
             stored=lambda ids: {i: self.stored[i] for i in ids if i in self.stored},
-            newest_ms=lambda: self.newest_ms,
+            newest_id=lambda: None if self.newest_ms is None else id_at(self.newest_ms),
             clock=lambda: self.now_s,
             utc_ms=lambda: self.now_ms,
         )
