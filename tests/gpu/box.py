@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from inspector.engine import child_environment
 from inspector.engine.folders import engine_names, shipped_engines_folder
 from inspector.engine.nvidia.report import ask_nvidia
 from inspector.engine.plans.engine_plans import EnginePlans, platform_of
@@ -65,8 +64,6 @@ def prefer(folder: str, patch: pytest.MonkeyPatch) -> None:
     """Have what this process starts find the TensorRT in a folder before any other."""
     path = [folder, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
-    parent = child_environment._PACKAGE_PARENT
-    patch.setattr(child_environment, "_PACKAGE_PARENT", parent + os.pathsep + folder)
 
 
 @dataclass(frozen=True)
