@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections import Counter
 from html import escape
 
@@ -151,6 +152,25 @@ def test_a_killed_making_makes_what_is_missing_and_the_same(sides, tmp_path):
     assert {p.file: (tmp_path / p.file).read_bytes() for p in plan} == first
     with pytest.raises(DataError, match="begun with other settings"):
         make_set(plan_set(sides, share=FEWEST, seed=2), tmp_path, processes=1)
+
+
+def test_only_pictures_that_could_be_read_are_counted(references_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+    def counted():
+        reproduce(references_folder, None, tmp_path, SETTINGS, processes=1)
+        return json.loads((tmp_path / "paper.json").read_text())["pictures"]
+
+    whole = counted()
+    broken = next((tmp_path / "pictures" / TRAIN / "jpeg").glob("*.png"))
+    broken.write_bytes(broken.read_bytes()[:100])
+    fitted = r"simplenet was fitted with (\d+) train pictures, and (\d+) can be read now"
+    with pytest.raises(DataError, match=fitted):
+        counted()
+    shutil.rmtree(tmp_path / "simplenet")
+    left = counted()
+    assert left[TRAIN]["jpeg"] == left["made"]["jpeg"] - left[TEST]["jpeg"]
+    assert left["made"] == whole["made"] | {"jpeg": whole["made"]["jpeg"] - 1}
 
 
 def test_references_that_cannot_be_read_are_named(sides, tmp_path):

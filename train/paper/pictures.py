@@ -103,9 +103,7 @@ def read_side(
         DataError: More than 1 % of the pictures cannot be used.
     """
     wanted = [
-        Frame(folder / p.file if p.made else p.path, p.label, p.severity, p.source)
-        for p in plan
-        if p.side == side
+        Frame(place_of(p, folder), p.label, p.severity, p.source) for p in plan if p.side == side
     ]
     shrink = _middle if native else _resized
     frames, pixels = [], []
@@ -114,6 +112,11 @@ def read_side(
         pixels.append(shrink(picture, side_px))
     truth = np.array([LABELS.index(frame.label) for frame in frames], np.int64)
     return Side(np.stack(pixels).astype(np.uint8), truth, tuple(frames))
+
+
+def place_of(planned: Planned, folder: Path) -> Path:
+    """Where the picture lies: in `folder` if it was made, else where it was found."""
+    return folder / planned.file if planned.made else planned.path
 
 
 def _resized(picture: Picture, side_px: int) -> Picture:

@@ -24,7 +24,7 @@ from train.paper.fitting import fit_epochs
 from train.paper.gaps import gaps_of
 from train.paper.networks import Prepared, prepare_inception, prepare_simplenet
 from train.paper.page import write_paper
-from train.paper.pictures import LABELS, Progress, Side, make_set, read_side
+from train.paper.pictures import LABELS, Progress, Side, make_set, place_of, read_side
 from train.paper.plan import TEST, TRAIN, Planned, plan_set, sides_of, sides_of_live
 from train.paper.settings import PaperSettings
 from train.provenance import code_version
@@ -76,10 +76,9 @@ def reproduce(
         "code_version": code_version(),
         "machine": _machine(),
         "labels": list(LABELS),
-        "pictures": _counted(plan),
         "networks": {},
     }
-    ready = []
+    ready, read = [], set()
     for name in facts.NETWORKS:
         say(f"{name}: read the pictures")
         side_px = _SIMPLENET_PX if name == facts.SIMPLENET else settings.inception_px
@@ -87,6 +86,7 @@ def reproduce(
             side: read_side(plan, out / "pictures", side, side_px, native=settings.native)
             for side in (TRAIN, TEST)
         }
+        read |= {frame.path for side in sides.values() for frame in side.frames}
         folder = out / _folder_of(name, settings)
         try:
             ready.append((_prepare(name, sides, folder, settings, shown), sides, folder))
@@ -101,7 +101,8 @@ def reproduce(
         document["networks"][prepared.name] = _fit(
             prepared, sides, folder, settings, progress=bar is not None
         )
-    pictures = document["pictures"]
+    pictures = _counted([p for p in plan if place_of(p, out / "pictures") in read])
+    document["pictures"] = pictures
     gaps = gaps_of(settings, pictures["made"], pictures["sources"])
     document["gaps"] = [asdict(gap) for gap in gaps]
     document["paper"] = {
@@ -171,6 +172,7 @@ def _fit(
     )
     after = {}
     for epochs, outputs in fitted.outputs.items():
+        _refuse_other_count(outputs, sides, folder)
         hits = outputs[TRAIN].argmax(axis=1) == sides[TRAIN].truth
         after[str(epochs)] = {
             "train_accuracy": round(float(hits.mean()), 4),
@@ -183,6 +185,23 @@ def _fit(
         "history": fitted.history,
         "after": after,
     }
+
+
+def _refuse_other_count(
+    outputs: Mapping[str, NDArray[np.float32]], sides: Mapping[str, Side], folder: Path
+) -> None:
+    """Answers of a fit that ended before go with the pictures of that time.
+
+    Raises:
+        DataError: Fewer or more can be read now.
+    """
+    for name, side in sides.items():
+        then, now = len(outputs[name]), len(side.truth)
+        if then != now:
+            raise DataError(
+                f"{folder} was fitted with {then} {name} pictures, and {now} can be read now:"
+                f" mend those that are named above, or remove {folder} to fit anew"
+            )
 
 
 def _answers(outputs: NDArray[np.float32], side: Side) -> Answers:
