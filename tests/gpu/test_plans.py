@@ -112,8 +112,17 @@ def test_what_was_measured_is_kept_for_the_next_build(own):
     (key,) = own.keys
     measured = own.store.timing_cache(key.platform)
     assert measured
-    built(own, again=True).close()
+    for path in own.store.folder.glob(f"{key.stem}.*"):
+        path.unlink()
+    built(own).close()
     assert len(own.store.timing_cache(key.platform)) >= len(measured)
+
+
+def test_what_is_built_again_is_measured_anew(own):
+    (key,) = own.keys
+    own.store.keep_timing_cache(key.platform, b"of another time")
+    built(own, again=True).close()
+    assert own.store.timing_cache(key.platform) not in {b"", b"of another time"}
 
 
 def test_a_build_is_given_up_at_once(own):
