@@ -28,6 +28,7 @@ from train.models import build
 from train.models.folding import unfolded
 from train.models.from_onnx import network_from
 from train.models.inceptionresnetv2 import InceptionResNetV2
+from train.models.int8 import round_inputs
 from train.patience import Patience
 from train.pixels import to_input
 from train.precision import SCALED, fastest_precision
@@ -54,6 +55,8 @@ class FitSettings:
     keep_statistics: bool = False
     """Batch normalisations go on with the mean and variance that they have, and learn the rest:
     what is fitted is the network that answers, from the first step on."""
+    as_int8: bool = False
+    """Layers take their inputs as int8 holds them, while the network is fitted."""
     steps_an_epoch: int = 200
     epochs_a_validation: int = 1
     steps: int | None = None
@@ -122,7 +125,9 @@ class Fit(L.LightningModule):
         nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def on_train_start(self) -> None:
-        """Begin to count the minutes."""
+        """Begin to count the minutes, and to round."""
+        if self.settings.as_int8:
+            round_inputs(self.network, self.settings.architecture)
         self.budget.start()
 
     def on_train_epoch_start(self) -> None:

@@ -265,6 +265,22 @@ def test_kept_statistics_stay_and_all_else_learns(fitted, train_pictures, valida
         assert same == ("running" in name or "tracked" in name), name
 
 
+def test_what_is_fitted_as_int8_leaves_a_plain_network(
+    fitted, train_pictures, validation, tmp_path
+):
+    settings = replace(SETTINGS, as_int8=True, steps=3)
+    made = fit(settings, train_pictures, validation, tmp_path, progress=False)
+    assert settings_of(made).as_int8
+    half = fit(replace(SETTINGS, steps=3), train_pictures, validation, tmp_path / "plain")
+    network = load(made).network
+    assert not any(m._forward_pre_hooks for m in network.modules())
+    ours, theirs = network.state_dict(), load(half).network.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert not torch.equal(ours["head.output.weight"], theirs["head.output.weight"])
+    with pytest.raises(WeightsError, match="as_int8 True, not False"):
+        fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
+
+
 def test_a_dense_head_learns_what_the_pooled_one_answers(fitted, train_pictures):
     network = load(fitted).network
     crops = CropSettings(crop=256, region=256, crops_a_region=1, batch=12, batches_a_round=2)

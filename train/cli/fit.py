@@ -59,6 +59,14 @@ def fit(
             " that are good already.",
         ),
     ] = False,
+    as_int8: Annotated[
+        bool,
+        typer.Option(
+            "--as-int8",
+            help="Round what the layers take to the steps of int8: for a last fit of a network that"
+            " loses in int8.",
+        ),
+    ] = False,
     crop: Annotated[
         int | None,
         typer.Option(
@@ -125,6 +133,7 @@ def fit(
         smoothing=smoothing,
         frozen=tuple(freeze or ()),
         keep_statistics=keep_statistics,
+        as_int8=as_int8,
         steps_an_epoch=steps_an_epoch,
         steps=steps,
         minutes=minutes,

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from train.export.ranges import HELD_WHOLE
 from train.models.folding import folded
+from train.models.int8 import HELD_WHOLE
 from train.pixels import to_input
 
 _BATCH = 8

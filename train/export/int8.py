@@ -5,15 +5,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from train.export.precision import shifted, to_int8
+from train.models.int8 import KEPT, PART
 from train.predict import by_openvino
 
-_KEPT = {"SimpleNet": slice(1, 2), "InceptionResNetV2": slice(1, 3)}
-"""Convolutions that stay in fp32: those at full resolution which do not see the pixels themselves.
-
-They see the faintest traces: in int8 they lose them.
-"""
-_PART = {"SimpleNet": 1.0, "InceptionResNetV2": 0.7}
-"""How much of the largest value a range holds; by experiment, see docs/training-results.md."""
 _LEAST_P = 1e-6
 
 
@@ -32,8 +26,8 @@ def int8_of(
         temperature: What the file divides its logits by.
     """
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    kept = tuple(convolutions[_KEPT[architecture]])
-    int8 = to_int8(model, tiles, kept=kept, part=_PART[architecture])
+    kept = tuple(convolutions[KEPT[architecture]])
+    int8 = to_int8(model, tiles, kept=kept, part=PART[architecture])
     exact, rounded_off = (
         np.log(np.clip(by_openvino(m)(tiles), _LEAST_P, 1)) for m in (model, int8)
     )

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from train.export.graph import INPUT
+from train.models.int8 import HELD_WHOLE
 from train.predict import quiet_session
 
 QUANTISED = ("Conv", "Gemm", "MatMul")
 """Operators whose inputs are quantised."""
-HELD_WHOLE = 0.85
-"""Share of the tiles that do not reach beyond what counts as the largest value."""
 
 _BATCH = 4
 

@@ -1,0 +1,71 @@
+"""What int8 will do to a network's layers, done to their inputs while the network is fitted.
+
+A deep network loses in int8 what its layers' inputs lose when they are clipped and rounded, and no
+choice of ranges gave InceptionResNetV2 that back (docs/training-results.md). Fitted with inputs
+that are clipped and rounded already, it learns weights that do without (Jacob et al., "Quantization
+and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+HELD_WHOLE = 0.85
+"""Share of the tiles that do not reach beyond what counts as the largest value."""
+KEPT = {"SimpleNet": slice(1, 2), "InceptionResNetV2": slice(1, 3)}
+"""Convolutions that stay in fp32: those at full resolution which do not see the pixels themselves.
+
+They see the faintest traces: in int8 they lose them.
+"""
+PART = {"SimpleNet": 1.0, "InceptionResNetV2": 0.7}
+"""How much of the largest value a range holds; by experiment, see docs/training-results.md."""
+
+_STEPS = 127
+
+
+def round_inputs(network: nn.Module, architecture: str) -> None:
+    """Let the layers of a network, while it is in training, take their inputs as int8 holds them.
+
+    Pixels and the layers of `KEPT` are spared. What a range holds is taken from each batch, as the
+    export takes it from its tiles: nothing is to be kept with the weights, and asked, the network
+    answers as before.
+
+    Args:
+        network: Changed in place.
+        architecture: Of the network.
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    spared = [layers[0], *layers[KEPT[architecture]]]
+    taken: dict[int, tuple[Tensor, Tensor]] = {}
+    """Inputs of this batch and what became of them: branches take the same one."""
+
+    def take(layer: nn.Module, came: tuple[Tensor]) -> tuple[Tensor] | None:
+        del layer
+        if not network.training:
+            return None
+        (values,) = came
+        if id(values) not in taken:
+            taken[id(values)] = values, rounded(values, PART[architecture])
+        return (taken[id(values)][1],)
+
+    for layer in layers:
+        if layer not in spared:
+            layer.register_forward_pre_hook(take)
+    network.register_forward_hook(lambda *_: taken.clear())
+
+
+def rounded(values: Tensor, part: float) -> Tensor:
+    """Values clipped to a range and rounded to its 127 steps; the gradient passes within it.
+
+    Args:
+        values: (N, ...) of N tiles.
+        part: How much of what most tiles reach the range holds.
+    """
+    with torch.no_grad():
+        largest = values.abs().amax(dim=tuple(range(1, values.dim()))).float()
+        reach = part * float(largest.quantile(HELD_WHOLE))
+    if reach <= torch.finfo(torch.float32).tiny:
+        return values
+    held = functional.hardtanh(values, -reach, reach)
+    step = reach / _STEPS
+    return held + ((held / step).round() * step - held).detach()
