@@ -161,6 +161,7 @@ def _fit(
     progress: bool,
 ) -> dict[str, Any]:
     """Fit one network; all that the report says of it."""
+    _claim(folder, sides)
     fitted = fit_epochs(
         prepared.network,
         prepared.train,
@@ -172,7 +173,6 @@ def _fit(
     )
     after = {}
     for epochs, outputs in fitted.outputs.items():
-        _refuse_other_count(outputs, sides, folder)
         hits = outputs[TRAIN].argmax(axis=1) == sides[TRAIN].truth
         after[str(epochs)] = {
             "train_accuracy": round(float(hits.mean()), 4),
@@ -187,21 +187,23 @@ def _fit(
     }
 
 
-def _refuse_other_count(
-    outputs: Mapping[str, NDArray[np.float32]], sides: Mapping[str, Side], folder: Path
-) -> None:
-    """Answers of a fit that ended before go with the pictures of that time.
+def _claim(folder: Path, sides: Mapping[str, Side]) -> None:
+    """Write down which pictures a fit was begun with: its answers go with these.
 
     Raises:
-        DataError: Fewer or more can be read now.
+        DataError: Others can be read now.
     """
-    for name, side in sides.items():
-        then, now = len(outputs[name]), len(side.truth)
-        if then != now:
-            raise DataError(
-                f"{folder} was fitted with {then} {name} pictures, and {now} can be read now:"
-                f" mend those that are named above, or remove {folder} to fit anew"
-            )
+    names = {
+        name: [f"{frame.path.parent.name}/{frame.path.name}" for frame in side.frames]
+        for name, side in sides.items()
+    }
+    try:
+        claim(folder / "pictures.json", json.dumps(names, indent=1))
+    except DataError as error:
+        raise DataError(
+            f"{folder} was begun with other pictures than can be read now: mend those that are"
+            f" named above, or remove {folder} to fit anew"
+        ) from error
 
 
 def _answers(outputs: NDArray[np.float32], side: Side) -> Answers:
