@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from inspector.engine.tiling import Where, cut, tiles_of
+from inspector.engine.unsigned import unsigned
 from train.distortions import Picture
 from train.export.graph import INPUT
 
@@ -49,7 +50,7 @@ def quiet_session(model: ModelProto) -> onnxruntime.InferenceSession:
 
 
 def by_openvino(model: ModelProto, precision: Literal["f32", "bf16"] = "f32") -> Predictor:
-    """Load a model into OpenVINO, on the processor.
+    """Load a model into OpenVINO, on the processor, as serving does.
 
     Args:
         model: Any of an engine's files.
@@ -57,9 +58,8 @@ def by_openvino(model: ModelProto, precision: Literal["f32", "bf16"] = "f32") ->
             default on some processors is bf16.
     """
     core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(model.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": precision}
-    )
+    read = core.read_model(unsigned(model.SerializeToString()), b"")
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": precision})
     return lambda tiles: _batched(
         lambda batch: next(iter(compiled({INPUT: batch}).values())).copy(), tiles
     )

@@ -34,11 +34,12 @@ _TENSOR_DIM, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 8, 9
 _INTEGER = 2
 """`AttributeProto.INT`."""
 
-FLOAT, INT8, FLOAT16 = 1, 3, 10
+FLOAT, UINT8, INT8, FLOAT16 = 1, 2, 3, 10
 """`TensorProto.DataType`."""
 
 _DTYPES: dict[int, np.dtype[Any]] = {
     FLOAT: np.dtype("<f4"),
+    UINT8: np.dtype("u1"),
     INT8: np.dtype("i1"),
     FLOAT16: np.dtype("<f2"),
 }

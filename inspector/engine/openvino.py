@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from inspector.engine.mapped import MappedRings
+from inspector.engine.unsigned import unsigned
 from inspector.errors import EngineError
 from inspector.verdict import EngineInfo
 
@@ -196,7 +197,8 @@ def _compile(
     manifest: Manifest, precision: Precision, max_batch: int, threads: int | None
 ) -> ov.CompiledModel:
     """Read, check and compile; what was compiled is held against what was asked for."""
-    model = _core().read_model(manifest.read_model(precision), b"")
+    content = manifest.read_model(precision)
+    model = _core().read_model(unsigned(content) if precision == "int8" else content, b"")
     _check_ports(manifest, model)
     size = manifest.sampling.tile
     model.reshape({manifest.input.name: ov.PartialShape([(1, max_batch), size, size, 3])})
