@@ -1,11 +1,11 @@
-"""Each architecture as int8: what stays in fp32, how far ranges reach, what is corrected."""
+"""Each architecture as int8: what stays in fp32, what is corrected."""
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from train.export.precision import shifted, to_int8
-from train.models.int8 import KEPT, PART
+from train.models.int8 import KEPT
 from train.predict import by_openvino
 
 _LEAST_P = 1e-6
@@ -27,7 +27,7 @@ def int8_of(
     """
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     kept = tuple(convolutions[KEPT[architecture]])
-    int8 = to_int8(model, tiles, kept=kept, part=PART[architecture])
+    int8 = to_int8(model, tiles, kept=kept)
     exact, rounded_off = (
         np.log(np.clip(by_openvino(m)(tiles), _LEAST_P, 1)) for m in (model, int8)
     )

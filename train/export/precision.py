@@ -115,7 +115,6 @@ def to_int8(
     tiles: NDArray[np.uint8],
     *,
     kept: tuple[str, ...] = (),
-    part: float = 1.0,
 ) -> ModelProto:
     """A copy with signed Q/DQ pairs: zero-point 0, weights per channel, biases in fp32.
 
@@ -125,11 +124,10 @@ def to_int8(
         model: fp32.
         tiles: (N, H, W, 3) uint8 BGR training tiles of all labels alike, which set the ranges.
         kept: Names of nodes that stay in fp32.
-        part: How much of the largest value a range holds.
     """
     told = {
         name: [{"quant_type": QuantType.QInt8, "rmin": np.float32(-r), "rmax": np.float32(r)}]
-        for name, r in ranges(model, tiles, part).items()
+        for name, r in ranges(model, tiles).items()
     }
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"

@@ -2,9 +2,9 @@
 
 The largest value that any tile gives is no measure: the garbage of a broken stream or extreme noise
 reaches hundreds of times as far as all else in a deep network, and a step that holds it rounds
-everything else to nothing. So each tile gives its own largest value, what most tiles reach is
-taken, and of that a part where asked: the few values beyond it are clipped, and the step is finer
-for all others. Pixels are held whole, each code exactly.
+everything else to nothing. So each tile gives its own largest value, and what most tiles reach is
+taken: the few values beyond it are clipped, and the step is finer for all others. Pixels are held
+whole, each code exactly.
 """
 
 import numpy as np
@@ -21,13 +21,12 @@ QUANTISED = ("Conv", "Gemm", "MatMul")
 _BATCH = 4
 
 
-def ranges(model: ModelProto, tiles: NDArray[np.uint8], part: float = 1.0) -> dict[str, float]:
+def ranges(model: ModelProto, tiles: NDArray[np.uint8]) -> dict[str, float]:
     """The range of every input that a layer with weights takes.
 
     Args:
         model: fp32, of opset 17 or less.
         tiles: (N, H, W, 3) uint8 BGR training tiles of all labels alike.
-        part: How much of the largest value a range holds, above 0 to 1.
 
     Returns:
         By tensor name, the r of the range [-r, r]; above 0.
@@ -39,7 +38,7 @@ def ranges(model: ModelProto, tiles: NDArray[np.uint8], part: float = 1.0) -> di
         for start in range(0, len(tiles), _BATCH)
     ]
     largest = np.concatenate(parts)
-    reached = part * np.quantile(largest, HELD_WHOLE, axis=0)
+    reached = np.quantile(largest, HELD_WHOLE, axis=0)
     reached[0] = largest[:, 0].max()
     least = float(np.finfo(np.float32).tiny)
     return {name: max(float(r), least) for name, r in zip(inputs, reached, strict=True)}

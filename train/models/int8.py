@@ -17,8 +17,6 @@ KEPT = {"SimpleNet": slice(1, 2), "InceptionResNetV2": slice(1, 3)}
 
 They see the faintest traces: in int8 they lose them.
 """
-PART = {"SimpleNet": 1.0, "InceptionResNetV2": 1.0}
-"""How much of the largest value a range holds; by experiment, see docs/training-results.md."""
 
 _STEPS = 127
 
@@ -45,7 +43,7 @@ def round_inputs(network: nn.Module, architecture: str) -> None:
             return None
         (values,) = came
         if id(values) not in taken:
-            taken[id(values)] = values, rounded(values, PART[architecture])
+            taken[id(values)] = values, rounded(values)
         return (taken[id(values)][1],)
 
     for layer in layers:
@@ -54,16 +52,15 @@ def round_inputs(network: nn.Module, architecture: str) -> None:
     network.register_forward_hook(lambda *_: taken.clear())
 
 
-def rounded(values: Tensor, part: float) -> Tensor:
+def rounded(values: Tensor) -> Tensor:
     """Values clipped to a range and rounded to its 127 steps; the gradient passes within it.
 
     Args:
         values: (N, ...) of N tiles.
-        part: How much of what most tiles reach the range holds.
     """
     with torch.no_grad():
         largest = values.abs().amax(dim=tuple(range(1, values.dim()))).float()
-        reach = part * float(largest.quantile(HELD_WHOLE))
+        reach = float(largest.quantile(HELD_WHOLE))
     if reach <= torch.finfo(torch.float32).tiny:
         return values
     held = functional.hardtanh(values, -reach, reach)
