@@ -8,7 +8,6 @@ from onnx import numpy_helper
 from inspector.engine.folders import shipped_engines_folder
 from inspector.engine.golden import read_golden
 from inspector.engine.manifest import read_manifest
-from tests.int8 import int8_is_exact_here
 from train.export.folder import answers_everywhere
 from train.export.golden import LEAST_MARGIN, TOLERANCE
 from train.labels import LABEL_SETS
@@ -86,8 +85,6 @@ def test_every_precision_and_runtime_reproduces_them(manifest, models):
     expected, others = answers_everywhere(models, golden.tiles)
     np.testing.assert_allclose(expected, golden.expected, atol=TOLERANCE["fp32"])
     truth = golden.expected.argmax(axis=1)
-    if not int8_is_exact_here(manifest.read_model("int8")):
-        del others["int8"][1]  # OpenVINO's
     for precision, answers in others.items():
         for answer in answers:
             assert np.abs(answer - golden.expected).max() <= TOLERANCE[precision], precision
