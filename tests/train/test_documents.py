@@ -39,5 +39,5 @@ def test_ranges_are_those_of_the_code(label):
 
 def test_options_that_the_text_names_are_there():
     known = {option for c in COMMANDS.values() for p in c.params for option in p.opts}
-    for option in set(re.findall(r"(?<!\w)--[a-z][a-z-]+", PAGE)):
+    for option in set(re.findall(r"(?<!\w)--[a-z][a-z0-9-]+", PAGE)):
         assert option in known | {"--help", "--json"}, option
