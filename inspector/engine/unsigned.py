@@ -13,7 +13,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from inspector.engine.graph import FLOAT, UINT8, Graph, Node, read_graph, tensor, write_graph
+from inspector.engine.graph import (
+    FLOAT,
+    INT8,
+    UINT8,
+    Graph,
+    Node,
+    Tensor,
+    read_graph,
+    tensor,
+    write_graph,
+)
 
 _SIGNED_STEPS, _UNSIGNED_STEPS = 127, 255
 _NEVER_NEGATIVE = frozenset({"Relu", "Sigmoid", "Softmax"})
@@ -30,7 +40,7 @@ def unsigned(int8: bytes) -> bytes:
     """The file with unsigned steps wherever nothing negative can come. Pure.
 
     Args:
-        int8: an ONNX file with signed Q/DQ pairs; another one is given back as it came.
+        int8: an ONNX file; quantisers that are not signed around 0 are left as they are.
 
     Raises:
         ValueError: not an ONNX file.
@@ -45,7 +55,7 @@ def unsigned(int8: bytes) -> bytes:
         if _is_positive(node, positive, graph):
             positive.update(node.outputs)
         inputs = node.inputs
-        if node.kind == "QuantizeLinear" and inputs[0] in positive:
+        if node.kind == "QuantizeLinear" and inputs[0] in positive and _is_signed(node, graph):
             scale, zero = (f"{name}_of_{node.outputs[0]}" for name in inputs[1:3])
             signed = graph.tensors[inputs[1]].values()
             tensors.append(tensor(scale, FLOAT, signed * (_SIGNED_STEPS / _UNSIGNED_STEPS)))
@@ -56,6 +66,14 @@ def unsigned(int8: bytes) -> bytes:
             inputs = inputs[0], *steps[inputs[0]]
         nodes.append(replace(node, inputs=inputs))
     return write_graph(graph.of(nodes, tensors)) if steps else int8
+
+
+def _is_signed(quantiser: Node, graph: Graph) -> bool:
+    """Whether scale and zero-point lie in the file, and the zero-point is 0 of int8."""
+    match [graph.tensors.get(name) for name in quantiser.inputs[1:]]:
+        case [Tensor(), Tensor() as zero]:
+            return zero.kind == INT8 and not zero.values().any()
+    return False
 
 
 def _is_positive(node: Node, positive: set[str], graph: Graph) -> bool:

@@ -124,6 +124,26 @@ def test_a_file_that_rounds_nothing_is_given_back(residual):
     assert unsigned(fp32) is fp32
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [(), (np.uint8(0),), (np.int8(3),)],
+    ids=["no zero-point", "unsigned already", "not around 0"],
+)
+def test_quantisers_of_another_kind_are_left_alone(steps):
+    given = [numpy_helper.from_array(np.asarray(v), n) for v, n in zip(steps, "z", strict=False)]
+    scale = numpy_helper.from_array(np.array(0.5, np.float32), "s")
+    names = ["s", *(tensor.name for tensor in given)]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"]),
+        helper.make_node("QuantizeLinear", ["a", *names], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *names], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [scale, *given])
+    file = helper.make_model(graph).SerializeToString()
+    assert unsigned(file) is file
+
+
 def test_a_file_that_is_none_is_refused():
     with pytest.raises(ValueError, match="is it an ONNX file"):
         unsigned(b"")

@@ -1,9 +1,9 @@
 """What int8 will do to a network's layers, done to their inputs while the network is fitted.
 
-A deep network loses in int8 what its layers' inputs lose when they are clipped and rounded, and no
-choice of ranges gave InceptionResNetV2 that back (docs/training-results.md). Fitted with inputs
-that are clipped and rounded already, it learns weights that do without (Jacob et al., "Quantization
-and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018).
+Fitted with inputs that are clipped and rounded already, a network learns weights that do without
+what they lose by it (Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", CVPR 2018). The steps are those of the signed file; OpenVINO is
+given finer ones (`inspector/engine/unsigned.py`).
 """
 
 import torch
