@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Where = Literal["spread", "centre", "sharpest"]
-Join = Literal["mean", "worst"]
+Join = Literal["mean", "geometric", "worst"]
+
+LEAST_IN_PRODUCT = 1e-6
+"""`geometric` takes no probability for less, so that no tile alone rules a label out."""
 
 _CANDIDATES_AN_AXIS = 4
 """`sharpest` weighs at most this many positions along each side of the picture."""
@@ -130,8 +133,10 @@ def join(
 
     Args:
         probabilities: (N, C) of N tiles.
-        how: `mean` averages; `worst` takes the answer of the tile with the least probability
-            of being acceptable (the first of equals), since local damage drowns in a mean.
+        how: `mean` averages; `geometric` averages the logarithms, so that a tile that is certain
+            counts for more than one that has seen nothing; `worst` takes the answer of the tile
+            with the least probability of being acceptable (the first of equals), since local
+            damage drowns in a mean.
         acceptable: Columns of the acceptable labels; used by `worst` only.
 
     Returns:
@@ -148,11 +153,15 @@ def join(
         raise ValueError(f"expected (tiles, classes), at least one tile, not {probabilities.shape}")
     if how == "mean":
         joined = probabilities.mean(axis=0, dtype=np.float64)
+    elif how == "geometric":
+        logarithms = np.log(np.clip(probabilities.astype(np.float64), LEAST_IN_PRODUCT, 1))
+        product = np.exp(logarithms.mean(axis=0))
+        joined = product / product.sum()
     elif how == "worst":
         good = probabilities[:, list(acceptable)].sum(axis=1)
         joined = probabilities[int(good.argmin())]
     else:
-        raise ValueError(f"how must be mean or worst, not {how!r}")
+        raise ValueError(f"how must be mean, geometric or worst, not {how!r}")
     answer: NDArray[np.float32] = joined.astype(np.float32)
     return answer
 

@@ -121,6 +121,23 @@ def test_mean_averages_and_worst_takes_the_tile_least_likely_good():
     assert join(tiles, "mean", [1]).dtype == np.float32
 
 
+def test_geometric_lets_a_certain_tile_outweigh_others_that_have_seen_nothing():
+    tiles = np.array([[0.999, 0.001], [0.4, 0.6], [0.4, 0.6], [0.4, 0.6]], np.float32)
+    assert join(tiles, "mean", [1]).argmax() == 0
+    joined = join(tiles[[0, 1, 1, 1]], "geometric", [1])
+    odds = (999 * (4 / 6) ** 3) ** 0.25
+    np.testing.assert_allclose(joined, [odds / (1 + odds), 1 / (1 + odds)], rtol=1e-5)
+    assert joined.dtype == np.float32
+
+
+def test_geometric_lets_no_tile_rule_a_label_out():
+    tiles = np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]], np.float32)
+    joined = join(tiles, "geometric", [1])
+    assert joined.argmax() == 1
+    np.testing.assert_allclose(joined.sum(), 1, rtol=1e-6)
+    np.testing.assert_allclose(joined, [0.0099, 0.99, 0.0001], rtol=0.02)
+
+
 def test_worst_adds_the_probabilities_of_all_acceptable_labels():
     tiles = np.array([[0.5, 0.3, 0.2], [0.4, 0.0, 0.6]], np.float32)
     np.testing.assert_allclose(join(tiles, "worst", [1, 2]), [0.5, 0.3, 0.2])

@@ -1,7 +1,7 @@
 """Ways to make one answer for a frame out of its tiles' answers, held against one another.
 
-What ships is `mean` or `worst` (`inspector.engine.tiling.join`); the others are there to see
-whether another way would pay.
+A station has `mean`, `geometric` and `worst` (`inspector.engine.tiling.join`); the others are there
+to see whether another way would pay.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.engine.tiling import LEAST_IN_PRODUCT
 from train.errors import DataError
 from train.measure.answers import Answers
 
 Floats = NDArray[np.float64]
 
-_TINY = 1e-6
 _TOGETHER = 2
 _POWER = 3
 
@@ -33,7 +33,7 @@ def _worst(tiles: Floats, good: int, count: int) -> Floats:
 JOINS: dict[str, Callable[[Floats, int], Floats]] = {
     "mean": lambda tiles, good: tiles.mean(axis=1),
     "geometric mean": lambda tiles, good: _even_out(
-        np.exp(np.log(np.clip(tiles, _TINY, 1)).mean(axis=1))
+        np.exp(np.log(np.clip(tiles, LEAST_IN_PRODUCT, 1)).mean(axis=1))
     ),
     "median": lambda tiles, good: _even_out(np.median(tiles, axis=1)),
     "mean of cubes": lambda tiles, good: _even_out((tiles**_POWER).mean(axis=1)),
