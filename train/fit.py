@@ -24,7 +24,6 @@ from train.checkpoints import WholeCheckpoints, kept
 from train.data.crops import Batch, CropSettings, CropStream
 from train.distortions import Picture
 from train.errors import TrainingError, WeightsError
-from train.loss import loss_of
 from train.models import build
 from train.models.folding import unfolded
 from train.models.from_onnx import network_from
@@ -52,8 +51,6 @@ class FitSettings:
     peak_rate: float = 2e-3
     weight_decay: float = 0.01
     smoothing: float = 0.03
-    joined: float = 0.0
-    """Share of the loss that is of joined answers to all crops of a region."""
     frozen: tuple[str, ...] = ()
     keep_statistics: bool = False
     """Batch normalisations go on with the mean and variance that they have, and learn the rest:
@@ -167,17 +164,18 @@ class Fit(L.LightningModule):
         return progress
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross entropy of crops, or of what is joined of them."""
+        """Cross entropy with smoothed labels."""
         del batch_idx
         pictures, answers = batch
         logits = self(pictures).float()
-        how, together = self.settings, self.settings.crops.crops_a_region
-        loss = loss_of(logits, answers, how.smoothing, joined=how.joined, together=together)
+        loss = functional.cross_entropy(logits, answers, label_smoothing=self.settings.smoothing)
         hits = (logits.argmax(1) == answers).float().mean()
-        told: dict[str, Any] = {"on_step": False, "on_epoch": True}
-        self.log("train_loss", loss, batch_size=len(answers), sync_dist=True, **told)
-        self.log("train_accuracy", hits, batch_size=len(answers), sync_dist=True, **told)
-        self.log("minutes", self.budget.elapsed_s() / 60, reduce_fx="max", **told)
+        told: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+        self.log("train_loss", loss, batch_size=len(answers), **told)
+        self.log("train_accuracy", hits, batch_size=len(answers), **told)
+        self.log(
+            "minutes", self.budget.elapsed_s() / 60, on_step=False, on_epoch=True, reduce_fx="max"
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -4,7 +4,6 @@ import json
 import shutil
 import struct
 import zlib
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -249,28 +248,6 @@ def test_a_round_has_every_label_equally_often(train_pictures):
         int(a) for _, b in CropStream(train_pictures, LABELS, settings, batches=2) for a in b
     ]
     assert np.bincount(answers, minlength=8).tolist() == [4] * 8
-
-
-def test_crops_of_a_region_stay_together_where_they_are_joined(train_pictures):
-    settings = replace(SMALL, crops_a_region=4, together=True)
-    batches = list(CropStream(train_pictures, LABELS, settings, batches=4))
-    first = [answers.reshape(-1, 4)[:, 0] for _, answers in batches]
-    for (_, answers), one in zip(batches, first, strict=True):
-        assert (answers.reshape(-1, 4) == one[:, None]).all()
-    assert len({tuple(one.tolist()) for one in first}) > 1
-
-
-def test_crops_that_are_joined_may_have_been_spared():
-    """Of a dark spot in one corner, as a station's tiles would: some see it, some do not."""
-    picture = np.full((384, 384, 3), 90, np.uint8)
-    picture[:100, :100] = np.random.default_rng(1).integers(60, 120, (100, 100, 3))
-    found = {}
-    for together in (False, True):
-        settings = CropSettings(96, 384, crops_a_region=4, batch=32, anywhere=1, together=together)
-        seen = CropStream([picture], ["fastfading"], settings, batches=4)
-        crops = torch.cat([pixels for pixels, _ in seen]).float()
-        found[together] = float((crops.std(dim=(1, 2, 3)) < 2).float().mean())
-    assert found[True] > found[False] + 0.1
 
 
 def test_another_seed_gives_other_crops(train_pictures):

@@ -3,16 +3,13 @@
 import re
 from dataclasses import replace
 
-import numpy as np
 import onnx
 import pytest
 import torch
-from torch.nn import functional
 from typer import BadParameter
 from typer.testing import CliRunner
 
 from inspector.engine.folders import shipped_engines_folder
-from inspector.engine.tiling import join
 from train.checkpoints import WholeCheckpoints
 from train.cli import app
 from train.cli.fit import _model_options
@@ -23,7 +20,6 @@ from train.errors import TrainingError, WeightsError
 from train.fit import Fit, FitSettings, fit, load, settings_of, start_from, start_from_engine
 from train.head import HeadSettings, features_of, fit_dense_head, with_dense_head
 from train.labels import LABEL_SETS
-from train.loss import joined_logits, loss_of
 from train.predict import by_onnxruntime
 from train.schedule import Budget, rate_at
 
@@ -149,7 +145,6 @@ def test_a_fit_goes_on_with_the_same_pictures_only(fitted, train_pictures, valid
         (["--head", "Dense"], "head"),
         (["--dropout", "2"], "dropout"),
         (["--workers", "-1"], "workers"),
-        (["--joined", "0.5", "--batch", "30"], "30 crops are no multiple of --crops-a-region 4"),
     ],
 )
 def test_what_no_fit_can_be_made_with_is_refused(references_folder, tmp_path, options, told):
@@ -284,28 +279,6 @@ def test_what_is_fitted_as_int8_leaves_a_plain_network(
     assert not torch.equal(ours["head.output.weight"], theirs["head.output.weight"])
     with pytest.raises(WeightsError, match="as_int8 True, not False"):
         fit(SETTINGS, train_pictures, validation, tmp_path, progress=False)
-
-
-def test_what_is_fitted_is_what_the_station_joins():
-    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(1)) * 6
-    tiles = functional.softmax(logits, dim=1).numpy()
-    wanted = [join(tiles[at : at + 4], "geometric", [0]) for at in (0, 4)]
-    found = functional.softmax(joined_logits(logits, 4), dim=1).numpy()
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
-    answers = torch.tensor([2] * 4 + [0] * 4)
-    crops, regions, both = (
-        loss_of(logits, answers, 0.0, joined=share, together=4) for share in (0.0, 1.0, 0.25)
-    )
-    assert regions == pytest.approx(-np.log([wanted[0][2], wanted[1][0]]).mean(), rel=1e-4)
-    assert both == pytest.approx(float(0.25 * regions + 0.75 * crops), rel=1e-5)
-
-
-def test_joined_answers_are_learnt(train_pictures, validation, tmp_path):
-    crops = replace(SETTINGS.crops, together=True)
-    settings = replace(SETTINGS, joined=0.5, crops=crops)
-    made = fit(settings, train_pictures, validation, tmp_path, progress=False)
-    assert settings_of(made).joined == 0.5
-    assert settings_of(made).crops.together
 
 
 def test_a_dense_head_learns_what_the_pooled_one_answers(fitted, train_pictures):

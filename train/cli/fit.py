@@ -83,15 +83,6 @@ def fit(
         float,
         typer.Option(min=0, max=1, help="Share of regions whose colour channels change places."),
     ] = 0.0,
-    joined: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of the loss that is of the joined answer to all crops of a region, for an"
-            " engine whose tiles are joined by --join geometric.",
-        ),
-    ] = 0.0,
     batch: Annotated[int, typer.Option(min=1)] = 64,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
     smoothing: Annotated[float, typer.Option(help="Label smoothing.")] = 0.03,
@@ -130,29 +121,16 @@ def fit(
         )
     if crop > region:
         raise typer.BadParameter(f"a crop of {crop} pixels does not fit into a region of {region}")
-    if joined and batch % crops_a_region:
-        raise typer.BadParameter(
-            f"with --joined a batch holds whole regions: {batch} crops are no multiple of"
-            f" --crops-a-region {crops_a_region}"
-        )
     names = label_set(labels)
     settings = FitSettings(
         labels=names,
         architecture=architecture,
         model=model,
         crops=CropSettings(
-            crop,
-            region,
-            crops_a_region,
-            batch,
-            seed=seed,
-            anywhere=anywhere,
-            recolour=recolour,
-            together=joined > 0,
+            crop, region, crops_a_region, batch, seed=seed, anywhere=anywhere, recolour=recolour
         ),
         peak_rate=rate,
         smoothing=smoothing,
-        joined=joined,
         frozen=tuple(freeze or ()),
         keep_statistics=keep_statistics,
         as_int8=as_int8,

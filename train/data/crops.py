@@ -43,9 +43,6 @@ class CropSettings:
     recolour: float = 0.0
     """Share of the regions whose colour channels change places before anything else is done: the
     same shapes in other colours, as if there were more references."""
-    together: bool = False
-    """The crops of a region follow one another in one batch, as a frame's tiles are judged
-    together, and lie wherever chance has it, `anywhere` or not: spared by the damage or not."""
 
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -102,17 +99,10 @@ class CropStream(IterableDataset[Batch]):
             made = crops_of(picture, self._labels[label], settings, rng)
             crops += made
             numbers += [label] * len(made)
-        order = self._order(len(crops), rng)[:total]
+        order = rng.permutation(len(crops))[:total]
         pixels = torch.from_numpy(np.stack([crops[i] for i in order]))
         answers = torch.tensor([numbers[i] for i in order])
         return list(zip(pixels.split(settings.batch), answers.split(settings.batch), strict=True))
-
-    def _order(self, crops: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Numbers of all crops, shuffled: each by itself, or those of a region together."""
-        if not self._settings.together:
-            return rng.permutation(crops)
-        side_by_side = np.arange(crops).reshape(-1, self._settings.crops_a_region)
-        return rng.permutation(side_by_side).ravel()
 
 
 def crops_of(
@@ -132,9 +122,8 @@ def crops_of(
         weight = _change(distortion.base(clean), damaged) if least else _detail(clean)
         if _most(weight, settings.crop) >= least:
             break
-    anywhere, needed = (1.0, 0.0) if settings.together else (settings.anywhere, least)
     return [
-        _turned(_cut(seen, weight, settings.crop, anywhere, needed, rng), rng)
+        _turned(_cut(seen, weight, settings.crop, settings.anywhere, least, rng), rng)
         for _ in range(settings.crops_a_region)
     ]
 
